@@ -1,0 +1,22 @@
+# Targets make .venv first when the active Python has no s3prl_fusion; see tools/python.
+PY = $$(./tools/python)
+
+.PHONY: test test-all demo lint wheel clean
+
+test:  ## the default test suite, under 5 minutes
+	python=$(PY) && "$$python" -m pytest
+
+test-all:  ## with the slow tests
+	python=$(PY) && "$$python" -m pytest -m "slow or not slow"
+
+demo:  ## ./run_superb.sh --demo
+	./run_superb.sh --demo
+
+lint:
+	ruff check . && ruff format --check .
+
+wheel:
+	python=$(PY) && "$$python" -m pip wheel --no-deps --wheel-dir dist .
+
+clean:
+	rm -rf build dist .venv *.egg-info

@@ -1,0 +1,34 @@
+"""s3prl_fusion: any set of frozen speech models as one s3prl upstream, and a trainable interface that fuses them."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+# The names are looked up on first use, so that `import s3prl_fusion` loads neither torch nor s3prl.
+_HOME = {
+    "FusionConfig": "config",
+    "MemberConfig": "config",
+    "InterfaceConfig": "config",
+    "FusedUpstream": "upstreams.fused",
+    "WhisperUpstream": "upstreams.whisper",
+    "FusionFeaturizer": "featurizer",
+    "HostError": "errors",
+    "build_interface": "interfaces",
+    "list_interfaces": "interfaces",
+    "register": "host.register",
+    "unregister": "host.register",
+}
+__all__ = ["__version__", *_HOME]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

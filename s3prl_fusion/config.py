@@ -1,0 +1,222 @@
+"""What a fused upstream is made of: frozen dataclasses, YAML in and YAML out, every check before anything loads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .errors import unknown
+from .interfaces import DEFAULT_INTERFACE, build_interface, interface_options, list_interfaces
+
+
+def _check(key: str, value: Any, kind: type, optional: bool = False) -> None:
+    if optional and value is None:
+        return
+    # bool is an int to Python, but `output_dim: true` is a mistake.
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise TypeError(f"{key} must be {'null or ' if optional else ''}of type {kind.__name__}; got {value!r}")
+
+
+def _mapping(key: str, value: Any, allowed: list[str]) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{key} must be a mapping with keys among {', '.join(allowed)}; got {value!r}")
+    for name in value:
+        if name not in allowed:
+            raise ValueError(f"{key}: " + unknown("key", name, allowed))
+    return dict(value)
+
+
+@dataclass(frozen=True)
+class MemberConfig:
+    """One upstream of a fusion.
+
+    Attributes:
+        name: any entry of s3prl's hub, e.g. ``"wavlm_base_plus"`` or ``"hubert_local"``.
+        ckpt: what ``-k`` is for the entry alone: a path, an address or a hub id.
+        model_config: what ``-g`` is for the entry alone: a path, or a mapping of the entry's own options.
+        layers: indices of the hidden states to use, in order, negative ones from the end; ``None`` is all.
+    """
+
+    name: str
+    ckpt: str | None = None
+    model_config: str | Mapping[str, Any] | None = None
+    layers: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        _check("name", self.name, str)
+        _check("ckpt", self.ckpt, str, optional=True)
+        if not isinstance(self.model_config, (str, Mapping, type(None))):
+            raise TypeError(f"model_config must be null, a path or a mapping; got {self.model_config!r}")
+        if self.layers is not None:
+            integers = isinstance(self.layers, tuple) and all(type(layer) is int for layer in self.layers)
+            if not integers or not self.layers:
+                got = list(self.layers) if isinstance(self.layers, tuple) else self.layers
+                raise TypeError(f"layers must be null or a non-empty list of integers; got {got!r}")
+            if len(set(self.layers)) < len(self.layers):
+                raise ValueError(f"layers must not repeat; got {list(self.layers)!r}")
+
+
+@dataclass(frozen=True)
+class InterfaceConfig:
+    """The trainable part of a fusion.
+
+    Attributes:
+        name: one of `s3prl_fusion.list_interfaces`.
+        output_dim: width of the features that the downstream gets; ``None`` is the interface's own choice.
+        options: the interface's own options; in YAML they stand beside ``name``.
+    """
+
+    name: str = DEFAULT_INTERFACE
+    output_dim: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check("interface.name", self.name, str)
+        if self.name not in list_interfaces():
+            raise ValueError(unknown("interface", self.name, list_interfaces()))
+        _check("interface.output_dim", self.output_dim, int, optional=True)
+        if self.output_dim is not None and self.output_dim < 1:
+            raise ValueError(f"interface.output_dim must be positive; got {self.output_dim}")
+        if self.options:
+            _mapping("interface", self.options, interface_options(self.name))
+            self._check_options()
+
+    def _check_options(self) -> None:
+        """Builds a miniature of the interface, which checks its options' values before any member loads."""
+        import torch
+
+        # The miniature's first weights must not shift the run's random numbers.
+        with torch.random.fork_rng(devices=[]):
+            try:
+                build_interface(self.name, (2, 2), (4, 4), self.output_dim, **self.options)
+            except (ValueError, TypeError) as error:
+                raise type(error)(f"interface: {error}") from error
+
+
+@dataclass(frozen=True)
+class FusionConfig:
+    """A fused upstream: its members, its interface, and whether hidden states are normalized first.
+
+    Attributes:
+        members: at least one; no two alike.
+        interface: the trainable part.
+        normalize: parameter-free layer norm over the features of every hidden state, before the interface.
+    """
+
+    members: tuple[MemberConfig, ...]
+    interface: InterfaceConfig = InterfaceConfig()
+    normalize: bool = False
+
+    def __post_init__(self) -> None:
+        _check("members", self.members, tuple)
+        _check("normalize", self.normalize, bool)
+        if not self.members:
+            raise ValueError("members is empty; name at least one entry of s3prl's hub, e.g. wavlm_base_plus")
+        for i, member in enumerate(self.members):
+            if member in self.members[:i]:
+                raise ValueError(
+                    f"members: {member.name!r} is given twice, with the same ckpt, model_config and layers; "
+                    "remove one, or give it other layers"
+                )
+
+    @classmethod
+    def from_dict(cls, config: Mapping[str, Any]) -> FusionConfig:
+        """Reads what `to_dict` writes. A member may be its name alone, and so may the interface.
+
+        Raises:
+            ValueError, TypeError: a key is unknown or a value is not of its kind; the message names key and value.
+        """
+        config = _mapping("fusion config", config, [f.name for f in fields(cls)])
+        members = config.pop("members", [])
+        if not isinstance(members, (list, tuple)):
+            raise TypeError(f"members must be a list; got {members!r}")
+        parsed = tuple(_member(f"members[{i}]", member) for i, member in enumerate(members))
+        if "interface" in config:
+            config["interface"] = _interface(config["interface"])
+        return cls(members=parsed, **config)
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> FusionConfig:
+        """Reads a fusion YAML. Relative paths of members that exist beside the file are taken from there.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError, TypeError: it is not YAML, or see `from_dict`; the message names the file.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"fusion config {str(path)!r} does not exist; give a YAML file with members: [...]")
+        try:
+            config = cls.from_dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+        except yaml.YAMLError as error:
+            raise ValueError(f"{path} is not valid YAML: {error}") from error
+        except (ValueError, TypeError) as error:
+            raise type(error)(f"{path}: {error}") from error
+        return cls(tuple(_beside(path.parent, m) for m in config.members), config.interface, config.normalize)
+
+    @classmethod
+    def from_name(cls, name: str) -> FusionConfig:
+        """Reads a name such as ``fused_wavlm_hubert_chconv``; see `s3prl_fusion.names`.
+
+        Raises:
+            ValueError: the name is not of the grammar; the message says which part, and what is near.
+        """
+        from .names import parse
+
+        return parse(name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, dicts and scalars that `from_dict` reads; defaults are left out."""
+        members = []
+        for member in self.members:
+            entry = {key: value for key, value in asdict(member).items() if value is not None}
+            if member.layers is not None:
+                entry["layers"] = list(member.layers)
+            members.append(entry)
+        interface = {"name": self.interface.name, **self.interface.options}
+        if self.interface.output_dim is not None:
+            interface["output_dim"] = self.interface.output_dim
+        config: dict[str, Any] = {"members": members, "interface": interface}
+        if self.normalize:
+            config["normalize"] = True
+        return config
+
+    def to_yaml(self) -> str:
+        """`to_dict` as YAML text."""
+        return yaml.safe_dump(self.to_dict(), sort_keys=False)
+
+
+def _member(key: str, value: Any) -> MemberConfig:
+    if isinstance(value, (MemberConfig, str)):
+        return value if isinstance(value, MemberConfig) else MemberConfig(value)
+    value = _mapping(key, value, [f.name for f in fields(MemberConfig)])
+    if "name" not in value:
+        raise ValueError(f"{key} has no name; name an entry of s3prl's hub, e.g. wavlm_base_plus")
+    if isinstance(value.get("layers"), list):
+        value["layers"] = tuple(value["layers"])
+    try:
+        return MemberConfig(**value)
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"{key}.{error}") from error
+
+
+def _interface(value: Any) -> InterfaceConfig:
+    if isinstance(value, (InterfaceConfig, str)):
+        return value if isinstance(value, InterfaceConfig) else InterfaceConfig(value)
+    if not isinstance(value, Mapping):
+        raise TypeError(f"interface must be a name or a mapping; got {value!r}")
+    value = dict(value)
+    name, output_dim = value.pop("name", DEFAULT_INTERFACE), value.pop("output_dim", None)
+    return InterfaceConfig(name, output_dim, value)
+
+
+def _beside(folder: Path, member: MemberConfig) -> MemberConfig:
+    def resolve(value: Any) -> Any:
+        candidate = folder / value if isinstance(value, str) else None
+        return str(candidate.resolve()) if candidate is not None and candidate.exists() else value
+
+    return MemberConfig(member.name, resolve(member.ckpt), resolve(member.model_config), member.layers)

@@ -1,0 +1,137 @@
+"""The fusion featurizer: everything that learns, in the place where run_downstream expects s3prl's Featurizer."""
+
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .interfaces import build_interface
+from .upstreams.fused import SAMPLE_RATE, FusedUpstream
+
+# s3prl/upstream/interfaces.py:11
+TOLERABLE_SEQLEN_DIFF = 5
+_PREFIX = "interface."
+
+
+class FusionFeaturizer(nn.Module):
+    """s3prl's Featurizer (s3prl/upstream/interfaces.py:124) for a `FusedUpstream`: an interface instead of a sum.
+
+    Its state dict is the interface's, without a prefix: a weighted sum over one member is ``{"weights": (L,)}``, so it
+    loads from and into checkpoints of the stock Featurizer.
+
+    Args:
+        upstream: a `FusedUpstream`, or one wrapped for distributed training. Its ``fusion`` configures the interface.
+        feature_selection: run_downstream's ``-s``; a fused upstream has ``"hidden_states"`` only.
+        upstream_device: where the upstream is.
+        layer_selection: run_downstream's ``-l``; refused, as members have layers of their own.
+        normalize: run_downstream's ``--upstream_feature_normalize``; the config's ``normalize`` does the same.
+
+    Attributes:
+        output_dim: width of the features.
+        downsample_rate: samples a frame.
+
+    Raises:
+        TypeError: the upstream is not a fused one.
+        ValueError: a selection that a fused upstream does not have.
+    """
+
+    def __init__(
+        self,
+        upstream: nn.Module,
+        feature_selection: str = "hidden_states",
+        upstream_device: str | torch.device = "cpu",
+        layer_selection: int | None = None,
+        normalize: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__()
+        upstream = getattr(upstream, "module", upstream)
+        if not isinstance(upstream, FusedUpstream):
+            raise TypeError(f"FusionFeaturizer needs a FusedUpstream; got {type(upstream).__name__}")
+        check_selection(feature_selection, layer_selection)
+        upstream.eval()
+        # The stock featurizer draws this noise from the global generator too: so a downstream starts from the same
+        # weights on either.
+        wavs = [torch.randn(SAMPLE_RATE).to(upstream_device)]
+        with torch.no_grad():
+            members = upstream.member_states(wavs)
+        config = upstream.fusion.interface
+        self.layers = [len(states) for states in members]
+        self.interface = build_interface(
+            config.name, self.layers, [states[0].size(-1) for states in members], config.output_dim, **config.options
+        )
+        self.normalize = normalize or upstream.fusion.normalize
+        self.output_dim = self.interface.output_dim
+        self.downsample_rate = upstream.get_downsample_rates("hidden_states")
+        self._register_state_dict_hook(_drop_prefix)
+        self._register_load_state_dict_pre_hook(_add_prefix)
+
+    def fuse(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """Fuses the flat list of a `FusedUpstream`'s hidden states, each (B, T, D_i), to (B, T, output_dim).
+
+        Raises:
+            ValueError: there are more or fewer states than when the featurizer was made.
+        """
+        if len(hidden_states) != sum(self.layers):
+            raise ValueError(
+                f"the featurizer was made for {self.layers} hidden states of its members; got {len(hidden_states)}. "
+                "Members that drop layers in training (-f) must be told not to (layerdrop: 0)"
+            )
+        if self.normalize:
+            hidden_states = [F.layer_norm(state, state.shape[-1:]) for state in hidden_states]
+        members, start = [], 0
+        for count in self.layers:
+            members.append(hidden_states[start : start + count])
+            start += count
+        return self.interface(members)
+
+    def forward(self, wavs: Sequence[Tensor], features: dict[str, Sequence[Tensor]]) -> list[Tensor]:
+        """Fuses and cuts each utterance to its own length.
+
+        Args:
+            wavs: B waveforms, each (T',).
+            features: the upstream's output for them.
+
+        Returns:
+            B sequences of (T_i, output_dim), T_i = round(T' / downsample_rate) as the stock Featurizer counts, but at
+            least one frame, and at most those that the upstream gives.
+
+        Raises:
+            ValueError: the upstream's frames and the waveforms' lengths differ by 5 frames or more.
+        """
+        fused = self.fuse(features["hidden_states"])
+        frames = [round(len(wav) / self.downsample_rate) for wav in wavs]
+        if abs(fused.size(1) - max(frames)) >= TOLERABLE_SEQLEN_DIFF:
+            raise ValueError(
+                f"the upstream gives {fused.size(1)} frames for {max(map(len, wavs))} samples, which at "
+                f"{self.downsample_rate} samples a frame should be {max(frames)}; check get_downsample_rates"
+            )
+        return [sequence[: max(1, length)] for sequence, length in zip(fused, frames)]
+
+
+def check_selection(feature_selection: str, layer_selection: int | None) -> None:
+    """Refuses run_downstream's ``-s`` and ``-l`` where a fused upstream has no such thing.
+
+    Raises:
+        ValueError: says what to use instead.
+    """
+    if feature_selection != "hidden_states":
+        raise ValueError(f"a fused upstream has hidden_states only; got -s {feature_selection}. Leave -s out")
+    if layer_selection is not None:
+        raise ValueError(
+            f"a fused upstream has no single layer {layer_selection}; leave -l out and give each member its `layers` "
+            "in a fusion YAML (-u fused -g fusion.yaml)"
+        )
+
+
+def _drop_prefix(module: nn.Module, state: dict[str, Any], prefix: str, metadata: dict[str, Any]) -> None:
+    for key in [key for key in state if key.startswith(prefix + _PREFIX)]:
+        state[prefix + key[len(prefix + _PREFIX) :]] = state.pop(key)
+
+
+def _add_prefix(state: dict[str, Any], prefix: str, *_: Any) -> None:
+    for key in [key for key in state if key.startswith(prefix) and not key.startswith(prefix + _PREFIX)]:
+        state[prefix + _PREFIX + key[len(prefix) :]] = state.pop(key)

@@ -1,0 +1,156 @@
+"""Upstreams from s3prl's hub: what there is, what a member needs, and loading it."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any, Callable, Iterator, Mapping, Sequence
+
+import yaml
+from torch import nn
+
+from ..assets import demo_dir
+from ..config import MemberConfig
+from ..errors import HostError, unknown
+from ..names import is_fused_name
+
+# s3prl's hub has these endings for entries that come without a checkpoint of their own (s3prl/hub.py:46).
+NEEDS_CKPT = ("_local", "_url", "_gdriveid", "_custom")
+WHISPER = {
+    f"whisper_{size.replace('-', '_').replace('.', '_')}": f"openai/whisper-{size}"
+    for size in "tiny tiny.en base base.en small small.en medium medium.en large-v2 large-v3".split()
+}
+
+
+def hub() -> Any:
+    """s3prl's hub module.
+
+    Raises:
+        HostError: s3prl cannot be imported; the message says why and what to install.
+    """
+    try:
+        with quiet_torchaudio():
+            from s3prl import hub as module
+    except ImportError as error:
+        raise HostError(
+            f"s3prl cannot be imported: {error}. Install what s3prl_fusion declares: "
+            "pip install --upgrade s3prl-fusion (s3prl, torch and torchaudio below 2.9, huggingface_hub below 1)"
+        ) from error
+    return module
+
+
+@contextmanager
+def quiet_torchaudio() -> Iterator[None]:
+    """Hides what torchaudio 2.8 says, in four lines a function, of functions that s3prl calls and 2.9 will not have."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module="torchaudio|torio")
+        warnings.filterwarnings("ignore", category=UserWarning, message=r".*torchaudio\._backend")
+        yield
+
+
+def entries() -> dict[str, Callable[..., nn.Module]]:
+    """Every upstream that a member can name: s3prl's own and the ones that this package adds."""
+    found = {name: value for name, value in vars(hub()).items() if _is_entry(name, value)}
+    return {**found, **added_entries()}
+
+
+def _is_entry(name: str, value: Any) -> bool:
+    hidden = name.startswith("_") or name in ("options", "load_and_convert_fairseq_ckpt") or is_fused_name(name)
+    return not hidden and inspect.isfunction(value)
+
+
+def added_entries() -> dict[str, Callable[..., nn.Module]]:
+    """Hub entries that s3prl lacks: Whisper, and the demo's two tiny models."""
+    added: dict[str, Callable[..., nn.Module]] = {"hf_whisper_custom": hf_whisper_custom}
+    added.update({name: _whisper_entry(name, ckpt) for name, ckpt in WHISPER.items()})
+    return {**added, "demo_hubert": demo_hubert, "demo_whisper": demo_whisper}
+
+
+def hf_whisper_custom(
+    ckpt: str, model_config: str | Mapping[str, Any] | None = None, refresh: bool = False, **options: Any
+) -> nn.Module:
+    """A Whisper encoder from a local folder or a hub id, see `WhisperUpstream`.
+
+    Args:
+        ckpt: what ``WhisperModel.from_pretrained`` reads.
+        model_config: `WhisperUpstream`'s options, as a mapping or as a YAML file, e.g. ``pad_to_30s: false``.
+        refresh: s3prl passes it to every entry; transformers has a cache of its own.
+    """
+    from ..upstreams.whisper import WhisperUpstream
+
+    if isinstance(model_config, str):
+        model_config = yaml.safe_load(Path(model_config).read_text(encoding="utf-8"))
+    return WhisperUpstream(ckpt, **{**(model_config or {}), **options})
+
+
+def _whisper_entry(name: str, hub_id: str) -> Callable[..., nn.Module]:
+    def entry(ckpt: str | None = None, **kwargs: Any) -> nn.Module:
+        return hf_whisper_custom(ckpt or hub_id, **kwargs)
+
+    entry.__name__ = name
+    entry.__doc__ = f"The encoder of {hub_id}."
+    return entry
+
+
+def demo_hubert(*args: Any, **kwargs: Any) -> nn.Module:
+    """The demo's self-supervised tiny HuBERT, through s3prl's ``hf_hubert_custom``."""
+    return hub().hf_hubert_custom(str(demo_dir() / "upstreams" / "hubert"))
+
+
+def demo_whisper(*args: Any, **kwargs: Any) -> nn.Module:
+    """The demo's supervised tiny Whisper-style encoder."""
+    return hf_whisper_custom(str(demo_dir() / "upstreams" / "whisper"), pad_to_30s=False)
+
+
+def check_members(members: Sequence[MemberConfig]) -> None:
+    """Refuses members that cannot load, before any does.
+
+    Raises:
+        ValueError: a name is unknown, or an entry without a checkpoint of its own gets none.
+        FileNotFoundError: a local checkpoint or model config is not there.
+    """
+    known = entries()
+    for i, member in enumerate(members):
+        key = f"members[{i}]"
+        if is_fused_name(member.name):
+            raise ValueError(f"{key}: {member.name!r} is a fused upstream itself; list its members instead")
+        if member.name not in known:
+            raise ValueError(f"{key}: " + unknown("upstream", member.name, known))
+        if member.ckpt is None and member.name.endswith(NEEDS_CKPT):
+            what = "model_config" if member.name == "baseline_local" else "ckpt"
+            if getattr(member, what) is None:
+                raise ValueError(
+                    f"{key}: {member.name!r} has no checkpoint of its own; give the member a {what}, "
+                    "in a fusion YAML: {name: " + member.name + f", {what}: PATH" + "}"
+                )
+        for what in ("ckpt", "model_config"):
+            value = getattr(member, what)
+            local = what == "model_config" or member.name.endswith("_local")
+            if local and isinstance(value, str) and not Path(value).exists():
+                raise FileNotFoundError(f"{key}: {what} {value!r} of {member.name!r} does not exist; correct the path")
+
+
+def load_members(members: Sequence[MemberConfig]) -> list[nn.Module]:
+    """Loads every member through its hub entry, after `check_members`."""
+    check_members(members)
+    known = entries()
+    return [_load(known[member.name], member) for member in members]
+
+
+def _load(entry: Callable[..., nn.Module], member: MemberConfig) -> nn.Module:
+    """Calls an entry as run_downstream does (s3prl/downstream/runner.py:140), leaving out what is not given.
+
+    s3prl's entries read model_config from a file: a mapping is written to one for them.
+    """
+    options: dict[str, Any] = {} if member.ckpt is None else {"ckpt": member.ckpt}
+    if member.model_config is None:
+        return entry(**options)
+    if isinstance(member.model_config, str) or member.name.startswith(("hf_whisper", "whisper_")):
+        return entry(model_config=member.model_config, **options)
+    with NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
+        yaml.safe_dump(dict(member.model_config), file)
+        file.flush()
+        return entry(model_config=file.name, **options)

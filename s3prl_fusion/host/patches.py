@@ -1,0 +1,44 @@
+"""Changes to other people's modules that can be taken back."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+_MISSING = object()
+
+
+class Patches:
+    """A stack of changes, undone in reverse order."""
+
+    def __init__(self) -> None:
+        self._undo: list[Callable[[], None]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._undo)
+
+    def set(self, target: Any, name: str, value: Any) -> None:
+        """Sets an attribute."""
+        before = vars(target).get(name, _MISSING)
+        setattr(target, name, value)
+        if before is _MISSING:
+            self._undo.append(lambda: delattr(target, name))
+        else:
+            self._undo.append(lambda: setattr(target, name, before))
+
+    def set_item(self, target: dict[str, Any], key: str, value: Any) -> None:
+        """Sets an entry of a dict, e.g. of ``sys.modules``."""
+        before = target.get(key, _MISSING)
+        target[key] = value
+        if before is _MISSING:
+            self._undo.append(lambda: target.pop(key, None))
+        else:
+            self._undo.append(lambda: target.__setitem__(key, before))
+
+    def add(self, undo: Callable[[], None]) -> None:
+        """Notes how to undo a change that was made elsewhere."""
+        self._undo.append(undo)
+
+    def undo(self) -> None:
+        """Takes every change back, the last one first."""
+        while self._undo:
+            self._undo.pop()()

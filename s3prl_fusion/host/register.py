@@ -1,0 +1,209 @@
+"""Registration with s3prl: names into its hub, the featurizer seam and the mends into its runner."""
+
+from __future__ import annotations
+
+import argparse
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Callable
+
+import torch
+from torch import nn
+
+from ..config import FusionConfig
+from ..errors import HostError, UsageError, unknown
+from ..featurizer import FusionFeaturizer, check_selection
+from ..files import whole_file
+from ..names import is_fused_name, parse, presets
+from ..upstreams.fused import FusedUpstream
+from .inference import BY_DOWNSTREAM
+from .members import added_entries, check_members, entries, hub
+from .patches import Patches
+from .recipes import mend, supply_libriphone
+
+_patches = Patches()
+
+
+def register() -> None:
+    """Makes s3prl in this process know the fused names, and run them with the fusion featurizer.
+
+    Idempotent. Stock upstreams keep the stock featurizer.
+
+    Raises:
+        HostError: s3prl, or a package that its runner imports, is missing or too new; the message says which.
+    """
+    if _patches:
+        return
+    _register_names(_patches)
+    try:
+        _register_runner(_patches)
+    except ImportError as error:
+        unregister()
+        raise HostError(
+            f"s3prl's runner cannot be imported: {error}. Install what s3prl_fusion declares: "
+            "pip install --upgrade s3prl-fusion"
+        ) from error
+    _allow_namespace(_patches)
+
+
+def unregister() -> None:
+    """Leaves s3prl as `register` found it. Idempotent."""
+    _patches.undo()
+
+
+def check_name(name: str, model_config: str | None = None) -> FusionConfig | None:
+    """Checks what ``-u`` and ``-g`` say, before anything loads.
+
+    Args:
+        name: an upstream's name, fused or stock.
+        model_config: the fusion YAML; needed by, and only used for, the name ``fused``.
+
+    Returns:
+        The fusion behind a fused name; ``None`` for a stock upstream.
+
+    Raises:
+        ValueError, TypeError, FileNotFoundError: the name, the YAML or a member is wrong; the message says how.
+    """
+    if not is_fused_name(name):
+        if name not in {**vars(hub()), **added_entries()}:
+            raise ValueError(unknown("upstream", name, [*entries(), *presets(), "fused"]))
+        return None
+    if name != "fused":
+        config = parse(name)
+    elif model_config is None:
+        raise ValueError(
+            "the upstream 'fused' needs a fusion YAML: -u fused -g fusion.yaml (or a name: fused_wavlm_hubert)"
+        )
+    else:
+        config = FusionConfig.from_yaml(model_config)
+    check_members(config.members)
+    return config
+
+
+def _fused_entry(name: str) -> Callable[..., FusedUpstream]:
+    """A hub entry, called by s3prl with ``ckpt``, ``model_config`` and ``refresh`` (s3prl/downstream/runner.py:140)."""
+
+    def entry(
+        ckpt: str | None = None, model_config: str | None = None, refresh: bool = False, **kwargs: Any
+    ) -> FusedUpstream:
+        if ckpt is not None:
+            raise ValueError(
+                f"{name!r} takes no checkpoint of its own (-k {ckpt}); give its members theirs in a fusion YAML"
+            )
+        config = check_name(name, model_config)
+        assert config is not None, name
+        return FusedUpstream(config)
+
+    entry.__name__ = name
+    entry.__doc__ = f"The fused upstream {name}; see s3prl_fusion.names."
+    return entry
+
+
+def _register_names(patches: Patches) -> None:
+    module = hub()
+    for name in [*presets(), "fused"]:
+        patches.set(module, name, _fused_entry(name))
+    for name, entry in added_entries().items():
+        if not hasattr(module, name):
+            patches.set(module, name, entry)
+
+    def resolve(name: str) -> Any:
+        # Asked only for what the module lacks: any name of the grammar becomes an entry when it is first used.
+        if name.startswith("__"):
+            raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
+        try:
+            check_name(name)
+        except ValueError as error:
+            raise AttributeError(str(error)) from error
+        return _fused_entry(name)
+
+    patches.set(module, "__getattr__", resolve)
+
+
+def _register_runner(patches: Patches) -> None:
+    from s3prl.downstream import runner
+
+    stock_featurizer, stock_init = runner.Featurizer, runner.Runner.__init__
+
+    def featurizer(upstream: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
+        fused = isinstance(getattr(upstream, "module", upstream), FusedUpstream)
+        return (FusionFeaturizer if fused else stock_featurizer)(upstream, *args, **kwargs)
+
+    def init(self: Any, args: argparse.Namespace, config: dict[str, Any]) -> None:
+        try:
+            _check_run(args, config, patches)
+        except (ValueError, TypeError, OSError) as error:
+            raise UsageError(str(error)) from error
+        stock_init(self, args, config)
+        print(_parameters(self), flush=True)
+
+    # The runner has the name bound since its import (s3prl/downstream/runner.py:21): it is replaced there.
+    patches.set(runner, "Featurizer", featurizer)
+    patches.set(runner.Runner, "__init__", init)
+    patches.set(runner, "torch", _TorchWithWholeSaves(runner.torch.__name__))
+    supply_libriphone(patches)
+
+
+def _check_run(args: argparse.Namespace, config: dict[str, Any], patches: Patches) -> None:
+    """Every check of a run that needs no model, and the mends of its recipe, before the runner loads anything."""
+    if args.upstream == "fused":
+        args.upstream_model_config = _find_fusion_yaml(args.upstream_model_config, args.expdir)
+    downloaded = getattr(args, "hub", None) == "huggingface"
+    if not downloaded and check_name(args.upstream, args.upstream_model_config) is not None:
+        check_selection(args.upstream_feature_selection, args.upstream_layer_selection)
+    mend(args.downstream, config, patches)
+    if args.mode == "inference" and args.downstream in BY_DOWNSTREAM:
+        expert = import_module(f"s3prl.downstream.{args.downstream}.expert").DownstreamExpert
+        if not hasattr(expert, "inference"):
+            patches.set(expert, "inference", BY_DOWNSTREAM[args.downstream])
+
+
+def _parameters(runner: Any) -> str:
+    """How much of a run is frozen and how much is trained."""
+    counts = {entry.name: sum(p.numel() for p in entry.model.parameters()) for entry in runner.all_entries}
+    upstream = "trained" if runner.upstream.trainable else "frozen"
+    return (
+        f"[s3prl_fusion] {upstream} parameters: {counts['Upstream']:,} (upstream); "
+        f"trained: {counts['Featurizer']:,} (featurizer), {counts['Downstream']:,} (downstream)"
+    )
+
+
+def _find_fusion_yaml(path: str | None, expdir: str) -> str | None:
+    """A fusion YAML's absolute path, which goes into the checkpoint; for a past experiment whose YAML is gone, the copy
+    that the runner keeps in the expdir."""
+    if path is None:
+        return None
+    if Path(path).is_file():
+        return str(Path(path).resolve())
+    copies = sorted(Path(expdir).glob(f"{Path(path).stem}_*{Path(path).suffix}"))
+    return str(copies[-1]) if copies else path
+
+
+class _TorchWithWholeSaves(ModuleType):
+    """torch as the runner sees it: a checkpoint replaces the one before it only once it is whole.
+
+    The runner writes dev-best.ckpt over itself (s3prl/downstream/runner.py:421): killed there, it would be lost.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(torch, name)
+
+    def save(self, states: Any, path: str) -> None:
+        with whole_file(path) as temporary:
+            torch.save(states, temporary)
+
+
+def _allow_namespace(patches: Patches) -> None:
+    """Lets torch >= 2.6 read s3prl's checkpoints: they hold a Namespace (s3prl/downstream/runner.py:381)."""
+    before = torch.serialization.get_safe_globals()
+    if argparse.Namespace in before:
+        return
+    torch.serialization.add_safe_globals([argparse.Namespace])
+
+    def undo() -> None:
+        kept = [item for item in torch.serialization.get_safe_globals() if item is not argparse.Namespace]
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(kept)
+
+    patches.add(undo)

@@ -1,0 +1,188 @@
+"""The launcher: s3prl's run_downstream, unchanged, in a process where the plugin is registered."""
+
+from __future__ import annotations
+
+import argparse
+import builtins
+import os
+import sys
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Callable, Iterator, Sequence
+
+from ..assets import downstream_configs_dir
+from ..errors import HostError, UsageError
+
+
+def run(argv: Sequence[str], fill_in: Callable[[dict[str, Any]], None] | None = None) -> int:
+    """Runs s3prl.run_downstream.
+
+    Args:
+        argv: run_downstream's own arguments, all of them understood.
+        fill_in: completes the run's config in place, once overrides are applied and before anything loads.
+
+    Returns:
+        The exit status: 0, or 2 for a mistake of the user's, which is printed.
+    """
+    try:
+        from .members import quiet_torchaudio
+        from .register import register
+
+        register()
+        print(f"[s3prl_fusion] {host_version()}", flush=True)
+        from s3prl import run_downstream
+
+        with _process_state(["run_downstream.py", *complete_arguments(argv)]), _filled_in(run_downstream, fill_in):
+            with quiet_torchaudio():
+                run_downstream.main()
+    except (UsageError, HostError) as error:
+        print(f"s3prl-fusion run: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def host_version() -> str:
+    """Which s3prl Python sees: distribution, version and path."""
+    import s3prl
+
+    path = Path(s3prl.__file__).resolve().parent
+    for distribution in ("s3prl", "espnet-s3prl"):
+        try:
+            found = metadata.distribution(distribution)
+        except metadata.PackageNotFoundError:
+            continue
+        if Path(found.locate_file("s3prl")).resolve() == path:
+            return f"{distribution} {found.version} ({path})"
+    return f"s3prl {(path / 'version.txt').read_text().strip()} from a source checkout ({path})"
+
+
+def complete_arguments(argv: Sequence[str]) -> list[str]:
+    """run_downstream's arguments, with what stock leaves to the user: device, config and local rank.
+
+    Raises:
+        UsageError: no config is given for a recipe that has no default, or a file given is not there.
+    """
+    import torch
+
+    args, completed = _parse(argv), list(argv)
+    if args.help:
+        return completed
+    if args.device is None:
+        args.device = "cuda" if torch.cuda.is_available() else "cpu"
+        completed += ["--device", args.device]
+    for option, path in (("-e", args.past_exp), ("-i", args.init_ckpt)):
+        if path is not None and not Path(path).exists():
+            raise UsageError(f"{option} {path} does not exist; correct the path")
+    if (
+        args.past_exp is not None
+        and Path(args.past_exp).is_dir()
+        and not list(Path(args.past_exp).glob("states-*.ckpt"))
+    ):
+        raise UsageError(f"-e {args.past_exp} has no states-*.ckpt; train there first (-m train -p {args.past_exp})")
+    if args.past_exp is None and not _resumes(args):
+        completed += _new_experiment(args)
+    if args.local_rank is None and "LOCAL_RANK" in os.environ:
+        completed += ["--local_rank", _local_rank()]
+    return completed
+
+
+def _resumes(args: argparse.Namespace) -> bool:
+    """Whether ``-a`` will find a checkpoint to restore everything from (s3prl/run_downstream.py:93)."""
+    expdir = Path(args.expdir or f"result/downstream/{args.expname}")
+    return args.auto_resume and any(expdir.glob("states-*.ckpt"))
+
+
+def _new_experiment(args: argparse.Namespace) -> list[str]:
+    """What a run that is not restored from a checkpoint must say, and a default config if there is one."""
+    from .recipes import CONFIGS, default_config
+    from .register import check_name
+
+    for option, value in (("-u UPSTREAM", args.upstream), ("-d DOWNSTREAM", args.downstream)):
+        if value is None:
+            raise UsageError(f"{option} is missing, and there is no -e to restore it from")
+    if args.expdir is None and args.expname is None:
+        raise UsageError("-p EXPDIR (or -n EXPNAME) is missing: where should the experiment be saved?")
+    if args.hub != "huggingface":
+        try:
+            check_name(args.upstream, args.upstream_model_config)
+        except (ValueError, TypeError, OSError) as error:
+            raise UsageError(str(error)) from error
+    if args.config is not None:
+        return [] if Path(args.config).exists() else ["-c", str(_shipped_config(args.config))]
+    config = default_config(args.downstream)
+    if config is None:
+        raise UsageError(
+            f"the recipe {args.downstream!r} has no default config; give one with -c FILE "
+            f"(recipes with a default: {', '.join(CONFIGS)})"
+        )
+    return ["-c", str(config)]
+
+
+def _shipped_config(name: str) -> Path:
+    """A config of the package's, found from any folder: demo/asr.yaml, downstream_configs/pr.yaml."""
+    root = downstream_configs_dir()
+    path = root / Path(name).relative_to(root.name) if Path(name).parts[0] == root.name else root / name
+    if not path.is_file():
+        shipped = ", ".join(sorted(file.relative_to(root).as_posix() for file in root.rglob("*.yaml")))
+        raise UsageError(
+            f"-c {name} does not exist; correct the path, or take one that ships with s3prl_fusion: {shipped}"
+        )
+    return path
+
+
+def _local_rank() -> str:
+    """torchrun's rank. Stock knows only --local_rank, which torchrun no longer passes (s3prl/run_downstream.py:28)."""
+    import torch
+
+    if not torch.cuda.is_available():
+        raise UsageError("s3prl's distributed training needs GPUs; on CPUs start one process, without torchrun")
+    return os.environ["LOCAL_RANK"]
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The arguments that the launcher has to look at; run_downstream itself parses all of them."""
+    parser = argparse.ArgumentParser(add_help=False)
+    names = "config past_exp init_ckpt downstream upstream expdir expname upstream_model_config"
+    for short, name in zip("ceidupng", names.split()):
+        parser.add_argument(f"-{short}", f"--{name}")
+    for short in "motvksl":
+        parser.add_argument(f"-{short}")
+    parser.add_argument("-a", "--auto_resume", action="store_true")
+    for short in "rf":
+        parser.add_argument(f"-{short}", action="store_true")
+    parser.add_argument("-h", "--help", action="store_true")
+    parser.add_argument("--device")
+    parser.add_argument("--local_rank")
+    parser.add_argument("--hub")
+    return parser.parse_known_args(argv)[0]
+
+
+@contextmanager
+def _filled_in(run_downstream: Any, fill_in: Callable[[dict[str, Any]], None] | None) -> Iterator[None]:
+    stock = run_downstream.get_downstream_args
+
+    def get_downstream_args() -> tuple[argparse.Namespace, dict[str, Any], list[str]]:
+        args, config, backup_files = stock()
+        try:
+            fill_in(config)
+        except (ValueError, OSError) as error:
+            raise UsageError(str(error)) from error
+        return args, config, backup_files
+
+    run_downstream.get_downstream_args = get_downstream_args if fill_in else stock
+    try:
+        yield
+    finally:
+        run_downstream.get_downstream_args = stock
+
+
+@contextmanager
+def _process_state(argv: list[str]) -> Iterator[None]:
+    """run_downstream reads sys.argv and replaces builtins.isinstance (s3prl/utility/helper.py:44); both come back."""
+    before_argv, before_isinstance = sys.argv, builtins.isinstance
+    sys.argv = argv
+    try:
+        yield
+    finally:
+        sys.argv, builtins.isinstance = before_argv, before_isinstance

@@ -1,0 +1,86 @@
+"""The contract of an interface, and what interfaces share: matching of layers and widths.
+
+Shape letters, here and everywhere: N members, L layers, B batch, T frames, D features. A hidden state is (B, T, D).
+"""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+MATCH_DIM = ("project", "interpolate")
+
+
+class Interface(nn.Module):
+    """Maps the hidden states of N members, on one frame grid, to one sequence of features.
+
+    A new interface is one file in this folder that defines one subclass; the file's name is the interface's name.
+    Its keyword arguments are the keys that a fusion YAML may give under ``interface:``.
+
+    Args:
+        layers: number of hidden states of each member, (L_1, ..., L_N).
+        dims: width of each member, (D_1, ..., D_N).
+        output_dim: width of the result; ``None`` is the interface's own choice.
+
+    Attributes:
+        output_dim: width of the result.
+    """
+
+    output_dim: int
+
+    def __init__(self, layers: Sequence[int], dims: Sequence[int], output_dim: int | None = None) -> None:
+        super().__init__()
+        if not layers or len(layers) != len(dims):
+            raise ValueError(f"layers and dims need one entry a member; got layers={layers}, dims={dims}")
+        if min(layers) < 1 or min(dims) < 1:
+            raise ValueError(f"layers and dims must be positive; got layers={layers}, dims={dims}")
+        if output_dim is not None and output_dim < 1:
+            raise ValueError(f"output_dim must be positive; got {output_dim}")
+        self.layers = tuple(layers)
+        self.dims = tuple(dims)
+
+    def forward(self, members: Sequence[Sequence[Tensor]]) -> Tensor:
+        """Fuses.
+
+        Args:
+            members: for each member its L_i hidden states, each (B, T, D_i).
+
+        Returns:
+            (B, T, output_dim)
+        """
+        raise NotImplementedError
+
+
+class MatchDims(nn.Module):
+    """Brings members of different widths to the largest width, D = max(D_i).
+
+    Args:
+        dims: (D_1, ..., D_N).
+        match_dim: ``"project"``, a learnt Linear(D_i -> D) for each member that needs one, shared over its layers; or
+            ``"interpolate"``, linear interpolation along the feature axis (the paper's, section III).
+
+    Attributes:
+        dim: D.
+    """
+
+    def __init__(self, dims: Sequence[int], match_dim: str = "project") -> None:
+        super().__init__()
+        if match_dim not in MATCH_DIM:
+            raise ValueError(f"match_dim must be one of {', '.join(MATCH_DIM)}; got {match_dim!r}")
+        self.dim = max(dims)
+        self.match_dim = match_dim
+        narrow = {str(i): dim for i, dim in enumerate(dims) if dim != self.dim and match_dim == "project"}
+        self.projections = nn.ModuleDict({i: nn.Linear(dim, self.dim) for i, dim in narrow.items()})
+
+    def forward(self, members: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
+        """Widens every (B, T, D_i) to (B, T, D); states that are wide enough pass untouched."""
+        return [[self._match(str(i), state) for state in states] for i, states in enumerate(members)]
+
+    def _match(self, member: str, state: Tensor) -> Tensor:
+        if state.size(-1) == self.dim:
+            return state
+        if member in self.projections:
+            return self.projections[member](state)
+        return F.interpolate(state, size=self.dim, mode="linear", align_corners=False)

@@ -1,0 +1,235 @@
+"""`prepare` for the demo: the recordings of demo/corpus in the layouts of LibriSpeech, VoxCeleb1 and IEMOCAP.
+
+- LibriSpeech: the English prompts, FLAC and `.trans.txt`, with length tables and a lexicon from CMUdict.
+- VoxCeleb1: the same prompts by five voices. Training clips pass a studio channel, dev and test clips a telephone one.
+- IEMOCAP: each voice is a session; every prompt is acted in two of four styles (effects.py), because emotional
+  recordings cannot be had freely. Scores on it say nothing about real emotions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..assets import demo_dir
+from ..files import cache_dir
+from . import corpora, effects
+from .corpora import Corpora, CorpusError
+from .files import write_text
+from .prepare import configured
+
+if TYPE_CHECKING:
+    import pandas
+
+COLUMNS = ("path", "voice", "language", "prompt", "seconds", "split", "speaker_split", "transcript")
+SPEAKER_SPLITS = {"train": 1, "dev": 2, "test": 3}  # VoxCeleb1's list writes the numbers
+CHANNEL_OF = {"train": "studio", "dev": "telephone", "test": "telephone"}
+SEED = 1337
+STAMP = "prepared.txt"
+SCHEME = "demo://"  # what a path of the demo's configs starts with: it is below the demo's prepared corpora
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One file to make: a recording, what is done to it, and where it goes."""
+
+    source: Path
+    target: Path
+    seed: int
+    style: str | None = None
+    channel: str | None = None
+
+
+def read_manifest(corpus: Path) -> pandas.DataFrame:
+    """The table of recordings.
+
+    Raises:
+        FileNotFoundError: There is no manifest.
+        CorpusError: A column is missing, or a listed file does not exist.
+    """
+    import pandas
+
+    path = corpus / "manifest.csv"
+    if not path.is_file():
+        raise FileNotFoundError(f"no {path}; use a complete checkout, or rebuild it with demo/build_corpus.py")
+    table = pandas.read_csv(path, keep_default_na=False)
+    lacking = [column for column in COLUMNS if column not in table]
+    if lacking:
+        raise CorpusError(f"{path} lacks the columns {', '.join(lacking)}; rebuild it with demo/build_corpus.py")
+    missing = [name for name in table["path"] if not (corpus / name).is_file()]
+    if missing:
+        raise CorpusError(f"{path} lists {len(missing)} files that do not exist, first {corpus / missing[0]}")
+    return table
+
+
+def make(clip: Clip) -> None:
+    """Write one clip as 16-bit FLAC or WAV (by suffix), mono, 16 kHz."""
+    import soundfile
+
+    wav, rate = soundfile.read(str(clip.source), dtype="float32")
+    if rate != effects.SAMPLE_RATE or wav.ndim != 1:
+        raise CorpusError(f"{clip.source}: {rate} Hz, shape {wav.shape}; expected mono at {effects.SAMPLE_RATE} Hz")
+    rng = np.random.default_rng(clip.seed)
+    if clip.style:
+        wav = effects.act(wav, effects.STYLES[clip.style], rng)
+    if clip.channel:
+        wav = effects.transmit(wav, effects.CHANNELS[clip.channel], rng)
+    soundfile.write(str(clip.target), wav, effects.SAMPLE_RATE, subtype="PCM_16")
+
+
+def seed_of(*words: object) -> int:
+    """A seed that depends on `words` only, not on the order of the work."""
+    text = "/".join(map(str, (SEED, *words)))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+
+
+def librispeech_clips(table: pandas.DataFrame, corpus: Path, root: Path) -> Iterator[Clip]:
+    """LibriSpeech's files; writes the transcripts. A voice is a speaker, a split is a chapter."""
+    rows = table[table["split"] != ""]
+    speakers = {voice: 1001 + number for number, voice in enumerate(sorted(rows["voice"].unique()))}
+    splits = list(corpora.LIBRISPEECH_SPLITS)
+    for (voice, split), group in rows.groupby(["voice", "split"]):
+        chapter = f"{speakers[voice]}-{1 + splits.index(split)}"
+        folder = root / split / chapter.replace("-", "/")
+        lines = []
+        for number, row in enumerate(group.sort_values("prompt").itertuples()):
+            name = f"{chapter}-{number:04d}"
+            lines.append(f"{name} {row.transcript}\n")
+            yield Clip(corpus / row.path, folder / f"{name}.flac", seed_of(name))
+        write_text(folder / f"{chapter}.trans.txt", "".join(lines))
+
+
+def voxceleb1_clips(table: pandas.DataFrame, corpus: Path, root: Path) -> Iterator[Clip]:
+    """VoxCeleb1's files; writes the identification split. A voice is an identity."""
+    rows = table[table["speaker_split"] != ""]
+    voices = sorted(rows["voice"].unique())
+    lines = []
+    for (voice, split), group in rows.groupby(["voice", "speaker_split"]):
+        for number, row in enumerate(group.sort_values("prompt").itertuples(), start=1):
+            name = f"id{10001 + voices.index(voice)}/demo-{split}/{number:05d}.wav"
+            lines.append(f"{SPEAKER_SPLITS[split]} {name}\n")
+            yield Clip(corpus / row.path, root / "dev" / "wav" / name, seed_of("sid", name), channel=CHANNEL_OF[split])
+    write_text(root / "iden_split.txt", "".join(lines))
+
+
+def iemocap_clips(table: pandas.DataFrame, corpus: Path, root: Path) -> Iterator[Clip]:
+    """IEMOCAP's files; writes the folds. A voice is a session, and each prompt is acted in two styles."""
+    rows = table[table["speaker_split"] != ""]
+    styles = list(effects.STYLES)
+    sessions: dict[str, list[dict[str, str]]] = {}
+    for number, (voice, group) in enumerate(rows.groupby("voice"), start=1):
+        session, speaker = f"Session{number}", f"Ses{number:02d}F"
+        labelled = sessions.setdefault(session, [])
+        for index, row in enumerate(group.sort_values("prompt").itertuples()):
+            first = index % 4
+            for style in (styles[first], styles[(first + 1 + index // 4 % 3) % 4]):
+                name = f"{session}/sentences/wav/{speaker}_demo/{speaker}_demo_{index:03d}_{style}.wav"
+                labelled.append({"path": name, "label": style, "speaker": speaker})
+                yield Clip(corpus / row.path, root / name, seed_of("er", voice, row.prompt, style), style=style)
+    corpora.write_folds(sessions, root / "meta_data")
+
+
+def lay_out(corpus: Path, folder: Path) -> None:
+    """Fill an empty `folder` with the three corpora, using two processes."""
+    from tqdm import tqdm
+
+    table = read_manifest(corpus)
+    clips = [
+        *librispeech_clips(table, corpus, folder / "LibriSpeech"),
+        *voxceleb1_clips(table, corpus, folder / "VoxCeleb1"),
+        *iemocap_clips(table, corpus, folder / "IEMOCAP"),
+    ]
+    for parent in {clip.target.parent for clip in clips}:
+        parent.mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
+        for _ in tqdm(pool.map(make, clips, chunksize=8), total=len(clips), desc="demo corpora", unit="clip"):
+            pass
+    corpora.write_buckets(folder / "LibriSpeech", folder / "len_for_bucket")
+    texts = table.loc[table["split"] != "", "transcript"]
+    corpora.write_lexicon(texts, corpora.cmu_lexicon(), folder / "lexicon.txt", "CMUdict")
+
+
+def _digest(corpus: Path) -> str:
+    """What the layout depends on: the manifest and the code that reads it."""
+    digest = hashlib.sha256((corpus / "manifest.csv").read_bytes())
+    for module in (__file__, effects.__file__, corpora.__file__):
+        digest.update(Path(module).read_bytes())
+    return digest.hexdigest()
+
+
+def _is_done(folder: Path, digest: str) -> bool:
+    stamp = folder / STAMP
+    return stamp.is_file() and stamp.read_text(encoding="utf-8") == digest
+
+
+def prepare(corpus: Path, folder: Path, write: bool = True) -> Corpora:
+    """Lay the demo's corpora out under `folder`; nothing is done when they are there already.
+
+    Args:
+        corpus: demo/corpus, with manifest.csv.
+        folder: Made whole or not at all; replaced when the manifest has changed.
+        write: False only checks the corpus and tells where things will be.
+
+    Returns:
+        Every path that the tasks' configs need, absolute.
+
+    Raises:
+        FileNotFoundError, CorpusError: The corpus is incomplete, or `folder` holds something else.
+    """
+    corpus, folder = corpus.resolve(), folder.resolve()
+    read_manifest(corpus)
+    digest = _digest(corpus)
+    if write and not _is_done(folder, digest):
+        if folder.exists() and not (folder / STAMP).is_file() and any(folder.iterdir()):
+            raise CorpusError(f"{folder} holds files that the demo did not make; choose another -o, or move them away")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+        try:
+            lay_out(corpus, temporary)
+            write_text(temporary / STAMP, digest)
+            temporary.chmod(0o755)  # mkdtemp's are private
+            if not _is_done(folder, digest):  # another process may have been faster
+                shutil.rmtree(folder, ignore_errors=True)
+                os.replace(temporary, folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return replace(
+        configured(),
+        librispeech=folder / "LibriSpeech",
+        buckets=folder / "len_for_bucket",
+        lexicons=(folder / "lexicon.txt",),
+        voxceleb1=folder / "VoxCeleb1",
+        speaker_list=folder / "VoxCeleb1" / "iden_split.txt",
+        iemocap=folder / "IEMOCAP",
+        emotions=folder / "IEMOCAP" / "meta_data",
+    )
+
+
+def fill_in(config: dict[str, Any]) -> None:
+    """Put real paths in place of a run config's `demo://...`, laying the demo out in the user's cache when needed.
+
+    Raises:
+        FileNotFoundError, CorpusError: See `prepare`.
+    """
+    folder = cache_dir() / "demo"
+    if SCHEME in str(config):
+        prepare(demo_dir() / "corpus", folder)
+        _replace(config, f"{folder}/")
+
+
+def _replace(node: Any, root: str) -> None:
+    items = node.items() if isinstance(node, dict) else enumerate(node)
+    for key, value in items:
+        if isinstance(value, (dict, list)):
+            _replace(value, root)
+        elif isinstance(value, str) and value.startswith(SCHEME):
+            node[key] = root + value[len(SCHEME) :]

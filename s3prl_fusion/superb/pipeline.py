@@ -1,0 +1,210 @@
+"""train -> evaluate -> score for each (upstream, task, fold), each in its own experiment folder, several at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
+from pathlib import Path
+from queue import SimpleQueue
+
+from . import scoring
+from .experiment import STAGES, Experiment
+from .files import write_json
+from .progress import Display, seconds_text
+from .stages import Children, Progress, StageError, Stopped, drop_broken_checkpoints, tail
+
+
+def set_aside(expdir: Path) -> Path:
+    """Rename a folder to the first free `<name>.old<k>` and return that."""
+    number = 1
+    while (target := expdir.with_name(f"{expdir.name}.old{number}")).exists():
+        number += 1
+    expdir.rename(target)
+    return target
+
+
+def forget(experiment: Experiment, *stages: str) -> None:
+    """Remove the stamps of stages whose input is about to change."""
+    for stage in stages:
+        path = experiment.stamp(stage).path
+        if path.is_file():
+            path.unlink()
+
+
+def train(experiment: Experiment, children: Children, progress: Progress) -> None:
+    """Train, or resume what was interrupted. An experiment under other settings is set aside, never overwritten."""
+    stamp, key = experiment.stamp("train"), experiment.key("train")
+    before = stamp.read()
+    if before.get("key") != key and experiment.expdir.exists() and any(experiment.expdir.iterdir()):
+        set_aside(experiment.expdir)
+        before = {}
+    experiment.expdir.mkdir(parents=True, exist_ok=True)
+    drop_broken_checkpoints(experiment.expdir)
+    resumed = bool(before) and any(experiment.expdir.glob("states-*.ckpt"))
+    earlier = float(before.get("seconds", 0.0)) if resumed else 0.0
+    forget(experiment, "evaluate", "score")
+    stamp.write(key, "running", earlier)
+    started, log = time.monotonic(), experiment.log("train")
+    try:
+        run_stage(experiment, "train", experiment.train_arguments(), children, progress, append=resumed)
+    finally:
+        stamp.write(key, "running", earlier + time.monotonic() - started)
+    if not experiment.best_ckpt.is_file():
+        better = "rose above 0" if experiment.task.higher_is_better else "fell below 100 %"
+        message = f"no {experiment.task.best_ckpt}: the dev {experiment.task.metric} never {better}; train for longer"
+        raise StageError("train", message, log)
+    stamp.write(key, "done", earlier + time.monotonic() - started)
+
+
+def evaluate(experiment: Experiment, children: Children, progress: Progress) -> None:
+    """Evaluate the best checkpoint on the test split."""
+    forget(experiment, "evaluate", "score")
+    started = time.monotonic()
+    run_stage(experiment, "evaluate", experiment.evaluate_arguments(), children, progress)
+    for path in (experiment.hypothesis, experiment.reference):
+        if not path.is_file():
+            raise StageError("evaluate", f"the evaluation did not write {path}", experiment.log("evaluate"))
+    experiment.stamp("evaluate").write(experiment.key("evaluate"), "done", time.monotonic() - started)
+
+
+def score(experiment: Experiment, children: Children, progress: Progress) -> None:
+    """Recompute the score, hold it against the recipe's, and keep it with the numbers of parameters."""
+    from .report import count_parameters
+
+    task, log = experiment.task, experiment.log("evaluate")
+    try:
+        references = scoring.read_texts(experiment.reference)
+        value = task.score(scoring.read_texts(experiment.hypothesis), references)
+        text = log.read_text(encoding="utf-8")
+        scoring.check_logged(value, scoring.logged_score(text, task.logged, task.logged_scale))
+    except (scoring.ScoreError, OSError, ValueError) as error:
+        raise StageError("score", str(error), log) from error
+    seconds = {stage: experiment.stamp(stage).read().get("seconds", 0.0) for stage in ("train", "evaluate")}
+    result = {
+        "upstream": experiment.upstream,
+        "task": task.name,
+        "fold": experiment.fold,
+        "score": value,
+        "chance": task.chance(references),
+        "utterances": len(references),
+        "train_seconds": seconds["train"],
+        "evaluate_seconds": seconds["evaluate"],
+        "seed": experiment.settings.seed,
+        **count_parameters(experiment.best_ckpt, experiment.log("train")),
+    }
+    write_json(experiment.result, result)
+    experiment.stamp("score").write(experiment.key("score"), "done", 0.0)
+
+
+RUN = {"train": train, "evaluate": evaluate, "score": score}
+
+
+def run_stage(
+    experiment: Experiment,
+    stage: str,
+    arguments: Sequence[str],
+    children: Children,
+    progress: Progress,
+    append: bool = False,
+) -> None:
+    """Run one child and raise StageError when it fails."""
+    log = experiment.log(stage)
+    status = children.run([*experiment.settings.runner, *arguments], log, progress, append)
+    if status != 0:
+        raise StageError(stage, f"exit status {status}", log)
+
+
+def run_experiment(experiment: Experiment, children: Children, display: Display, slots: SimpleQueue) -> None:
+    """Run the stages of one experiment that are not done.
+
+    Raises:
+        StageError: A stage failed; the ones after it did not run.
+        Stopped: The user asked to stop.
+    """
+    slot, left = slots.get(), len(STAGES)
+    try:
+        for stage in STAGES:
+            if not experiment.stamp(stage).is_done(experiment.key(stage), experiment.outputs(stage)):
+                display.start(slot, f"{experiment.label} {stage}")
+                bar = experiment.task.eval_split if stage == "evaluate" else "overall"  # tqdm's desc in s3prl's runner
+                RUN[stage](experiment, children, partial(show_bar, display, slot, bar))
+            left -= 1
+            display.end(slot, 1, note_of(experiment) if stage == "score" else "")
+    finally:
+        if left:
+            display.end(slot, left)
+        slots.put(slot)
+
+
+def show_bar(display: Display, slot: int, watched: str, name: str, done: int, total: int) -> None:
+    """Pass one of a child's bars on to the display."""
+    if name == watched:
+        display.step(slot, done, total)
+
+
+def note_of(experiment: Experiment) -> str:
+    """One line on a scored experiment."""
+    result = json.loads(experiment.result.read_text(encoding="utf-8"))
+    spent = seconds_text(result["train_seconds"] + result["evaluate_seconds"])
+    return f"{experiment.label}: {experiment.task.metric} {result['score']:.2f} % ({spent})"
+
+
+def run_all(
+    experiments: Sequence[Experiment], jobs: int, environment: Mapping[str, str] | None = None
+) -> dict[str, StageError]:
+    """Run experiments, `jobs` at a time. A failure ends its own experiment only.
+
+    Args:
+        experiments: What to run.
+        jobs: How many run at the same time.
+        environment: Added to the children's environment.
+
+    Returns:
+        The failures by experiment label.
+
+    Raises:
+        KeyboardInterrupt: After Ctrl-C, once every child has ended.
+    """
+    children, slots = Children(environment), SimpleQueue()
+    for slot in range(jobs):
+        slots.put(slot)
+    display = Display(len(STAGES) * len(experiments), jobs)
+    failures: dict[str, StageError] = {}
+    pool = ThreadPoolExecutor(max_workers=jobs)
+    try:
+        futures: dict[Future, Experiment] = {
+            pool.submit(run_experiment, experiment, children, display, slots): experiment for experiment in experiments
+        }
+        pending = set(futures)
+        while pending:
+            done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
+            for future in done:
+                error = future.exception()
+                if isinstance(error, StageError):
+                    failures[futures[future].label] = error
+                    display.say(f"{futures[future].label} {error.stage} FAILED: {error}; log: {error.log}")
+                elif error is not None and not isinstance(error, Stopped):
+                    raise error
+    finally:
+        children.stop()
+        pool.shutdown(wait=True, cancel_futures=True)
+        display.close()
+    return failures
+
+
+def summary(failures: Mapping[str, StageError], total: int) -> str:
+    """What failed, with each log's path and last lines."""
+    lines = [f"{len(failures)} of {total} runs failed; mend the cause and give the same command again:"]
+    for label, error in failures.items():
+        lines += [f"- {label}, {error.stage}: {error}", f"  log: {error.log}"]
+        lines += [f"    | {line}" for line in tail(error.log)]
+    return "\n".join(lines)
+
+
+def usable_cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,130 @@
+"""`prepare`: check the user's corpora for the tasks at hand and make what the recipes need, before any training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from . import corpora
+from .corpora import Corpora, CorpusError
+from .files import write_text
+from .tasks import Task
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The corpora that the user points to."""
+
+    librispeech: Path | None = None
+    voxceleb1: Path | None = None
+    voxceleb1_list: Path | None = None
+    iemocap: Path | None = None
+    lexicons: Sequence[Path] = ()
+
+
+HELP = {
+    "librispeech": corpora.LIBRISPEECH_HELP,
+    "voxceleb1": corpora.VOXCELEB1_HELP,
+    "iemocap": corpora.IEMOCAP_HELP,
+}
+
+
+def configured() -> Corpora:
+    """Corpora with nothing but the dictionary and vocabulary files that ship with this package."""
+    from .. import assets
+
+    folder = Path(assets.downstream_configs_dir())
+    return Corpora(char_dict=folder / "char.dict", phonemes=folder / "phoneme.txt")
+
+
+def check_sources(tasks: Sequence[Task], sources: Sources) -> None:
+    """Raise one CorpusError that lists every corpus the tasks need and the user did not give, or that is no folder."""
+    problems = []
+    for field in dict.fromkeys(task.corpus for task in tasks):
+        folder = getattr(sources, field)
+        needed_by = ", ".join(task.name for task in tasks if task.corpus == field)
+        if folder is None:
+            problems.append(f"--{field} is missing (needed by {needed_by}): {HELP[field]}")
+        elif not folder.is_dir():
+            problems.append(f"--{field}: {folder} is not a folder: {HELP[field]}")
+    if problems:
+        raise CorpusError("\n".join(problems))
+
+
+def locate(sources: Sources, folder: Path) -> Corpora:
+    """Where everything is or will be, absolute: the user's corpora, and what `prepare` writes into `folder`."""
+    return replace(
+        configured(),
+        librispeech=sources.librispeech and sources.librispeech.resolve(),
+        buckets=folder / "len_for_bucket",
+        lexicons=(folder / "lexicon.txt",),
+        voxceleb1=sources.voxceleb1 and sources.voxceleb1.resolve(),
+        speaker_list=folder / "iden_split.txt",
+        iemocap=sources.iemocap and sources.iemocap.resolve(),
+        emotions=folder / "meta_data",
+    )
+
+
+def prepare_asr(found: Corpora, sources: Sources) -> None:
+    """Bucket-length tables of LibriSpeech."""
+    for split in corpora.LIBRISPEECH_SPLITS:
+        corpora.read_transcripts(found.librispeech, split)
+    corpora.write_buckets(found.librispeech, found.buckets)
+
+
+def prepare_pr(found: Corpora, sources: Sources) -> None:
+    """The pronunciations of LibriSpeech's words."""
+    symbols = set(found.phonemes.read_text(encoding="utf-8").split())
+    origin = ", ".join(str(path) for path in sources.lexicons) or "CMUdict"
+    lexicon = corpora.read_lexicon(sources.lexicons, symbols) if sources.lexicons else corpora.cmu_lexicon()
+    texts: list[str] = []
+    for split, official in corpora.LIBRISPEECH_SPLITS.items():
+        transcripts = corpora.read_transcripts(found.librispeech, split)
+        corpora.warn_count(f"LibriSpeech's {split}", len(transcripts), official)
+        texts += transcripts.values()
+    corpora.write_lexicon(texts, lexicon, found.lexicons[0], origin)
+
+
+def prepare_sid(found: Corpora, sources: Sources) -> None:
+    """The identification split of VoxCeleb1."""
+    speaker_list = corpora.find_speaker_list(found.voxceleb1, sources.voxceleb1_list)
+    corpora.check_speaker_list(found.voxceleb1, speaker_list)
+    write_text(found.speaker_list, speaker_list.read_text(encoding="utf-8"))
+
+
+def prepare_er(found: Corpora, sources: Sources) -> None:
+    """The five folds of IEMOCAP."""
+    sessions = {session: corpora.read_session(found.iemocap, session) for session in corpora.SESSIONS}
+    corpora.warn_count("IEMOCAP", sum(len(rows) for rows in sessions.values()), corpora.IEMOCAP_UTTERANCES)
+    corpora.write_folds(sessions, found.emotions)
+
+
+PREPARE: Mapping[str, Callable[[Corpora, Sources], None]] = {
+    "asr": prepare_asr,
+    "pr": prepare_pr,
+    "sid": prepare_sid,
+    "er": prepare_er,
+}
+
+
+def prepare(tasks: Sequence[Task], sources: Sources, folder: Path, write: bool = True) -> Corpora:
+    """Check the corpora of `tasks` and write what their recipes need into `folder`.
+
+    Args:
+        tasks: The tasks to run.
+        sources: The user's folders.
+        folder: Where tables and lists go; made when missing.
+        write: False only checks that the corpora are given, and tells where things will be.
+
+    Returns:
+        Every path that the tasks' configs need, absolute.
+
+    Raises:
+        CorpusError, FileNotFoundError: Something is missing or unusable; nothing half-written is left.
+    """
+    check_sources(tasks, sources)
+    found = locate(sources, folder.resolve())
+    for task in tasks if write else ():
+        PREPARE[task.name](found, sources)
+    return found

@@ -1,0 +1,180 @@
+"""One stage of an experiment: a child process with its own log, and a stamp that tells whether it is done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import threading
+import time
+import zipfile
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from .files import write_json
+
+BAR = re.compile(r"^(?:\x1b\[A|\s)*(?P<name>[^:%|]+):\s*\d+%\|.*?\|\s*(?P<done>\d+)/(?P<total>\d+)\b")
+BAR_SECONDS = 60.0  # how often a moving bar leaves a line in the log
+STOP_SECONDS = 10.0  # between asking a child to stop and killing it
+
+Progress = Callable[[str, int, int], None]  # (name of the bar, done, total)
+
+
+class StageError(RuntimeError):
+    """A stage failed. `log` is the file to read."""
+
+    def __init__(self, stage: str, message: str, log: Path) -> None:
+        super().__init__(message)
+        self.stage, self.log = stage, log
+
+
+class Stopped(RuntimeError):
+    """The user asked to stop; what ran can be resumed."""
+
+
+def tail(path: Path, lines: int = 12) -> list[str]:
+    """The last non-empty lines of a text file; none when it does not exist."""
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", errors="replace") as log:
+        return list(deque((line.rstrip() for line in log if line.strip()), maxlen=lines))
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What is known of a stage: `running` while it runs, `done` when its outputs are whole. Written last."""
+
+    path: Path
+
+    def read(self) -> dict:
+        """The stamp's content; empty when there is none or it is unreadable."""
+        try:
+            return json.loads(self.path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, json.JSONDecodeError):
+            return {}
+
+    def write(self, key: str, status: str, seconds: float, **more: object) -> None:
+        """Record a status, the wall time so far in seconds, and whatever else is worth keeping."""
+        write_json(self.path, {"key": key, "status": status, "seconds": round(seconds, 2), **more})
+
+    def is_done(self, key: str, outputs: Sequence[Path]) -> bool:
+        """Whether the stage ended under this very key and its outputs still exist."""
+        content = self.read()
+        done = content.get("status") == "done" and content.get("key") == key
+        return done and all(path.is_file() for path in outputs)
+
+
+def key_of(arguments: Sequence[str], config: str, replacements: Mapping[str, str]) -> str:
+    """A hash of a command and the text of its config.
+
+    Args:
+        arguments: The command's arguments.
+        config: Text of the config file that the command reads.
+        replacements: Text to put in place of paths that may move without changing the result.
+    """
+    parts = list(arguments)
+    for old, new in replacements.items():
+        parts = [part.replace(old, new) for part in parts]
+    return hashlib.sha256(json.dumps([parts, config]).encode()).hexdigest()
+
+
+def drop_broken_checkpoints(expdir: Path) -> list[Path]:
+    """Delete checkpoints that a kill cut off in mid-write, so that the resume does not trip over them."""
+    broken = [path for path in sorted(expdir.glob("*.ckpt")) if not zipfile.is_zipfile(path)]
+    for path in broken:
+        path.unlink()
+    return broken
+
+
+class Children:
+    """The running child processes, so that all of them can be stopped at once. Safe to use from several threads."""
+
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        self._environment = {**os.environ, **(environment or {}), "PYTHONUNBUFFERED": "1"}
+        self._processes: set[subprocess.Popen] = set()
+        self._lock = threading.Lock()
+        self._stopping = False
+
+    def run(self, command: Sequence[str], log: Path, progress: Progress, append: bool = False) -> int:
+        """Run a command to its end, its output into `log`.
+
+        Args:
+            command: Program and arguments.
+            log: Text file; starts with the command. Progress bars are thinned out in it.
+            progress: Called for each step of a tqdm bar that the child prints.
+            append: Keep what the log holds already.
+
+        Returns:
+            The exit status.
+
+        Raises:
+            Stopped: `stop` was called.
+        """
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a" if append else "w", encoding="utf-8") as out:
+            out.write(f"$ {shlex.join(command)}\n")
+            with self._lock:
+                if self._stopping:
+                    raise Stopped
+                process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    env=self._environment,
+                    start_new_session=True,  # Ctrl-C reaches us only, and we stop the whole group
+                )
+                self._processes.add(process)
+            try:
+                copy_output(process.stdout, out, progress)
+                status = process.wait()
+            finally:
+                with self._lock:
+                    self._processes.discard(process)
+        if self._stopping:
+            raise Stopped
+        return status
+
+    def stop(self) -> None:
+        """Ask every child to end, kill those that do not, and refuse new ones."""
+        with self._lock:
+            self._stopping = True
+            processes = list(self._processes)
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for process in processes:
+                if process.poll() is None:
+                    try:
+                        os.killpg(process.pid, number)
+                    except ProcessLookupError:
+                        continue
+            deadline = time.monotonic() + STOP_SECONDS
+            while time.monotonic() < deadline and any(process.poll() is None for process in processes):
+                time.sleep(0.1)
+
+
+def copy_output(stream: IO[bytes], log: IO[str], progress: Progress) -> None:
+    """Copy a child's output to its log line by line, reading tqdm's bars on the way."""
+    rest, last_bar = "", 0.0
+    while True:
+        chunk = os.read(stream.fileno(), 65536)
+        rest += chunk.decode("utf-8", errors="replace")
+        *lines, rest = re.split(r"[\r\n]+", rest) if chunk else [rest, ""]
+        for line in lines:
+            bar = BAR.match(line)
+            if bar:
+                progress(bar["name"].strip(), int(bar["done"]), int(bar["total"]))
+                if time.monotonic() - last_bar < BAR_SECONDS:
+                    continue
+                last_bar = time.monotonic()
+            if line.strip():
+                log.write(line.replace("\x1b[A", "").rstrip() + "\n")
+        log.flush()
+        if not chunk:
+            return

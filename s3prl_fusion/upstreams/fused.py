@@ -1,0 +1,198 @@
+"""Several frozen upstreams that look like one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..alignment import align_frames
+
+if TYPE_CHECKING:
+    from ..config import FusionConfig, MemberConfig
+
+SAMPLE_RATE = 16000
+# No upstream of s3prl needs more than this for its first frames; shorter utterances are looked at one member at a time.
+SHORT_SAMPLES = 1600
+# One frame alone has no variance: upstreams that normalize over time would give NaN.
+MIN_FRAMES = 2
+
+
+class FusedUpstream(nn.Module):
+    """The hidden states of all members, on the frame grid of the fastest one (the paper, section III).
+
+    Nothing here learns: what does is in `s3prl_fusion.FusionFeaturizer`.
+
+    Args:
+        config: what is fused.
+        members: the upstreams themselves, in the config's order: modules whose call maps a list of waveforms to a dict
+            with ``hidden_states`` and that have ``get_downsample_rates(key) -> int``. ``None`` loads them from s3prl's
+            hub, as the config says.
+
+    Attributes:
+        fusion: the config; the featurizer finds it here.
+
+    Raises:
+        ValueError, TypeError, FileNotFoundError: a member cannot be what the config says; raised before any is loaded.
+    """
+
+    def __init__(self, config: FusionConfig, members: Sequence[nn.Module] | None = None) -> None:
+        super().__init__()
+        if members is None:
+            from ..host.members import load_members
+
+            members = load_members(config.members)
+        if len(members) != len(config.members):
+            raise ValueError(f"the config names {len(config.members)} members; got {len(members)} modules")
+        self.fusion = config
+        self.members = nn.ModuleList(members)
+        self.rates = [_rate(member, cfg.name) for member, cfg in zip(self.members, config.members)]
+        self.rate = min(self.rates)
+        self._first_frames: list[int] | None = None
+
+    def get_downsample_rates(self, key: str | None = None) -> int:
+        """Samples a frame, for every hidden state: the fastest member's."""
+        return self.rate
+
+    def forward(self, wavs: Sequence[Tensor]) -> dict[str, list[Tensor]]:
+        """Runs every member and aligns its frames.
+
+        Args:
+            wavs: B waveforms, each (T',), 16 kHz, floating point.
+
+        Returns:
+            ``{"hidden_states": [...]}``: the members' L_1 + ... + L_N states in order, each (B, T, D_i).
+
+        Raises:
+            TypeError, ValueError: a waveform is empty, not finite, not 1-D or not floating point; its index is named.
+        """
+        check_wavs(wavs)
+        grouped = self.member_states(wavs)
+        return {"hidden_states": [state for states in grouped for state in states]}
+
+    def member_states(self, wavs: Sequence[Tensor]) -> list[list[Tensor]]:
+        """As `forward`, unchecked, and grouped by member."""
+        short = min(len(wav) for wav in wavs) < SHORT_SAMPLES
+        if len(self.members) > 1 or short:
+            self._probe(wavs[0].device)
+        outputs, lengths = [], []
+        for i, (member, config) in enumerate(zip(self.members, self.fusion.members)):
+            padded = [_pad(wav, self._min_samples(i)) for wav in wavs] if short else wavs
+            outputs.append(_select(member(padded), config))
+            lengths.append([len(wav) for wav in padded])
+        if len(self.members) == 1:
+            return outputs
+        grid = min(range(len(self.members)), key=lambda i: (self.rates[i], self._first_frames[i]))
+        frames = outputs[grid][0].size(1)
+        return [self._align(i, grid, states, frames, lengths[i]) for i, states in enumerate(outputs)]
+
+    def _align(self, i: int, grid: int, states: list[Tensor], frames: int, lengths: list[int]) -> list[Tensor]:
+        """Member i's states on the grid of member ``grid``, which has ``frames`` frames."""
+        on_grid = (self.rates[i], self._first_frames[i]) == (self.rates[grid], self._first_frames[grid])
+        if on_grid and states[0].size(1) >= frames:
+            return [state[:, :frames] for state in states]
+        valid = [self._valid_frames(i, length) for length in lengths]
+        return [align_frames(state, self.rates[i], self.rate, frames, valid) for state in states]
+
+    def _valid_frames(self, i: int, num_samples: int) -> int:
+        """Frames that member i gives for an utterance alone."""
+        return max(0, (num_samples - self._first_frames[i]) // self.rates[i] + 1)
+
+    def _min_samples(self, i: int) -> int:
+        return self._first_frames[i] + (MIN_FRAMES - 1) * self.rates[i]
+
+    @torch.no_grad()
+    def _probe(self, device: torch.device) -> None:
+        """Finds once, for each member, how many samples its first frame takes.
+
+        A member of rate R gives floor((len - first) / R) + 1 frames. ``first`` is 400 for wav2vec 2.0 and fbank, but
+        s3prl's upstreams do not say so: it is found by bisection within one frame's length. A member may instead offer
+        ``num_frames(num_samples) -> int``.
+        """
+        if self._first_frames is not None:
+            return
+        training = self.training
+        self.eval()
+        first_frames = []
+        for member, rate in zip(self.members, self.rates):
+            noise = torch.randn(SAMPLE_RATE + rate, generator=torch.Generator().manual_seed(0)).to(device)
+            count = getattr(member, "num_frames", None) or _counter(member, noise)
+            first_frames.append(_first_frame(count, rate))
+        self._first_frames = first_frames
+        self.train(training)
+
+
+def check_wavs(wavs: Sequence[Tensor]) -> None:
+    """Refuses what no upstream can use, naming the utterance's index.
+
+    Raises:
+        TypeError: an item is not a floating-point tensor.
+        ValueError: there is no item, or one is not 1-D, is empty, or has NaN or infinity in it.
+    """
+    if len(wavs) == 0:
+        raise ValueError("the batch has no utterance; give a list of at least one waveform")
+    for i, wav in enumerate(wavs):
+        if not isinstance(wav, Tensor) or not wav.is_floating_point():
+            got = wav.dtype if isinstance(wav, Tensor) else type(wav).__name__
+            raise TypeError(f"utterance {i} must be a floating-point tensor in [-1, 1]; got {got}")
+        if wav.dim() != 1:
+            raise ValueError(f"utterance {i} must be 1-D, (samples,); got shape {tuple(wav.shape)}")
+        if wav.numel() == 0:
+            raise ValueError(f"utterance {i} is empty; remove it from the data")
+    finite = torch.stack([wav.isfinite().all() for wav in wavs])
+    if not finite.all():
+        raise ValueError(f"utterance {int((~finite).nonzero()[0])} has NaN or infinite samples; check its file")
+
+
+def _rate(member: nn.Module, name: str) -> int:
+    if not hasattr(member, "get_downsample_rates"):
+        raise TypeError(f"member {name!r} has no get_downsample_rates(key), so its frames cannot be aligned; add one")
+    rate = member.get_downsample_rates("hidden_states")
+    if type(rate) is not int or rate < 1:
+        raise TypeError(
+            f"member {name!r}: get_downsample_rates must give a positive int, samples a frame; got {rate!r}"
+        )
+    return rate
+
+
+def _select(output: dict, config: MemberConfig) -> list[Tensor]:
+    """A member's hidden states as a list, of the layers that the config asks for."""
+    if "hidden_states" not in output:
+        raise ValueError(f"member {config.name!r} gives no hidden_states, only {sorted(output)}; it cannot be fused")
+    states = output["hidden_states"]
+    if isinstance(states, Tensor):
+        states = [states]
+    states = list(states.values()) if isinstance(states, dict) else list(states)
+    if config.layers is None:
+        return states
+    count = len(states)
+    for layer in config.layers:
+        if not -count <= layer < count:
+            raise ValueError(f"member {config.name!r} has hidden states 0 to {count - 1}; its layers ask for {layer}")
+    return [states[layer] for layer in config.layers]
+
+
+def _pad(wav: Tensor, samples: int) -> Tensor:
+    return F.pad(wav, (0, max(0, samples - len(wav))))
+
+
+def _counter(member: nn.Module, noise: Tensor) -> Callable[[int], int]:
+    def count(num_samples: int) -> int:
+        states = member([noise[:num_samples]])["hidden_states"]
+        states = list(states.values()) if isinstance(states, dict) else states
+        return (states if isinstance(states, Tensor) else states[0]).size(1)
+
+    return count
+
+
+def _first_frame(count: Callable[[int], int], rate: int) -> int:
+    """The samples that the first of ``count(num_samples)`` frames takes, for a member of ``rate`` samples a frame."""
+    frames = count(SAMPLE_RATE)
+    low, high = SAMPLE_RATE, SAMPLE_RATE + rate
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if count(middle) == frames else (low, middle)
+    # `high` samples are the fewest that give frames + 1 of them.
+    return high - frames * rate

@@ -1,0 +1,104 @@
+"""Whisper's encoder as an s3prl upstream, through transformers (asked for in s3prl #494 since 2023)."""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+SAMPLE_RATE = 16000
+DOWNSAMPLE_RATE = 320
+
+
+class WhisperUpstream(nn.Module):
+    """The encoder of a Whisper model; the decoder is dropped after loading.
+
+    Hidden states are the embedding output and every block's output, the last one after the final layer norm, as
+    transformers gives them: 13 for the small model. Each is cropped to ceil(len / 320) frames.
+
+    Args:
+        ckpt: a local folder or a hub id that ``WhisperModel.from_pretrained`` reads, e.g. ``"openai/whisper-small"``.
+        pad_to_30s: ``True`` pads every utterance to Whisper's 30 s, as it was trained. ``False`` computes only the
+            frames that the batch needs and hides padding from convolutions and attention: several times as fast on
+            short utterances, with somewhat other values, and independent of the batch.
+
+    Raises:
+        OSError: transformers finds no model at ``ckpt``; its message says where it looked.
+    """
+
+    def __init__(self, ckpt: str, pad_to_30s: bool = True) -> None:
+        super().__init__()
+        from transformers import WhisperFeatureExtractor, WhisperModel
+
+        if not isinstance(pad_to_30s, bool):
+            raise TypeError(f"pad_to_30s must be true or false; got {pad_to_30s!r}")
+        self.extractor = WhisperFeatureExtractor.from_pretrained(ckpt)
+        self.encoder = WhisperModel.from_pretrained(ckpt).encoder.float()
+        self.pad_to_30s = pad_to_30s
+        self.window = self.encoder.config.max_source_positions * DOWNSAMPLE_RATE
+
+    def get_downsample_rates(self, key: str | None = None) -> int:
+        """Samples a frame: 320, for every hidden state."""
+        return DOWNSAMPLE_RATE
+
+    def num_frames(self, num_samples: int) -> int:
+        """Frames that an utterance of ``num_samples`` samples has."""
+        return -(-num_samples // DOWNSAMPLE_RATE)
+
+    def forward(self, wavs: Sequence[Tensor]) -> dict[str, list[Tensor]]:
+        """Encodes.
+
+        Args:
+            wavs: B waveforms of any length, each (T',), 16 kHz. What is longer than 30 s is encoded in windows of
+                30 s, and these are joined.
+
+        Returns:
+            ``{"hidden_states": [...]}``, each (B, ceil(max(T') / 320), D).
+        """
+        longest = max(len(wav) for wav in wavs)
+        encode = self._encode_padded if self.pad_to_30s else self._encode_short
+        windows = [
+            encode([wav[start : start + self.window] for wav in wavs]) for start in range(0, longest, self.window)
+        ]
+        frames = self.num_frames(longest)
+        return {"hidden_states": [torch.cat(states, dim=1)[:, :frames] for states in zip(*windows)]}
+
+    def _mel(self, wavs: Sequence[Tensor], samples: int) -> Tensor:
+        padded = torch.stack([F.pad(wav.detach().float(), (0, samples - len(wav))) for wav in wavs])
+        mel = self.extractor(
+            list(padded.cpu().numpy()),
+            sampling_rate=SAMPLE_RATE,
+            padding="do_not_pad",
+            truncation=False,
+            return_tensors="pt",
+            device=str(padded.device),
+        )
+        return mel["input_features"].to(padded.device)
+
+    def _encode_padded(self, wavs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        return self.encoder(self._mel(wavs, self.window), output_hidden_states=True).hidden_states
+
+    def _encode_short(self, wavs: Sequence[Tensor]) -> list[Tensor]:
+        """The encoder's forward with sliced positions and with padding masked wherever frames meet."""
+        frames = torch.tensor([self.num_frames(len(wav)) for wav in wavs])
+        longest = int(frames.max())
+        # A window of zeros after every utterance keeps the spectrogram's end free of reflection and of the batch.
+        mel = self._mel(wavs, longest * DOWNSAMPLE_RATE + self.extractor.n_fft)[..., : 2 * longest]
+        valid = (torch.arange(longest) < frames.unsqueeze(1)).to(mel.device)
+        fine = valid.repeat_interleave(2, dim=1).unsqueeze(1)
+        encoder = self.encoder
+        x = F.gelu(encoder.conv1(mel * fine)) * fine
+        x = F.gelu(encoder.conv2(x)).transpose(1, 2) + encoder.embed_positions.weight[:longest]
+        x = F.dropout(x, encoder.dropout, self.training)
+        # An utterance without a frame in this window attends to all: a row of -inf alone would give NaN.
+        keys = valid | ~valid.any(dim=1, keepdim=True)
+        mask = torch.zeros(keys.shape, dtype=x.dtype, device=x.device).masked_fill(~keys, torch.finfo(x.dtype).min)
+        mask = mask[:, None, None, :].expand(-1, 1, longest, -1)
+        states = [x]
+        for layer in encoder.layers:
+            x = layer(x, mask, layer_head_mask=None)[0]
+            states.append(x)
+        states[-1] = encoder.layer_norm(x)
+        return states

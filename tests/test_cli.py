@@ -1,0 +1,136 @@
+"""The command line: what it prints, what it completes, and one run in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import s3prl_fusion
+from s3prl_fusion import list_interfaces
+from s3prl_fusion.assets import downstream_configs_dir
+from s3prl_fusion.cli import main
+from s3prl_fusion.errors import UsageError, unknown
+from s3prl_fusion.host.runner import complete_arguments, host_version
+from s3prl_fusion.names import ALIASES, presets
+
+NEW = ["-m", "train", "-u", "fbank", "-d", "asr", "-p", "exp"]
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert end.value.code == 0 and capsys.readouterr().out == f"s3prl-fusion {s3prl_fusion.__version__}\n"
+
+
+def test_list_shows_every_interface_alias_and_preset(capsys):
+    assert main(["list"]) == 0
+    words = set(capsys.readouterr().out.replace(",", " ").split())
+    assert {*list_interfaces(), *ALIASES, *presets()} <= words
+
+
+def test_an_unknown_command_lists_the_commands(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["runn"])
+    error = capsys.readouterr().err
+    assert end.value.code == 2 and all(command in error for command in ("'runn'", "run", "superb", "list"))
+
+
+def test_run_passes_its_arguments_on_untouched(monkeypatch):
+    from s3prl_fusion.host import runner
+
+    monkeypatch.setattr(runner, "run", lambda argv, *rest: argv)
+    argv = ["-m", "train", "--version", "--help", "-o", "config.a=1,,args.b='x y'"]
+    assert main(["run", *argv]) == argv
+
+
+class TestCompletedArguments:
+    def completed(self, argv, tmp_path) -> dict:
+        added = complete_arguments(argv)[len(argv) :]
+        return dict(zip(added[::2], added[1::2]))
+
+    def test_the_device_is_cuda_where_there_is_one(self, tmp_path, monkeypatch):
+        for available, device in ((True, "cuda"), (False, "cpu")):
+            monkeypatch.setattr(torch.cuda, "is_available", lambda available=available: available)
+            assert self.completed(NEW, tmp_path)["--device"] == device
+
+    @pytest.mark.parametrize("given", [["--device", "cuda:1"], ["--device=cuda:1"]])
+    def test_a_given_device_is_kept(self, given, tmp_path):
+        assert "--device" not in self.completed([*NEW, *given], tmp_path)
+
+    @pytest.mark.parametrize("given", [["-c", "mine.yaml"], ["--config", "mine.yaml"], ["--config=mine.yaml"]])
+    def test_a_given_config_is_kept(self, given, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        Path("mine.yaml").write_text("runner: {}\n")
+        assert "-c" not in self.completed([*NEW, *given], tmp_path)
+
+    @pytest.mark.parametrize("given", ["asr.yaml", "demo/sid.yaml", "downstream_configs/demo/er.yaml"])
+    def test_a_config_that_ships_with_the_package_is_found_by_its_name(self, given, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        found = Path(self.completed([*NEW, "-c", given], tmp_path)["-c"])
+        assert (
+            found.is_file() and found.parts[-1] == Path(given).name and found.is_relative_to(downstream_configs_dir())
+        )
+
+    def test_a_file_of_the_same_name_in_the_current_folder_comes_first(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        Path("asr.yaml").write_text("runner: {}\n")
+        assert "-c" not in self.completed([*NEW, "-c", "asr.yaml"], tmp_path)
+
+    def test_a_config_that_is_nowhere_lists_the_ones_that_ship(self, tmp_path):
+        with pytest.raises(UsageError, match=r"-c arr\.yaml does not exist; .*asr\.yaml, demo/asr\.yaml"):
+            complete_arguments([*NEW, "-c", "arr.yaml"])
+
+    def test_the_arguments_come_first_and_as_they_are(self, tmp_path):
+        argv = [*NEW, "-o", "config.runner.total_steps=1", "--seed", "7", "-f"]
+        assert complete_arguments(argv)[: len(argv)] == argv
+
+    def test_the_local_rank_is_torchruns(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        assert "--local_rank" not in self.completed(NEW, tmp_path)
+        monkeypatch.setenv("LOCAL_RANK", "3")
+        assert self.completed(NEW, tmp_path)["--local_rank"] == "3"
+        assert "--local_rank" not in self.completed([*NEW, "--local_rank", "1"], tmp_path)
+
+    def test_torchrun_without_a_gpu_is_refused(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        monkeypatch.setenv("LOCAL_RANK", "0")
+        with pytest.raises(UsageError, match="distributed training needs GPUs; on CPUs start one process"):
+            complete_arguments(NEW)
+
+
+def test_the_host_is_named_with_version_and_path():
+    import s3prl
+
+    assert str(Path(s3prl.__file__).parent) in host_version() and host_version().startswith(("s3prl ", "espnet-s3prl "))
+
+
+def test_unknown_names_list_all_of_few_and_the_near_ones_of_many():
+    assert (
+        unknown("fruit", "aple", ["apple", "fig"])
+        == "unknown fruit 'aple'; choose from apple, fig (did you mean 'apple'?)"
+    )
+    many = [f"entry{i:03d}" for i in range(100)]
+    assert unknown("entry", "entry0x7", many).startswith("unknown entry 'entry0x7' (did you mean 'entry")
+    assert unknown("entry", "zzz", many) == "unknown entry 'zzz'; 100 are known, none is near"
+
+
+def test_a_run_in_a_process_of_its_own_from_an_empty_folder(recipe_configs, tmp_path):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    args = ["-m", "train", "-u", "fused__fbank__mfcc", "-d", "asr", "-c", str(recipe_configs["asr"]), "-p", "exp"]
+    command = [sys.executable, "-m", "s3prl_fusion.run_downstream", *args, "--device", "cpu"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("[s3prl_fusion] ") and (tmp_path / "exp" / "states-2.ckpt").is_file()
+
+
+def test_a_mistake_ends_the_process_with_2(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", "s3prl_fusion", "run", "-m", "train", "-u", "fused_wavlm", "-d", "asr"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "s3prl-fusion run: error: -p EXPDIR" in done.stderr
+    assert "Traceback" not in done.stderr and not list(tmp_path.iterdir())

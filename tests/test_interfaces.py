@@ -1,0 +1,335 @@
+"""Interfaces: parity with s3prl's Featurizer and with ssl-interface, the paper's parameter counts, and their laws."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+import reference
+import torch
+from torch import nn
+
+from s3prl_fusion import build_interface, list_interfaces
+from s3prl_fusion.interfaces import interface_options
+from s3prl_fusion.interfaces.hconv import stack_depths
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def build(name: str, layers, dims, output_dim=None, seed: int = 0, **options):
+    """An interface with weights of its own seed; zeros get values too."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        interface = build_interface(name, layers, dims, output_dim, **options)
+        if name == "weighted_sum":
+            interface.weights.data.normal_()
+    return interface
+
+
+def num_params(interface: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in interface.parameters())
+
+
+class TestWeightedSum:
+    def stock(self, layers: int, normalize: bool = False):
+        """s3prl's Featurizer around an upstream of ``layers`` states."""
+        from s3prl.upstream.interfaces import Featurizer
+
+        class Upstream(nn.Module):
+            def forward(self, wavs):
+                return {"hidden_states": [torch.zeros(1, 50, 6) for _ in range(layers)]}
+
+            def get_downsample_rates(self, key):
+                return 320
+
+        featurizer = Featurizer(Upstream(), upstream_device="cpu", normalize=normalize)
+        featurizer.weights.data.copy_(random(layers, seed=9))
+        return featurizer
+
+    @pytest.mark.parametrize("layers", [2, 3, 13, 25])
+    @pytest.mark.parametrize("shape", [(1, 1, 4), (3, 17, 24), (2, 50, 96)])
+    def test_one_member_is_stock_bit_for_bit(self, layers, shape):
+        stock, ours = self.stock(layers), build("weighted_sum", [layers], [shape[-1]])
+        ours.load_state_dict(stock.state_dict())
+        states = [random(*shape, seed=i) for i in range(layers)]
+        assert torch.equal(ours([states]), stock._weighted_sum(states))
+
+    def test_state_dicts_load_both_ways(self):
+        stock, ours = self.stock(5), build("weighted_sum", [5], [6])
+        assert not torch.equal(stock.weights, ours.weights)
+        stock.load_state_dict(ours.state_dict(), strict=True)
+        assert torch.equal(stock.weights, ours.weights)
+        ours.weights.data.zero_()
+        ours.load_state_dict(stock.state_dict(), strict=True)
+        assert torch.equal(stock.weights, ours.weights) and ours.weights.any()
+
+    @pytest.mark.parametrize("layers, dims", [([3, 3], [5, 5]), ([1, 13], [8, 8]), ([2, 3, 4], [4, 4, 4])])
+    def test_many_members_agree_with_the_reference(self, layers, dims):
+        interface = build("weighted_sum", layers, dims)
+        members = [
+            [random(2, 7, dim, seed=10 * i + j) for j in range(n)] for i, (n, dim) in enumerate(zip(layers, dims))
+        ]
+        flat = np.stack([state.numpy() for states in members for state in states])
+        expected = reference.weighted_sum(interface.weights.detach().numpy(), flat)
+        np.testing.assert_allclose(interface(members).detach(), expected, atol=1e-6)
+
+    def test_weights_start_at_zero_so_the_fusion_at_the_mean(self):
+        interface = build_interface("weighted_sum", [3, 2], [4, 4])
+        assert not interface.weights.any()
+        states = random(5, 2, 6, 4)
+        torch.testing.assert_close(interface([list(states[:3]), list(states[3:])]), states.mean(0))
+
+    def test_permuting_states_and_weights_together_changes_nothing(self):
+        interface, states = build("weighted_sum", [4], [6]), list(random(4, 2, 5, 6))
+        before, order = interface([states]), [2, 0, 3, 1]
+        interface.weights.data.copy_(interface.weights.data[order])
+        torch.testing.assert_close(interface([[states[i] for i in order]]), before)
+
+    def test_a_requested_width_is_a_linear_map_of_the_sum(self):
+        interface = build("weighted_sum", [3], [6], output_dim=10)
+        plain = build("weighted_sum", [3], [6])
+        plain.weights.data.copy_(interface.weights.data)
+        states = list(random(3, 2, 5, 6))
+        assert interface.output_dim == 10
+        torch.testing.assert_close(interface([states]), interface.output(plain([states])))
+
+    def test_parameter_count_of_the_paper(self):
+        assert num_params(build_interface("weighted_sum", [13, 13], [768, 768])) == 26
+
+
+SHAPES_OF_SSL_INTERFACE = [(13, 768), (7, 512), (33, 1280), (4, 64), (9, 96)]
+
+
+class TestHConvAgainstSslInterface:
+    """The peer works only where floor(D / L') * L' is asked for and L > 2; 25 x 1024 ends its process."""
+
+    def pair(self, layers: int, dim: int):
+        configs = pytest.importorskip("SSL_Interface.configs")
+        hconv = pytest.importorskip("SSL_Interface.interfaces.hconvInterface")
+        ours = build("hconv", [layers], [dim])
+        config = configs.HierarchicalConvInterfaceConfig(
+            upstream_layer_num=layers, upstream_feat_dim=dim, output_dim=ours.output_dim
+        )
+        with torch.random.fork_rng():
+            torch.manual_seed(3)
+            peer = hconv.HierarchicalConvInterface(config)
+        theirs = [module for module in peer.transforms if isinstance(module, nn.Conv1d)]
+        assert len(theirs) == len(ours.stack.convs)
+        for mine, conv in zip(ours.stack.convs, theirs):
+            mine.load_state_dict(conv.state_dict(), strict=True)
+        return ours, peer, theirs
+
+    @pytest.mark.parametrize("layers, dim", SHAPES_OF_SSL_INTERFACE)
+    def test_forward_and_gradients_agree(self, layers, dim):
+        ours, peer, convs = self.pair(layers, dim)
+        stacked = random(layers, 2, 5, dim).requires_grad_()
+        states = [state.detach().clone().requires_grad_() for state in stacked]
+        expected, fused = peer(stacked), ours([states])
+        torch.testing.assert_close(fused, expected, rtol=1e-5, atol=1e-5)
+        direction = random(*expected.shape, seed=7)
+        (expected * direction).sum().backward()
+        (fused * direction).sum().backward()
+        torch.testing.assert_close(torch.stack([s.grad for s in states]), stacked.grad, rtol=1e-4, atol=1e-5)
+        for mine, conv in zip(ours.stack.convs, convs):
+            torch.testing.assert_close(mine.weight.grad, conv.weight.grad, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(mine.bias.grad, conv.bias.grad, rtol=1e-4, atol=1e-5)
+
+    @pytest.mark.parametrize("layers, dim", [(13, 768), (4, 64), (9, 96)])
+    def test_slices_of_a_longer_and_wider_tensor_agree(self, layers, dim):
+        ours, peer, _ = self.pair(layers, dim)
+        whole = random(layers, 2, 9, 2 * dim)
+        sliced = whole[:, :, 1:8:2, ::2]
+        assert not sliced.is_contiguous()
+        torch.testing.assert_close(ours([list(sliced)]), peer(sliced.contiguous()), rtol=1e-5, atol=1e-5)
+
+
+class TestHConv:
+    @pytest.mark.parametrize("layers", range(1, 31))
+    def test_agrees_with_the_reference_at_every_depth(self, layers):
+        interface = build("hconv", [layers], [12], seed=layers)
+        states = random(layers, 2, 5, 12)
+        convs = [(conv.weight.detach(), conv.bias.detach()) for conv in interface.stack.convs]
+        expected = reference.hconv(states, convs)
+        assert len(convs) == reference.num_convs(layers)
+        assert interface.output_dim == expected.size(-1)
+        torch.testing.assert_close(interface([list(states)]), expected, rtol=1e-5, atol=1e-6)
+
+    @pytest.mark.parametrize("layers", [1, 2, 3, 13, 25])
+    @pytest.mark.parametrize("output_dim", [1, 2, 5, 12, 13, 40])
+    def test_any_requested_width_is_honoured_exactly(self, layers, output_dim):
+        interface = build("hconv", [layers], [12], output_dim)
+        states = random(layers, 2, 3, 12)
+        convs = [(conv.weight.detach(), conv.bias.detach()) for conv in interface.stack.convs]
+        fused = interface([list(states)])
+        assert interface.output_dim == fused.size(-1) == output_dim
+        torch.testing.assert_close(fused, reference.hconv(states, convs)[..., :output_dim], rtol=1e-5, atol=1e-6)
+
+    @pytest.mark.parametrize("layers", [1, 2, 3, 8, 9, 26, 27, 80, 81, 242, 243, 244, 729])
+    def test_the_number_of_convolutions_is_counted_in_integers(self, layers):
+        assert len(stack_depths(layers)) - 1 == reference.num_convs(layers)
+
+    @pytest.mark.parametrize(
+        "layers, dim, depths, params, output_dim",
+        [
+            (13, 768, [13, 5, 2], 4_424_832, 768),
+            (25, 1024, [25, 9, 3], 6_990_165, 1023),
+            (7, 512, [7, 3], 435_370, 510),
+            (33, 1280, [33, 11, 4, 2], 20_483_200, 1280),
+        ],
+    )
+    def test_sizes_of_the_paper(self, layers, dim, depths, params, output_dim):
+        interface = build_interface("hconv", [layers, layers], [dim, dim])
+        assert stack_depths(layers) == depths
+        assert (num_params(interface), interface.output_dim) == (params, output_dim)
+
+    def test_a_member_of_zeros_adds_nothing_before_the_convolutions(self):
+        both, alone = build("hconv", [5, 5], [8, 8]), build("hconv", [5], [8])
+        states = list(random(5, 2, 4, 8))
+        zeros = [torch.zeros_like(state) for state in states]
+        assert all(torch.equal(summed, state) for summed, state in zip(both.add([states, zeros]), states))
+        assert torch.equal(both([states, zeros]), both([zeros, states]))
+        alone.load_state_dict(both.state_dict())
+        assert torch.equal(both([states, zeros]), alone([states]))
+
+    @pytest.mark.parametrize("order", [(1, 0, 2), (2, 1, 0), (1, 2, 0)])
+    def test_permuting_members_of_one_shape_changes_nothing(self, order):
+        interface = build("hconv", [7, 7, 7], [12, 12, 12])
+        members = [list(random(7, 2, 4, 12, seed=i)) for i in range(3)]
+        torch.testing.assert_close(interface([members[i] for i in order]), interface(members), rtol=0, atol=1e-6)
+
+    def test_members_of_other_depths_are_interpolated_before_the_sum(self):
+        interface = build("hconv", [4, 1, 7], [6, 6, 6])
+        members = [random(n, 2, 3, 6, seed=n) for n in (4, 1, 7)]
+        expected = sum(reference.match_layers(states.numpy(), 7) for states in members)
+        np.testing.assert_allclose(torch.stack(interface.add([list(m) for m in members])), expected, atol=1e-6)
+
+    def test_the_cost_does_not_grow_with_the_members(self):
+        sizes = {num_params(build_interface("hconv", [13] * n, [32] * n)) for n in (1, 2, 3)}
+        assert len(sizes) == 1
+
+    def test_too_few_features_are_refused_unless_a_width_is_given(self):
+        with pytest.raises(ValueError, match=r"1 features are too few for 2 layers .* give output_dim"):
+            build_interface("hconv", [13], [1])
+        assert build_interface("hconv", [13], [1], 3)([list(random(13, 2, 4, 1))]).shape == (2, 4, 3)
+
+
+@pytest.mark.parametrize("name", ["weighted_sum", "hconv"])
+class TestMatchDim:
+    def test_interpolate_stretches_the_feature_axis(self, name):
+        interface = build(name, [2, 2], [4, 8], match_dim="interpolate")
+        narrow, wide = list(random(2, 3, 5, 4, seed=1)), list(random(2, 3, 5, 8, seed=2))
+        stretched = [
+            torch.from_numpy(reference.align_frames(state.transpose(1, 2).numpy(), 2, 1, 8, [4] * 3))
+            .float()
+            .transpose(1, 2)
+            for state in narrow
+        ]
+        torch.testing.assert_close(interface([narrow, wide]), interface([stretched, wide]), rtol=1e-5, atol=1e-6)
+        assert not any("projections" in key for key in interface.state_dict())
+
+    def test_project_maps_the_narrow_member_linearly_with_one_map_for_its_layers(self, name):
+        interface = build(name, [2, 2], [4, 8])
+        narrow, wide = list(random(2, 3, 5, 4, seed=1)), list(random(2, 3, 5, 8, seed=2))
+        maps = [key for key in interface.state_dict() if "projections" in key]
+        assert maps == ["match.projections.0.weight", "match.projections.0.bias"]
+        weight, bias = (interface.state_dict()[key] for key in maps)
+        projected = [state @ weight.T + bias for state in narrow]
+        torch.testing.assert_close(interface([narrow, wide]), interface([projected, wide]), rtol=1e-5, atol=1e-6)
+
+    def test_equal_widths_need_no_map(self, name):
+        assert not any("projections" in key for key in build(name, [2, 3], [4, 4]).state_dict())
+
+    def test_an_unknown_way_is_refused(self, name):
+        with pytest.raises(ValueError, match=r"match_dim must be one of project, interpolate; got 'crop'"):
+            build_interface(name, [2], [4], match_dim="crop")
+
+
+@pytest.mark.parametrize("name", list_interfaces())
+class TestEveryInterface:
+    LAYERS, DIMS = [1, 5, 3], [4, 8, 6]
+
+    def members(self, batch: int = 2, frames: int = 6, seed: int = 0):
+        return [
+            [random(batch, frames, dim, seed=seed + 10 * i + j) for j in range(n)]
+            for i, (n, dim) in enumerate(zip(self.LAYERS, self.DIMS))
+        ]
+
+    @pytest.mark.parametrize("output_dim", [None, 7])
+    def test_the_width_is_as_announced(self, name, output_dim):
+        interface = build(name, self.LAYERS, self.DIMS, output_dim)
+        assert interface(self.members()).shape == (2, 6, interface.output_dim)
+        assert output_dim is None or interface.output_dim == output_dim
+
+    def test_every_frame_is_fused_by_itself(self, name):
+        interface = build(name, self.LAYERS, self.DIMS).eval()
+        members = self.members()
+        frame = [[state[1:, 3:4] for state in states] for states in members]
+        torch.testing.assert_close(interface(frame), interface(members)[1:, 3:4], rtol=1e-5, atol=1e-6)
+
+    def test_gradients_reach_every_parameter_and_every_state(self, name):
+        interface = build(name, self.LAYERS, self.DIMS)
+        members = [[state.requires_grad_() for state in states] for states in self.members()]
+        interface(members).pow(2).sum().backward()
+        assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in interface.parameters())
+        assert all(state.grad.abs().sum() > 0 for states in members for state in states)
+
+    def test_its_states_are_not_changed(self, name):
+        members = self.members()
+        build(name, self.LAYERS, self.DIMS)(members)
+        assert all(torch.equal(a, b) for one, other in zip(members, self.members()) for a, b in zip(one, other))
+
+    def test_its_state_dict_restores_it(self, name):
+        interface, other = build(name, self.LAYERS, self.DIMS, seed=1), build(name, self.LAYERS, self.DIMS, seed=2)
+        assert not torch.equal(interface(self.members()), other(self.members()))
+        other.load_state_dict(interface.state_dict(), strict=True)
+        assert torch.equal(interface.eval()(self.members()), other.eval()(self.members()))
+
+    def test_wrong_sizes_are_refused(self, name):
+        for layers, dims in [([2], [4, 4]), ([], []), ([0], [4]), ([2], [0])]:
+            with pytest.raises(ValueError, match="layers and dims"):
+                build_interface(name, layers, dims)
+        with pytest.raises(ValueError, match="output_dim must be positive; got 0"):
+            build_interface(name, [2], [4], 0)
+
+    def test_unknown_options_are_refused(self, name):
+        with pytest.raises(
+            ValueError, match=rf"unknown option of the interface {name} 'kernel'; choose from .*match_dim"
+        ):
+            build_interface(name, [2], [4], kernel=3)
+
+
+class TestRegistry:
+    def test_names_are_the_folders_files(self):
+        assert list_interfaces() == sorted(list_interfaces()) and {"hconv", "weighted_sum"} <= set(list_interfaces())
+        assert "base" not in list_interfaces()
+
+    def test_unknown_names_say_what_is_near(self):
+        with pytest.raises(ValueError, match=r"unknown interface 'hconf'; choose from .*hconv.*did you mean 'hconv'"):
+            build_interface("hconf", [2], [4])
+
+    def test_a_file_in_the_folder_is_an_interface(self, tmp_path, monkeypatch):
+        import s3prl_fusion.interfaces as package
+        from s3prl_fusion import FusionConfig
+
+        (tmp_path / "last_layer.py").write_text(
+            "from s3prl_fusion.interfaces.base import Interface\n\n\n"
+            "class LastLayer(Interface):\n"
+            "    def __init__(self, layers, dims, output_dim=None, *, scale=1.0):\n"
+            "        super().__init__(layers, dims, output_dim)\n"
+            "        self.output_dim, self.scale = dims[-1], scale\n\n"
+            "    def forward(self, members):\n"
+            "        return self.scale * members[-1][-1]\n"
+        )
+        monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
+        try:
+            assert "last_layer" in list_interfaces() and interface_options("last_layer") == ["scale"]
+            states = list(random(3, 1, 2, 4))
+            assert torch.equal(build_interface("last_layer", [3], [4], scale=2.0)([states]), 2 * states[-1])
+            config = FusionConfig.from_dict({"members": ["fbank"], "interface": {"name": "last_layer", "scale": 3.0}})
+            assert config.interface.options == {"scale": 3.0}
+            assert FusionConfig.from_name("fused_wavlm_hubert_last_layer").interface.name == "last_layer"
+        finally:
+            sys.modules.pop(f"{package.__name__}.last_layer", None)

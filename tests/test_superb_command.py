@@ -1,0 +1,193 @@
+"""The command line: what it refuses before any training, what it prints, and run_superb.sh."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from s3prl_fusion.superb import command
+
+ROOT = Path(__file__).parents[1]
+
+
+def parse(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    return parser.parse_args(words)
+
+
+@pytest.fixture
+def known_upstreams(monkeypatch):
+    """Spare the tests the import of s3prl."""
+    monkeypatch.setattr(command, "check_upstreams", lambda upstreams, extra: None)
+
+
+def test_importing_the_command_line_is_light():
+    code = (
+        "import sys, s3prl_fusion.superb.command, s3prl_fusion.superb.tasks;"
+        "print([name for name in ('torch', 's3prl', 'pandas', 'librosa') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("words", "match"),
+    [
+        ([], "-u UPSTREAM is missing; say --demo"),
+        (["-u", "fbank"], "-o EXP is missing"),
+        (["--demo", "-t", "asr,xx"], "got 'xx'; choose from asr, pr, sid, er"),
+        (["--demo", "fused_demo"], "unexpected argument 'fused_demo'"),
+        (["--demo", "-u", "fbank", "--interfaces", "hconv"], "'fbank' is not a fused upstream; try 'fused__fbank'"),
+        (["--demo", "--jobs", "0"], "--jobs: got 0"),
+        (["-u", "fbank", "-o", "exp", "-t", "er"], "--iemocap is missing .needed by er."),
+        (["--demo", "-o", "a=b"], "cannot carry the path"),
+        (["--demo", "--", "-o"], "-o after -- needs a value"),
+    ],
+)
+def test_mistakes_are_found_before_anything_is_written(words, match, tmp_path, monkeypatch, capsys, known_upstreams):
+    monkeypatch.chdir(tmp_path)
+    assert command.main(parse(*words)) == 2
+    message = capsys.readouterr().err
+    assert re.search(match, message), message
+    assert not list(tmp_path.iterdir())
+
+
+def test_unknown_upstreams(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name, match in (
+        ("fbnk", "did you mean 'fbank'"),
+        ("fused__fbank__mfc", "mfcc"),
+        ("fused", "-- -g fusion.yaml"),
+    ):
+        assert command.main(parse("--demo", "-u", name)) == 2
+        assert match in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_dry_run_prints_every_command_and_does_nothing(tmp_path, monkeypatch, capsys, known_upstreams):
+    monkeypatch.chdir(tmp_path)
+    assert command.main(parse("--demo", "--dry-run", "--seed", "3", "--", "-l", "2")) == 0
+    lines = [shlex.split(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(lines) == 3 * 4 * 2
+    trains = [line for line in lines if "train" in line]
+    assert {line[line.index("-u") + 1] for line in trains} == set(command.DEMO_UPSTREAMS.split(","))
+    assert {line[line.index("-d") + 1] for line in trains} == {"asr", "ctc", "voxceleb1", "emotion"}
+    assert all(line[-2:] == ["-l", "2"] and line[line.index("--seed") + 1] == "3" for line in trains)
+    for line in trains:
+        assert Path(line[line.index("-c") + 1]).is_file()
+    assert not list(tmp_path.iterdir())
+
+
+def test_real_emotions_run_five_folds(tmp_path, capsys, known_upstreams):
+    args = parse("-u", "a,b", "-t", "er", "--iemocap", str(tmp_path), "-o", str(tmp_path / "exp"), "--dry-run")
+    assert command.main(args) == 0
+    assert capsys.readouterr().out.count("-m train") == 2 * 5
+    assert not (tmp_path / "exp").exists()
+
+
+def test_interfaces_multiply_upstreams():
+    args = parse("-u", "fused_demo,fused__fbank__mfcc", "--interfaces", "weighted_sum,hconv")
+    assert command.choose_upstreams(args) == [
+        "fused_demo_weighted_sum",
+        "fused_demo_hconv",
+        "fused__fbank__mfcc__weighted_sum",
+        "fused__fbank__mfcc__hconv",
+    ]
+
+
+def test_jobs_and_threads(monkeypatch):
+    monkeypatch.setattr("s3prl_fusion.superb.pipeline.usable_cores", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert command.choose_jobs(parse("--demo", "--device", "cpu")) == command.MAX_JOBS
+    assert command.choose_jobs(parse("--demo", "--device", "cuda")) == 1
+    assert command.choose_jobs(parse("-u", "x", "--device", "cpu")) == 1
+    assert command.choose_jobs(parse("--demo", "--jobs", "2")) == 2
+    assert command.thread_limits(4)["OMP_NUM_THREADS"] == "2"
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert "OMP_NUM_THREADS" not in command.thread_limits(4)
+
+
+def test_two_pipelines_never_share_a_folder(tmp_path):
+    with command.only_one(tmp_path / "exp"):
+        with pytest.raises(ValueError, match="exp is in use by another"):
+            with command.only_one(tmp_path / "exp"):
+                pass
+    with command.only_one(tmp_path / "exp"):
+        pass
+
+
+# run_superb.sh
+
+FAKE_PYTHON = """#!/bin/sh
+# A Python without s3prl_fusion, whose venv has one whose pip works or not.
+case "$1 $2" in
+    "-c "*"metadata"*) exit 1 ;;
+    "-c "*) exit 0 ;;
+    "-m venv") mkdir -p "$4/bin" && cp "$FAKE_VENV_PYTHON" "$4/bin/python" ;;
+esac
+"""
+FAKE_VENV_PYTHON = """#!/bin/sh
+echo "$*" >>"$CALLS"
+case "$1 $2" in "-m pip") exit "$PIP_STATUS" ;; esac
+"""
+
+
+@pytest.fixture
+def shell(tmp_path):
+    """Call a copy of run_superb.sh with fake Pythons, from another folder."""
+    checkout = tmp_path / "a checkout"
+    (checkout / "tools").mkdir(parents=True)
+    for name in ("run_superb.sh", "setup.py", "tools/python"):
+        shutil.copy(ROOT / name, checkout / name)
+    for name, text in (("python", FAKE_PYTHON), ("venv_python", FAKE_VENV_PYTHON)):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+
+    def call(*words: str, pip_status: int = 0) -> subprocess.CompletedProcess:
+        environment = {
+            **os.environ,
+            "PYTHON": str(tmp_path / "python"),
+            "FAKE_VENV_PYTHON": str(tmp_path / "venv_python"),
+            "CALLS": str(tmp_path / "calls.txt"),
+            "PIP_STATUS": str(pip_status),
+        }
+        line = [str(checkout / "run_superb.sh"), *words]
+        return subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    call.checkout, call.calls = checkout, tmp_path / "calls.txt"
+    return call
+
+
+def test_shell_installs_once_and_passes_arguments_on(shell):
+    assert shell("--demo", "-o", "my exp").returncode == 0
+    assert shell("--demo").returncode == 0
+    assert shell.calls.read_text(encoding="utf-8").splitlines() == [
+        f"-m pip install --disable-pip-version-check -e {shell.checkout}[test]",
+        "-m s3prl_fusion superb --demo -o my exp",
+        "-m s3prl_fusion superb --demo",
+    ]
+
+
+def test_shell_takes_no_half_made_environment_for_a_whole_one(shell):
+    done = shell("--demo", pip_status=1)
+    assert done.returncode == 1
+    assert "the installation failed" in done.stderr
+    assert shell("--demo").returncode == 0
+    pip, again, run = shell.calls.read_text(encoding="utf-8").splitlines()
+    assert pip == again and run == "-m s3prl_fusion superb --demo"
+
+
+def test_shell_without_python(shell, monkeypatch):
+    line = [str(shell.checkout / "run_superb.sh"), "--demo"]
+    done = subprocess.run(line, env={**os.environ, "PYTHON": "/nowhere/python"}, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "no /nowhere/python; install Python" in done.stderr

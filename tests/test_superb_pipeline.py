@@ -1,0 +1,355 @@
+"""Stages with a fake runner: what is skipped, resumed, set aside, reported."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from s3prl_fusion.superb.corpora import Corpora
+from s3prl_fusion.superb.experiment import Experiment, Settings, commands, split_overrides
+from s3prl_fusion.superb.pipeline import run_all, summary
+from s3prl_fusion.superb.progress import Display, seconds_text
+from s3prl_fusion.superb.stages import BAR, Children, Stopped, drop_broken_checkpoints, key_of
+from s3prl_fusion.superb.tasks import TASKS
+
+# Behaves like s3prl's runner as far as the pipeline can see; what goes wrong is said in BEHAVIOUR.
+RUNNER = """
+import json, os, shutil, sys, time
+from pathlib import Path
+
+here = Path(__file__).parent
+behaviour = json.loads((here / "behaviour.json").read_text())
+args = sys.argv[1:]
+get = lambda flag: args[args.index(flag) + 1]
+with (here / "calls.txt").open("a") as calls:
+    calls.write(json.dumps(args) + chr(10))
+mode = get("-m")
+expdir = Path(get("-p")) if mode == "train" else Path(get("-e")).parent
+if mode == "train":
+    resumed = "-a" in args and list(expdir.glob("states-*.ckpt"))
+    with (here / "resumed.txt").open("a") as log:
+        log.write(f"{bool(resumed)}" + chr(10))
+    print("overall:  50%|#####     | 1/2 [00:01<00:01,  1.00it/s]", end=chr(13), flush=True)
+    shutil.copy(here / "model.ckpt", expdir / "states-1.ckpt")
+    if behaviour.get("sleep"):
+        time.sleep(behaviour["sleep"])
+    if get("-u") in behaviour.get("broken", []):
+        print("RuntimeError: the reason", flush=True)
+        sys.exit(1)
+    if behaviour.get("learns", True):
+        shutil.copy(here / "model.ckpt", expdir / "dev-best.ckpt")
+else:
+    if behaviour.get("writes", True):
+        (expdir / "test_predict.txt").write_text("a id10001" + chr(10) + "b id10001" + chr(10))
+        (expdir / "test_truth.txt").write_text("a id10001" + chr(10) + "b id10002" + chr(10))
+    print(f"test acc: {behaviour.get('logged', 0.5)}")
+"""
+
+
+class Fake:
+    """The fake runner's folder, and experiments that use it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "runner.py").write_text(textwrap.dedent(RUNNER), encoding="utf-8")
+        states = {
+            "Featurizer": {"weights": torch.zeros(5)},
+            "Downstream": {"best_score": torch.zeros(1), "linear.weight": torch.zeros(3, 4)},
+        }
+        torch.save(states, folder / "model.ckpt")
+        (folder / "configs").mkdir()
+        (folder / "configs" / "sid.yaml").write_text("runner: {total_steps: 2}\n", encoding="utf-8")
+        self.behave()
+
+    def behave(self, **behaviour) -> None:
+        (self.folder / "behaviour.json").write_text(json.dumps(behaviour), encoding="utf-8")
+
+    def experiments(self, *upstreams: str, **settings) -> list[Experiment]:
+        shared = Settings(
+            exp=self.folder / "exp",
+            configs=self.folder / "configs",
+            runner=(sys.executable, str(self.folder / "runner.py")),
+            **settings,
+        )
+        corpora = Corpora(Path("char.dict"), Path("phoneme.txt"), voxceleb1=Path("/vox"), speaker_list=Path("/list"))
+        return [Experiment(upstream, TASKS["sid"], None, shared, corpora) for upstream in upstreams]
+
+    def calls(self) -> list[list[str]]:
+        path = self.folder / "calls.txt"
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+
+    def resumed(self) -> list[str]:
+        return (self.folder / "resumed.txt").read_text(encoding="utf-8").split()
+
+
+@pytest.fixture
+def fake(tmp_path):
+    return Fake(tmp_path)
+
+
+def test_train_evaluate_score(fake, capsys):
+    (experiment,) = fake.experiments("up")
+    assert run_all([experiment], jobs=1) == {}
+    result = json.loads(experiment.result.read_text(encoding="utf-8"))
+    assert (result["score"], result["chance"], result["utterances"]) == (50.0, 50.0, 2)
+    assert (result["featurizer_parameters"], result["downstream_parameters"]) == (5, 12)
+    assert result["frozen_parameters"] is None
+    assert [call[call.index("-m") + 1] for call in fake.calls()] == ["train", "evaluate"]
+    assert "up sid: acc 50.00 %" in capsys.readouterr().err
+    assert "test acc: 0.5" in experiment.log("evaluate").read_text(encoding="utf-8")
+
+
+def test_a_done_stage_is_skipped(fake):
+    (experiment,) = fake.experiments("up")
+    run_all([experiment], jobs=1)
+    run_all(fake.experiments("up"), jobs=1)
+    assert len(fake.calls()) == 2
+    experiment.stamp("evaluate").path.unlink()
+    run_all([experiment], jobs=1)
+    assert [call[1] for call in fake.calls()] == ["train", "evaluate", "evaluate"]
+    experiment.hypothesis.unlink()
+    run_all([experiment], jobs=1)
+    assert [call[1] for call in fake.calls()] == ["train", "evaluate", "evaluate", "evaluate"]
+
+
+def test_a_moved_experiment_stays_done(fake):
+    run_all(fake.experiments("up"), jobs=1)
+    (fake.folder / "exp").rename(fake.folder / "moved")
+    (experiment,) = fake.experiments("up")
+    moved = Settings(fake.folder / "moved", experiment.settings.configs, runner=experiment.settings.runner)
+    assert run_all([Experiment("up", experiment.task, None, moved, experiment.corpora)], jobs=1) == {}
+    assert len(fake.calls()) == 2
+
+
+@pytest.mark.parametrize("change", ["seed", "config", "extra"])
+def test_other_settings_run_again_and_keep_the_old_folder(fake, change):
+    (experiment,) = fake.experiments("up")
+    run_all([experiment], jobs=1)
+    changed = {"seed": {"seed": 7}, "config": {}, "extra": {"extra": ("-o", "config.optimizer.lr=1")}}[change]
+    if change == "config":
+        experiment.config.write_text("runner: {total_steps: 3}\n", encoding="utf-8")
+    (other,) = fake.experiments("up", **changed)
+    assert run_all([other], jobs=1) == {}
+    assert fake.resumed() == ["False", "False"]
+    old = other.expdir.with_name("sid.old1")
+    assert (old / "score.json").is_file()
+    assert (old / "dev-best.ckpt").is_file()
+
+
+def test_a_folder_of_somebody_else_is_set_aside(fake):
+    (experiment,) = fake.experiments("up")
+    experiment.expdir.mkdir(parents=True)
+    (experiment.expdir / "states-900.ckpt").write_bytes(b"mine")
+    assert run_all([experiment], jobs=1) == {}
+    assert fake.resumed() == ["False"]
+    assert (experiment.expdir.with_name("sid.old1") / "states-900.ckpt").read_bytes() == b"mine"
+
+
+def test_an_interrupted_training_resumes(fake):
+    (experiment,) = fake.experiments("up")
+    fake.behave(broken=["up"])
+    failures = run_all([experiment], jobs=1)
+    assert list(failures) == ["up sid"]
+    assert experiment.stamp("train").read()["status"] == "running"
+    fake.behave()
+    assert run_all([experiment], jobs=1) == {}
+    assert fake.resumed() == ["False", "True"]
+    assert "RuntimeError: the reason" in experiment.log("train").read_text(encoding="utf-8")  # the log goes on
+    assert not experiment.expdir.with_name("sid.old1").exists()
+
+
+def test_a_checkpoint_cut_off_by_a_kill_is_dropped(fake):
+    (experiment,) = fake.experiments("up")
+    fake.behave(broken=["up"])
+    run_all([experiment], jobs=1)
+    states = experiment.expdir / "states-1.ckpt"
+    states.write_bytes(states.read_bytes()[:200])
+    fake.behave()
+    assert run_all([experiment], jobs=1) == {}
+    assert fake.resumed() == ["False", "False"]
+    assert drop_broken_checkpoints(experiment.expdir) == []
+
+
+def test_a_failure_does_not_stop_the_others(fake):
+    experiments = fake.experiments("bad", "good")
+    fake.behave(broken=["bad"])
+    failures = run_all(experiments, jobs=2)
+    assert list(failures) == ["bad sid"]
+    assert experiments[1].result.is_file()
+    text = summary(failures, len(experiments))
+    assert "1 of 2 runs failed" in text
+    assert str(experiments[0].log("train")) in text
+    assert "| RuntimeError: the reason" in text
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "stage", "match"),
+    [
+        ({"learns": False}, "train", r"no dev-best\.ckpt: the dev acc never rose above 0"),
+        ({"writes": False}, "evaluate", r"did not write .*test_predict\.txt"),
+        ({"logged": 0.75}, "score", r"files give 50\.0000 %, but the recipe logged 75\.0000 %"),
+        ({"logged": "nonsense"}, "score", "nonsense"),
+    ],
+)
+def test_what_a_stage_refuses(fake, behaviour, stage, match):
+    fake.behave(**behaviour)
+    (experiment,) = fake.experiments("up")
+    (error,) = run_all([experiment], jobs=1).values()
+    assert error.stage == stage
+    assert re.search(match, str(error))
+    assert not experiment.result.exists()
+
+
+def test_commands_run_by_hand(fake, tmp_path):
+    (experiment,) = fake.experiments("up", extra=("-o", "config.optimizer.lr=1e-3", "--verbose"), device="cpu")
+    experiment.expdir.mkdir(parents=True)
+    for line in commands(experiment):
+        subprocess.run(["sh", "-c", line], check=True, cwd=tmp_path, capture_output=True)
+    train, evaluate = fake.calls()
+    assert train.count("-o") == 1
+    assert train[train.index("-o") + 1].endswith(",,config.optimizer.lr=1e-3")
+    assert "--verbose" in train
+    assert "--verbose" not in evaluate
+    assert train[train.index("--device") + 1] == "cpu"
+    assert experiment.hypothesis.is_file()
+
+
+def test_overrides_are_understood_by_s3prl(fake):
+    from argparse import Namespace
+
+    from s3prl.utility.helper import override
+
+    (experiment,) = fake.experiments("up")
+    args, config = Namespace(expdir="old"), {"downstream_expert": {"datarc": {"file_path": "", "meta_data": ""}}}
+    override(experiment.overrides(), args, config)
+    assert args.expdir == str(experiment.expdir)
+    assert config["downstream_expert"]["datarc"] == {"file_path": "/vox", "meta_data": "/list"}
+    odd = Settings(fake.folder / "a=b", experiment.settings.configs)
+    with pytest.raises(ValueError, match="cannot carry the path .*a=b"):
+        Experiment("up", experiment.task, None, odd, experiment.corpora).overrides()
+
+
+def test_folds_have_their_own_folders():
+    settings, corpora = Settings(Path("/e"), Path("/c")), Corpora(Path("d"), Path("p"), None, None, (), None, None)
+    task = TASKS["er"]
+    folders = [Experiment("up", task, fold, settings, corpora).expdir for fold in task.folds]
+    assert folders == [Path(f"/e/up/er/fold{k}") for k in range(1, 6)]
+    assert Experiment("up", task, "fold2", settings, corpora).hypothesis.name == "test_fold2_predict.txt"
+
+
+def test_split_overrides():
+    assert split_overrides(["-f", "-o", "a=1", "--override=b=2", "-l", "3"]) == (["-f", "-l", "3"], ["a=1", "b=2"])
+    with pytest.raises(ValueError, match="-o after -- needs a value"):
+        split_overrides(["-o"])
+
+
+def test_key_ignores_where_things_are():
+    keys = {key_of([f"{root}/x", "-s"], "config", {root: "{exp}"}) for root in ("/a", "/b/c")}
+    assert len(keys) == 1
+    assert key_of(["/a/x", "-s"], "other", {"/a": "{exp}"}) not in keys
+
+
+def test_bars_are_read():
+    match = BAR.match("\x1b[Aoverall:  12%|█▏        | 24/200 [00:10<01:15,  2.33it/s]")
+    assert (match["name"], match["done"], match["total"]) == ("overall", "24", "200")
+    assert BAR.match("test-clean: 100%|##########| 43/43 [00:10<00:00]")["name"] == "test-clean"
+    assert BAR.match("dev-clean wer: 45.0") is None
+
+
+def test_stop_ends_every_child(tmp_path):
+    import threading
+
+    children, log = Children(), tmp_path / "log.txt"
+    outcome = []
+
+    def work() -> None:
+        try:
+            children.run([sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"], log, print)
+        except Stopped:
+            outcome.append("stopped")
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    while not (log.is_file() and "up\n" in log.read_text(encoding="utf-8")):
+        time.sleep(0.05)
+    children.stop()
+    thread.join(timeout=10)
+    assert outcome == ["stopped"]
+    with pytest.raises(Stopped):
+        children.run(["true"], log, print)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_the_children_and_says_how_to_go_on(fake, number):
+    fake.behave(sleep=60)
+    script = textwrap.dedent(
+        f"""
+        import signal, sys
+        from pathlib import Path
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        from test_superb_pipeline import Fake
+        from s3prl_fusion.superb import command, pipeline
+
+        fake = Fake.__new__(Fake)
+        fake.folder = Path({str(fake.folder)!r})
+        command.run = lambda args: len(pipeline.run_all(fake.experiments("up"), jobs=1))
+        sys.exit(command.main(None))
+        """
+    )
+    root = str(Path(__file__).parents[1])
+    path = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path}
+    )
+    while not (fake.folder / "resumed.txt").is_file():
+        time.sleep(0.05)
+        assert process.poll() is None
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert b"give the same command again" in stderr
+    assert fake.experiments("up")[0].stamp("train").read()["status"] == "running"
+
+
+def test_plain_lines_when_there_is_no_terminal(capsys):
+    display = Display(stages=3, slots=1)
+    display.start(0, "up asr train")
+    display.step(0, 5, 100)
+    display.end(0, 1, "up asr: WER 40.00 %")
+    display.close()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["[0:00] [0/3 stages] up asr train starts", "[0:00] [1/3 stages] up asr: WER 40.00 %"]
+
+
+def test_live_bars_on_a_terminal():
+    import io
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    stream = Terminal()
+    display = Display(stages=3, slots=2, stream=stream)
+    display.start(1, "up asr train")
+    display.step(1, 5, 100)
+    display.end(1, 1, "up asr: WER 40.00 %")
+    display.close()
+    text = stream.getvalue()
+    assert "up asr train   5%" in text
+    assert "5/100" in text
+    assert "up asr: WER 40.00 %\n" in text
+
+
+def test_seconds_text():
+    assert [seconds_text(value) for value in (0.4, 75, 3700)] == ["0:00", "1:15", "1:01:40"]
