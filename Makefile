@@ -1,13 +1,14 @@
 # Targets make .venv first when the active Python has no s3prl_fusion; see tools/python.
 PY = $$(./tools/python)
+TEST_PY = $$(./tools/python pytest ssl-interface)
 
 .PHONY: test test-all demo lint wheel clean
 
 test:  ## the default test suite, under 5 minutes
-	python=$(PY) && "$$python" -m pytest
+	python=$(TEST_PY) && "$$python" -m pytest
 
 test-all:  ## with the slow tests
-	python=$(PY) && "$$python" -m pytest -m "slow or not slow"
+	python=$(TEST_PY) && "$$python" -m pytest -m "slow or not slow"
 
 demo:  ## ./run_superb.sh --demo
 	./run_superb.sh --demo

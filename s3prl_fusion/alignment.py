@@ -6,6 +6,7 @@ interpolation on both axes. Rates here are s3prl's downsample rates, in samples 
 
 from __future__ import annotations
 
+import functools
 from typing import Sequence
 
 import torch
@@ -53,6 +54,9 @@ def match_layers(states: Sequence[Tensor], layers: int) -> list[Tensor]:
     given = len(states)
     if given == layers:
         return list(states)
+    # Under autocast a member's states may differ in type, which lerp refuses.
+    dtype = functools.reduce(torch.promote_types, (state.dtype for state in states))
+    states = [state.to(dtype) for state in states]
     step = (given - 1) / (layers - 1) if layers > 1 else 0.0
     result = []
     for layer in range(layers):

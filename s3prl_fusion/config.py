@@ -21,12 +21,18 @@ def _check(key: str, value: Any, kind: type, optional: bool = False) -> None:
         raise TypeError(f"{key} must be {'null or ' if optional else ''}of type {kind.__name__}; got {value!r}")
 
 
+def _within(where: str, error: Exception) -> Exception:
+    """The error with its place in front; of the plain kind, since some kinds are not made from a message alone."""
+    kind = TypeError if isinstance(error, TypeError) else ValueError
+    return kind(f"{where}{error}")
+
+
 def _mapping(key: str, value: Any, allowed: list[str]) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise TypeError(f"{key} must be a mapping with keys among {', '.join(allowed)}; got {value!r}")
     for name in value:
         if name not in allowed:
-            raise ValueError(f"{key}: " + unknown("key", name, allowed))
+            raise ValueError(f"{key}: {unknown('key', name, allowed)}; got {name}: {value[name]!r}")
     return dict(value)
 
 
@@ -82,7 +88,7 @@ class InterfaceConfig:
         if self.output_dim is not None and self.output_dim < 1:
             raise ValueError(f"interface.output_dim must be positive; got {self.output_dim}")
         if self.options:
-            _mapping("interface", self.options, interface_options(self.name))
+            _mapping("interface", self.options, ["name", "output_dim", *interface_options(self.name)])
             self._check_options()
 
     def _check_options(self) -> None:
@@ -94,7 +100,7 @@ class InterfaceConfig:
             try:
                 build_interface(self.name, (2, 2), (4, 4), self.output_dim, **self.options)
             except (ValueError, TypeError) as error:
-                raise type(error)(f"interface: {error}") from error
+                raise _within("interface: ", error) from error
 
 
 @dataclass(frozen=True)
@@ -155,7 +161,7 @@ class FusionConfig:
         except yaml.YAMLError as error:
             raise ValueError(f"{path} is not valid YAML: {error}") from error
         except (ValueError, TypeError) as error:
-            raise type(error)(f"{path}: {error}") from error
+            raise _within(f"{path}: ", error) from error
         return cls(tuple(_beside(path.parent, m) for m in config.members), config.interface, config.normalize)
 
     @classmethod
@@ -201,7 +207,7 @@ def _member(key: str, value: Any) -> MemberConfig:
     try:
         return MemberConfig(**value)
     except (ValueError, TypeError) as error:
-        raise type(error)(f"{key}.{error}") from error
+        raise _within(f"{key}.", error) from error
 
 
 def _interface(value: Any) -> InterfaceConfig:

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from .interfaces import build_interface
 from .upstreams.fused import SAMPLE_RATE, FusedUpstream
 
-# s3prl/upstream/interfaces.py:11
+# s3prl/upstream/interfaces.py:13
 TOLERABLE_SEQLEN_DIFF = 5
 _PREFIX = "interface."
 
 
 class FusionFeaturizer(nn.Module):
-    """s3prl's Featurizer (s3prl/upstream/interfaces.py:124) for a `FusedUpstream`: an interface instead of a sum.
+    """s3prl's Featurizer (s3prl/upstream/interfaces.py:134) for a `FusedUpstream`: an interface instead of a sum.
 
     Its state dict is the interface's, without a prefix: a weighted sum over one member is ``{"weights": (L,)}``, so it
     loads from and into checkpoints of the stock Featurizer.

@@ -107,3 +107,10 @@ def test_the_right_number_of_layers_passes_untouched():
 def test_one_layer_is_repeated():
     (state,) = _states(1, 2, 3, 4)
     assert all(torch.equal(matched, state) for matched in match_layers([state], 6))
+
+
+def test_layers_of_mixed_types_are_matched_in_the_wider_one():
+    states = [torch.zeros(1, 2, 3, dtype=torch.bfloat16), torch.ones(1, 2, 3)]
+    matched = match_layers(states, 3)
+    assert [state.dtype for state in matched] == [torch.float32] * 3
+    assert [float(state[0, 0, 0]) for state in matched] == [0.0, 0.5, 1.0]

@@ -167,3 +167,10 @@ def test_an_empty_yaml_is_refused(tmp_path):
     (tmp_path / "empty.yaml").touch()
     with pytest.raises(TypeError, match=r"empty\.yaml: fusion config must be a mapping"):
         FusionConfig.from_yaml(tmp_path / "empty.yaml")
+
+
+def test_a_file_that_is_not_utf8_is_named(tmp_path):
+    path = tmp_path / "fusion.yaml"
+    path.write_bytes(b"members: [\xff]")
+    with pytest.raises(ValueError, match=r"fusion\.yaml: .*can't decode"):
+        FusionConfig.from_yaml(path)

@@ -117,8 +117,8 @@ class TestHConvAgainstSslInterface:
             torch.manual_seed(3)
             peer = hconv.HierarchicalConvInterface(config)
         theirs = [module for module in peer.transforms if isinstance(module, nn.Conv1d)]
-        assert len(theirs) == len(ours.stack.convs)
-        for mine, conv in zip(ours.stack.convs, theirs):
+        assert len(theirs) == len(ours.convs)
+        for mine, conv in zip(ours.convs, theirs):
             mine.load_state_dict(conv.state_dict(), strict=True)
         return ours, peer, theirs
 
@@ -133,7 +133,7 @@ class TestHConvAgainstSslInterface:
         (expected * direction).sum().backward()
         (fused * direction).sum().backward()
         torch.testing.assert_close(torch.stack([s.grad for s in states]), stacked.grad, rtol=1e-4, atol=1e-5)
-        for mine, conv in zip(ours.stack.convs, convs):
+        for mine, conv in zip(ours.convs, convs):
             torch.testing.assert_close(mine.weight.grad, conv.weight.grad, rtol=1e-4, atol=1e-5)
             torch.testing.assert_close(mine.bias.grad, conv.bias.grad, rtol=1e-4, atol=1e-5)
 
@@ -151,7 +151,7 @@ class TestHConv:
     def test_agrees_with_the_reference_at_every_depth(self, layers):
         interface = build("hconv", [layers], [12], seed=layers)
         states = random(layers, 2, 5, 12)
-        convs = [(conv.weight.detach(), conv.bias.detach()) for conv in interface.stack.convs]
+        convs = [(conv.weight.detach(), conv.bias.detach()) for conv in interface.convs]
         expected = reference.hconv(states, convs)
         assert len(convs) == reference.num_convs(layers)
         assert interface.output_dim == expected.size(-1)
@@ -162,7 +162,7 @@ class TestHConv:
     def test_any_requested_width_is_honoured_exactly(self, layers, output_dim):
         interface = build("hconv", [layers], [12], output_dim)
         states = random(layers, 2, 3, 12)
-        convs = [(conv.weight.detach(), conv.bias.detach()) for conv in interface.stack.convs]
+        convs = [(conv.weight.detach(), conv.bias.detach()) for conv in interface.convs]
         fused = interface([list(states)])
         assert interface.output_dim == fused.size(-1) == output_dim
         torch.testing.assert_close(fused, reference.hconv(states, convs)[..., :output_dim], rtol=1e-5, atol=1e-6)

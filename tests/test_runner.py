@@ -226,7 +226,7 @@ def test_a_fusion_yaml_over_local_checkpoints_trains_resumes_and_evaluates(
     assert ours(*evaluate_args("emotion", expdir)) == 0
     featurizer = states(expdir, 2)["Featurizer"]
     assert featurizer["match.projections.1.weight"].shape == (32, 24)
-    assert featurizer["stack.convs.0.weight"].shape == (8, 32, 5)
+    assert featurizer["convs.0.weight"].shape == (8, 32, 5)
     assert (expdir / "test_fold1_predict.txt").read_text().count("\n") == 4
 
 
@@ -386,6 +386,15 @@ class TestUserErrors:
     def test_selections_that_a_fused_upstream_lacks(self, capsys, recipe_configs, tmp_path, option):
         args = [*train_args("asr", recipe_configs["asr"], "fused__fbank__mfcc", tmp_path / "exp"), *option.split()]
         assert "Leave -s out" in (text := self.error(capsys, *args)) or "leave -l out" in text
+
+    @pytest.mark.parametrize("option, message", [("-k", "takes no checkpoint of its own"), ("-g", "takes no -g")])
+    def test_files_that_a_fused_name_does_not_read(self, capsys, recipe_configs, tmp_path, option, message):
+        args = train_args("asr", recipe_configs["asr"], "fused__fbank__mfcc", tmp_path / "exp")
+        assert message in self.error(capsys, *args, option, recipe_configs["asr"])
+
+    def test_inference_of_a_file_that_is_not_there(self, capsys, tmp_path):
+        text = self.error(capsys, "-m", "inference", "-t", tmp_path / "no.wav", "-u", "fbank", "-d", "asr")
+        assert "no.wav does not exist" in text
 
     def test_a_config_that_is_not_there(self, capsys, tmp_path):
         args = train_args("asr", tmp_path / "no.yaml", "fbank", tmp_path / "exp")

@@ -14,6 +14,9 @@ from pathlib import Path
 import pytest
 
 from s3prl_fusion.superb import command
+from s3prl_fusion.superb.corpora import Corpora
+from s3prl_fusion.superb.experiment import Experiment, Settings
+from s3prl_fusion.superb.tasks import TASKS
 
 ROOT = Path(__file__).parents[1]
 
@@ -47,6 +50,8 @@ def test_importing_the_command_line_is_light():
         (["--demo", "-t", "asr,xx"], "got 'xx'; choose from asr, pr, sid, er"),
         (["--demo", "fused_demo"], "unexpected argument 'fused_demo'"),
         (["--demo", "-u", "fbank", "--interfaces", "hconv"], "'fbank' is not a fused upstream; try 'fused__fbank'"),
+        (["--demo", "--interfaces", "hcnv"], "--interfaces: unknown interface 'hcnv'.*did you mean 'hconv'"),
+        (["--demo", "-u", "fused", "--interfaces", "hconv"], "the interface of 'fused' stands in its YAML"),
         (["--demo", "--jobs", "0"], "--jobs: got 0"),
         (["-u", "fbank", "-o", "exp", "-t", "er"], "--iemocap is missing .needed by er."),
         (["--demo", "-o", "a=b"], "cannot carry the path"),
@@ -123,6 +128,37 @@ def test_two_pipelines_never_share_a_folder(tmp_path):
                 pass
     with command.only_one(tmp_path / "exp"):
         pass
+
+
+def test_a_run_left_behind_keeps_the_folder(tmp_path):
+    with command.only_one(tmp_path / "exp") as lock:
+        child = subprocess.Popen(["sleep", "60"], pass_fds=lock)
+    try:
+        with pytest.raises(ValueError, match="or by a run that one left behind"):
+            with command.only_one(tmp_path / "exp"):
+                pass
+    finally:
+        child.kill()
+        child.wait()
+    with command.only_one(tmp_path / "exp"):
+        pass
+
+
+def test_an_experiment_folder_that_cannot_be(tmp_path, monkeypatch, capsys, known_upstreams):
+    (tmp_path / "file").write_text("")
+    assert command.main(parse("--demo", "-o", str(tmp_path / "file" / "exp"))) == 2
+    assert "error: " in capsys.readouterr().err
+
+
+def test_a_task_without_all_of_its_folds_has_no_score(tmp_path, monkeypatch):
+    shared = Settings(exp=tmp_path, configs=tmp_path)
+    corpora = Corpora(Path("char.dict"), Path("phoneme.txt"))
+    experiments = [Experiment("fbank", TASKS["er"], fold, shared, corpora) for fold in ("fold1", "fold2")]
+    experiments.append(Experiment("fbank", TASKS["sid"], None, shared, corpora))
+    shown = []
+    monkeypatch.setattr("s3prl_fusion.superb.report.report", lambda results, *rest: shown.extend(results))
+    command.show_results(experiments, {"fbank er fold2"}, list(TASKS.values()), tmp_path, "Scores")
+    assert shown == [experiments[-1].result]
 
 
 # run_superb.sh

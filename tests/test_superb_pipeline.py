@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,22 @@ def test_other_settings_run_again_and_keep_the_old_folder(fake, change):
     assert (old / "dev-best.ckpt").is_file()
 
 
+@pytest.mark.parametrize("change", ["fusion", "corpora", "version"])
+def test_whatever_decides_a_result_is_in_the_key(fake, monkeypatch, change):
+    fusion = fake.folder / "fusion.yaml"
+    fusion.write_text("members: [fbank]\n", encoding="utf-8")
+    (experiment,) = fake.experiments("fused", extra=("-g", str(fusion)))
+    before = experiment.key("train")
+    assert experiment.key("train") == before
+    if change == "fusion":
+        fusion.write_text("members: [mfcc]\n", encoding="utf-8")
+    elif change == "corpora":
+        experiment = replace(experiment, corpora=replace(experiment.corpora, version="2"))
+    else:
+        monkeypatch.setattr("s3prl_fusion.superb.experiment.__version__", "0.0")
+    assert experiment.key("train") != before
+
+
 def test_a_folder_of_somebody_else_is_set_aside(fake):
     (experiment,) = fake.experiments("up")
     experiment.expdir.mkdir(parents=True)
@@ -254,9 +271,9 @@ def test_split_overrides():
 
 
 def test_key_ignores_where_things_are():
-    keys = {key_of([f"{root}/x", "-s"], "config", {root: "{exp}"}) for root in ("/a", "/b/c")}
+    keys = {key_of([f"{root}/x", "-s"], ["config"], {root: "{exp}"}) for root in ("/a", "/b/c")}
     assert len(keys) == 1
-    assert key_of(["/a/x", "-s"], "other", {"/a": "{exp}"}) not in keys
+    assert key_of(["/a/x", "-s"], ["other"], {"/a": "{exp}"}) not in keys
 
 
 def test_bars_are_read():
@@ -289,7 +306,7 @@ def test_stop_ends_every_child(tmp_path):
         children.run(["true"], log, print)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_ends_the_children_and_says_how_to_go_on(fake, number):
     fake.behave(sleep=60)
     script = textwrap.dedent(
@@ -298,6 +315,7 @@ def test_an_interrupt_ends_the_children_and_says_how_to_go_on(fake, number):
         from pathlib import Path
         sys.path.insert(0, {str(Path(__file__).parent)!r})
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         from test_superb_pipeline import Fake
         from s3prl_fusion.superb import command, pipeline
 

@@ -17,6 +17,7 @@ def result(folder: Path, upstream: str, task: str, score: float, fold: str | Non
     """Write a score file as the score stage does."""
     content = {
         "upstream": upstream,
+        "interface": report.interface_of(upstream),
         "task": task,
         "fold": fold,
         "score": score,
@@ -100,7 +101,9 @@ def test_the_chart_says_which_way_is_better(results, tmp_path, monkeypatch):
     close(figures[0])
 
 
-def test_interface_of():
+def test_interface_of(tmp_path):
+    (tmp_path / "fusion.yaml").write_text("members: [fbank]\ninterface: weighted_sum\n", encoding="utf-8")
+    assert report.interface_of("fused", str(tmp_path / "fusion.yaml")) == "weighted_sum"
     assert report.interface_of("fused_demo_weighted_sum") == "weighted_sum"
     assert report.interface_of("fused__fbank__mfcc") == "hconv"
     assert report.interface_of("hubert_base") == "weighted_sum"

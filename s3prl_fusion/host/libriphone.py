@@ -1,6 +1,6 @@
 """The LibriPhone corpus: LibriSpeech with phonemes for words. PR needs it, and s3prl's wheel leaves it out.
 
-s3prl/downstream/ctc/data.py:57 imports ``LibriPhoneDataset`` from ``s3prl.downstream.ctc.corpus.libriphone``; where
+s3prl/downstream/ctc/data.py:55 imports ``LibriPhoneDataset`` from ``s3prl.downstream.ctc.corpus.libriphone``; where
 that module is missing, this one stands in for it (see `s3prl_fusion.host.recipes`).
 """
 

@@ -141,7 +141,7 @@ def load_members(members: Sequence[MemberConfig]) -> list[nn.Module]:
 
 
 def _load(entry: Callable[..., nn.Module], member: MemberConfig) -> nn.Module:
-    """Calls an entry as run_downstream does (s3prl/downstream/runner.py:140), leaving out what is not given.
+    """Calls an entry as run_downstream does (s3prl/downstream/runner.py:149), leaving out what is not given.
 
     s3prl's entries read model_config from a file: a mapping is written to one for them.
     """

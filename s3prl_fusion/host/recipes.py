@@ -51,7 +51,7 @@ def mend(downstream: str, config: dict[str, Any], patches: Patches) -> None:
         FileNotFoundError: a path in the config is not there; the message names the config's key.
         ValueError: a list of files is malformed.
     """
-    # With max_keep 1 the runner deletes the last checkpoint before it writes the next (s3prl/downstream/runner.py:385):
+    # With max_keep 1 the runner deletes the last checkpoint before it writes the next (s3prl/downstream/runner.py:387):
     # killed in between, an experiment would be lost.
     config["runner"]["max_keep"] = max(2, config["runner"].get("max_keep", 2))
     if downstream in _MENDS:
@@ -131,8 +131,8 @@ def cache_file_lists(root: Path, split_list: Path) -> Path:
         FileNotFoundError: clips of the list are not below ``root``; the message counts them and names the first.
         ValueError: a line of the list is malformed.
     """
-    text = split_list.read_text(encoding="utf-8")
-    key = hashlib.sha256(f"{root.resolve()}\n{text}".encode()).hexdigest()[:16]
+    root, text = root.resolve(), split_list.read_text(encoding="utf-8")
+    key = hashlib.sha256(f"{root}\n{text}".encode()).hexdigest()[:16]
     folder = cache_dir() / "voxceleb1" / key
     splits = {"1": "train", "2": "dev", "3": "test"}
     if all((folder / f"{split}.pkl").is_file() for split in splits.values()):

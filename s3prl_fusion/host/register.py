@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import glob
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -69,6 +70,8 @@ def check_name(name: str, model_config: str | None = None) -> FusionConfig | Non
         if name not in {**vars(hub()), **added_entries()}:
             raise ValueError(unknown("upstream", name, [*entries(), *presets(), "fused"]))
         return None
+    if name != "fused" and model_config is not None:
+        raise ValueError(f"{name!r} says it all and takes no -g {model_config}; give the file to the upstream 'fused'")
     if name != "fused":
         config = parse(name)
     elif model_config is None:
@@ -81,16 +84,20 @@ def check_name(name: str, model_config: str | None = None) -> FusionConfig | Non
     return config
 
 
+def _refuse_ckpt(name: str, ckpt: str | None) -> None:
+    if ckpt is not None:
+        raise ValueError(
+            f"{name!r} takes no checkpoint of its own (-k {ckpt}); give its members theirs in a fusion YAML"
+        )
+
+
 def _fused_entry(name: str) -> Callable[..., FusedUpstream]:
-    """A hub entry, called by s3prl with ``ckpt``, ``model_config`` and ``refresh`` (s3prl/downstream/runner.py:140)."""
+    """A hub entry, called by s3prl with ``ckpt``, ``model_config`` and ``refresh`` (s3prl/downstream/runner.py:149)."""
 
     def entry(
         ckpt: str | None = None, model_config: str | None = None, refresh: bool = False, **kwargs: Any
     ) -> FusedUpstream:
-        if ckpt is not None:
-            raise ValueError(
-                f"{name!r} takes no checkpoint of its own (-k {ckpt}); give its members theirs in a fusion YAML"
-            )
+        _refuse_ckpt(name, ckpt)
         config = check_name(name, model_config)
         assert config is not None, name
         return FusedUpstream(config)
@@ -138,7 +145,7 @@ def _register_runner(patches: Patches) -> None:
         stock_init(self, args, config)
         print(_parameters(self), flush=True)
 
-    # The runner has the name bound since its import (s3prl/downstream/runner.py:21): it is replaced there.
+    # The runner has the name bound since its import (s3prl/downstream/runner.py:24): it is replaced there.
     patches.set(runner, "Featurizer", featurizer)
     patches.set(runner.Runner, "__init__", init)
     patches.set(runner, "torch", _TorchWithWholeSaves(runner.torch.__name__))
@@ -148,9 +155,10 @@ def _register_runner(patches: Patches) -> None:
 def _check_run(args: argparse.Namespace, config: dict[str, Any], patches: Patches) -> None:
     """Every check of a run that needs no model, and the mends of its recipe, before the runner loads anything."""
     if args.upstream == "fused":
-        args.upstream_model_config = _find_fusion_yaml(args.upstream_model_config, args.expdir)
+        args.upstream_model_config = _find_fusion_yaml(args)
     downloaded = getattr(args, "hub", None) == "huggingface"
     if not downloaded and check_name(args.upstream, args.upstream_model_config) is not None:
+        _refuse_ckpt(args.upstream, args.upstream_ckpt)
         check_selection(args.upstream_feature_selection, args.upstream_layer_selection)
     mend(args.downstream, config, patches)
     if args.mode == "inference" and args.downstream in BY_DOWNSTREAM:
@@ -169,21 +177,24 @@ def _parameters(runner: Any) -> str:
     )
 
 
-def _find_fusion_yaml(path: str | None, expdir: str) -> str | None:
+def _find_fusion_yaml(args: argparse.Namespace) -> str | None:
     """A fusion YAML's absolute path, which goes into the checkpoint; for a past experiment whose YAML is gone, the copy
-    that the runner keeps in the expdir."""
-    if path is None:
+    that the runner keeps in the expdir, wherever that has been moved to."""
+    if args.upstream_model_config is None:
         return None
-    if Path(path).is_file():
-        return str(Path(path).resolve())
-    copies = sorted(Path(expdir).glob(f"{Path(path).stem}_*{Path(path).suffix}"))
-    return str(copies[-1]) if copies else path
+    path = Path(args.upstream_model_config)
+    if path.is_file():
+        return str(path.resolve())
+    folders = [Path(args.expdir), *([Path(args.init_ckpt).parent] if args.init_ckpt else [])]
+    pattern = f"{glob.escape(path.stem)}_*{glob.escape(path.suffix)}"
+    copies = [copy for folder in folders for copy in sorted(folder.glob(pattern))]
+    return str(copies[-1].resolve()) if copies else str(path)
 
 
 class _TorchWithWholeSaves(ModuleType):
     """torch as the runner sees it: a checkpoint replaces the one before it only once it is whole.
 
-    The runner writes dev-best.ckpt over itself (s3prl/downstream/runner.py:421): killed there, it would be lost.
+    The runner writes dev-best.ckpt over itself (s3prl/downstream/runner.py:419): killed there, it would be lost.
     """
 
     def __getattr__(self, name: str) -> Any:
@@ -195,7 +206,7 @@ class _TorchWithWholeSaves(ModuleType):
 
 
 def _allow_namespace(patches: Patches) -> None:
-    """Lets torch >= 2.6 read s3prl's checkpoints: they hold a Namespace (s3prl/downstream/runner.py:381)."""
+    """Lets torch >= 2.6 read s3prl's checkpoints: they hold a Namespace (s3prl/downstream/runner.py:401)."""
     before = torch.serialization.get_safe_globals()
     if argparse.Namespace in before:
         return

@@ -80,6 +80,8 @@ def complete_arguments(argv: Sequence[str]) -> list[str]:
         and not list(Path(args.past_exp).glob("states-*.ckpt"))
     ):
         raise UsageError(f"-e {args.past_exp} has no states-*.ckpt; train there first (-m train -p {args.past_exp})")
+    if args.m == "inference" and args.t is not None and not Path(args.t).is_file():
+        raise UsageError(f"-t {args.t} does not exist; -m inference needs a sound file")
     if args.past_exp is None and not _resumes(args):
         completed += _new_experiment(args)
     if args.local_rank is None and "LOCAL_RANK" in os.environ:
@@ -132,7 +134,7 @@ def _shipped_config(name: str) -> Path:
 
 
 def _local_rank() -> str:
-    """torchrun's rank. Stock knows only --local_rank, which torchrun no longer passes (s3prl/run_downstream.py:28)."""
+    """torchrun's rank. Stock knows only --local_rank, which torchrun no longer passes (s3prl/run_downstream.py:29)."""
     import torch
 
     if not torch.cuda.is_available():
@@ -179,7 +181,7 @@ def _filled_in(run_downstream: Any, fill_in: Callable[[dict[str, Any]], None] | 
 
 @contextmanager
 def _process_state(argv: list[str]) -> Iterator[None]:
-    """run_downstream reads sys.argv and replaces builtins.isinstance (s3prl/utility/helper.py:44); both come back."""
+    """run_downstream reads sys.argv and replaces builtins.isinstance (s3prl/utility/helper.py:55); both come back."""
     before_argv, before_isinstance = sys.argv, builtins.isinstance
     sys.argv = argv
     try:

@@ -28,7 +28,7 @@ def stack_depths(layers: int) -> list[int]:
     return depths
 
 
-class LayerConvs(nn.Module):
+class LayerConvs(nn.ModuleList):
     """Convolutions over the layer axis: kernel 5, stride 3, padding 2, bias, ReLU after each (HConv paper, section 3).
 
     Args:
@@ -38,7 +38,7 @@ class LayerConvs(nn.Module):
             convolution, as in the paper (25 x 1024 gives 1023). Any other width gets ceil(output_dim / L') channels
             and drops the flattened features beyond output_dim.
 
-    Parameters keep Conv1d's shapes, ``convs.<i>.weight`` (out, in, 5) and ``convs.<i>.bias`` (out,).
+    Parameters keep Conv1d's shapes: ``<i>.weight`` (out, in, 5) and ``<i>.bias`` (out,).
     """
 
     def __init__(self, layers: int, dim: int, output_dim: int | None = None) -> None:
@@ -50,11 +50,11 @@ class LayerConvs(nn.Module):
         channels = dim // last if output_dim is None else -(-output_dim // last)
         self.output_dim = output_dim or channels * last
         widths = [dim] * (len(self.depths) - 1) + [channels]
-        self.convs = nn.ModuleList(nn.Conv1d(i, o, KERNEL, STRIDE, PADDING) for i, o in zip(widths[:-1], widths[1:]))
+        self.extend(nn.Conv1d(i, o, KERNEL, STRIDE, PADDING) for i, o in zip(widths[:-1], widths[1:]))
 
     def forward(self, states: Sequence[Tensor]) -> Tensor:
         """L states, each (B, T, D), to (B, T, output_dim), flattened channel by channel: [D', L']."""
-        for conv, depth in zip(self.convs, self.depths[1:]):
+        for conv, depth in zip(self, self.depths[1:]):
             states = [F.relu(_conv_at(conv, states, position)) for position in range(depth)]
         return torch.stack(list(states), dim=-1).flatten(-2)[..., : self.output_dim]
 
@@ -89,8 +89,8 @@ class HConv(Interface):
     ) -> None:
         super().__init__(layers, dims, output_dim)
         self.match = MatchDims(dims, match_dim)
-        self.stack = LayerConvs(max(layers), self.match.dim, output_dim)
-        self.output_dim = self.stack.output_dim
+        self.convs = LayerConvs(max(layers), self.match.dim, output_dim)
+        self.output_dim = self.convs.output_dim
 
     def add(self, members: Sequence[Sequence[Tensor]]) -> list[Tensor]:
         """The members' sum, layer by layer: max(L_i) states, each (B, T, D), before any convolution."""
@@ -99,4 +99,4 @@ class HConv(Interface):
 
     def forward(self, members: Sequence[Sequence[Tensor]]) -> Tensor:
         """See `Interface.forward`."""
-        return self.stack(self.add(members))
+        return self.convs(self.add(members))

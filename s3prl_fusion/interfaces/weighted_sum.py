@@ -14,7 +14,7 @@ from .base import Interface, MatchDims
 class WeightedSum(Interface):
     """Softmax-weighted sum of all hidden states of all members, weights zero at first ("WS" in the paper).
 
-    With one member it is s3prl's Featurizer (s3prl/upstream/interfaces.py:197) bit for bit, its parameter under the
+    With one member it is s3prl's Featurizer (s3prl/upstream/interfaces.py:217) bit for bit, its parameter under the
     same name, so that trained mixtures load both ways.
 
     Args:

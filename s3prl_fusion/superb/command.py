@@ -56,7 +56,7 @@ def main(args: argparse.Namespace) -> int:
     try:
         with terminate_as_interrupt():
             return run(args)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -66,12 +66,16 @@ def main(args: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def terminate_as_interrupt() -> Iterator[None]:
-    """Treat SIGTERM like Ctrl-C, so that the children end with us."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Treat SIGTERM, and a terminal that closes, like Ctrl-C, so that the children end with us."""
+    numbers = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    # Under nohup SIGHUP is ignored, and stays so.
+    numbers = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -101,9 +105,9 @@ def run(args: argparse.Namespace) -> int:
         print("\n".join(lines))
         return 0
     jobs = min(choose_jobs(args), len(experiments))
-    with only_one(exp):
+    with only_one(exp) as lock:
         prepare_corpora(args, tasks, exp, write=True)
-        failures = pipeline.run_all(experiments, jobs, thread_limits(jobs))
+        failures = pipeline.run_all(experiments, jobs, thread_limits(jobs), keep_open=lock)
         show_results(experiments, failures, tasks, exp, "The demo's scores" if args.demo else "Scores")
     if failures:
         print(pipeline.summary(failures, len(experiments)), file=sys.stderr)
@@ -131,6 +135,9 @@ def choose_upstreams(args: argparse.Namespace) -> list[str]:
     interfaces = [name.strip() for name in (args.interfaces or "").split(",") if name.strip()]
     if not interfaces:
         return upstreams
+    check_interfaces(interfaces)
+    if "fused" in upstreams:
+        raise ValueError("--interfaces: the interface of 'fused' stands in its YAML; give it there")
     stock = [name for name in upstreams if not name.startswith("fused_")]
     if stock:
         raise ValueError(f"--interfaces: {stock[0]!r} is not a fused upstream; try 'fused__{stock[0]}'")
@@ -141,13 +148,22 @@ def choose_upstreams(args: argparse.Namespace) -> list[str]:
     ]
 
 
+def check_interfaces(names: Sequence[str]) -> None:
+    """Raise ValueError for an interface that does not exist."""
+    from ..errors import unknown
+    from ..interfaces import list_interfaces
+
+    for name in names:
+        if name not in list_interfaces():
+            raise ValueError(f"--interfaces: {unknown('interface', name, list_interfaces())}")
+
+
 def check_upstreams(upstreams: Sequence[str], extra: Sequence[str]) -> None:
     """Raise ValueError or FileNotFoundError for upstreams that cannot load, before anything is prepared."""
     from ..host.register import check_name
+    from .experiment import model_config_in
 
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("-g", "--upstream_model_config")
-    model_config = parser.parse_known_args(extra)[0].upstream_model_config
+    model_config = model_config_in(extra)
     if "fused" in upstreams and model_config is None:
         raise ValueError("-u fused needs a fusion file: add `-- -g fusion.yaml` to the end of the command")
     for name in upstreams:
@@ -195,8 +211,11 @@ def thread_limits(jobs: int) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def only_one(exp: Path) -> Iterator[None]:
+def only_one(exp: Path) -> Iterator[tuple[int, ...]]:
     """Hold EXP/.lock, so that two pipelines never train in the same folders.
+
+    Yields:
+        The lock's file descriptors: a child that inherits them holds the lock too, also when we are killed.
 
     Raises:
         ValueError: Another process holds it.
@@ -204,7 +223,7 @@ def only_one(exp: Path) -> Iterator[None]:
     try:
         import fcntl
     except ImportError:  # Windows has no flock
-        yield
+        yield ()
         return
     exp.mkdir(parents=True, exist_ok=True)
     with (exp / ".lock").open("w") as lock:
@@ -212,9 +231,10 @@ def only_one(exp: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ValueError(
-                f"{exp} is in use by another `s3prl-fusion superb`; wait for it or choose another -o"
+                f"{exp} is in use by another `s3prl-fusion superb`, or by a run that one left behind; "
+                "wait for it, end it, or choose another -o"
             ) from None
-        yield
+        yield (lock.fileno(),)
 
 
 def show_results(
@@ -223,7 +243,9 @@ def show_results(
     """Write and print the table of everything that has a score; None when nothing has."""
     from .report import report
 
-    scored = [experiment for experiment in experiments if experiment.label not in failures]
+    # The mean over some of a task's folds is not the task's score: it is left out until all are there.
+    broken = {(e.upstream, e.task.name) for e in experiments if e.label in failures}
+    scored = [e for e in experiments if (e.upstream, e.task.name) not in broken]
     if not scored:
         return None
     order = {upstream: number for number, upstream in enumerate(dict.fromkeys(e.upstream for e in experiments))}

@@ -65,6 +65,7 @@ class Corpora:
     speaker_list: Path | None = None
     iemocap: Path | None = None
     emotions: Path | None = None
+    version: str = ""  # of what is made here and may change: the demo's layout
 
     def value(self, field: str) -> str | list[str]:
         """A field as it stands in a config: a path, or a list of paths."""

@@ -211,6 +211,7 @@ def prepare(corpus: Path, folder: Path, write: bool = True) -> Corpora:
         speaker_list=folder / "VoxCeleb1" / "iden_split.txt",
         iemocap=folder / "IEMOCAP",
         emotions=folder / "IEMOCAP" / "meta_data",
+        version=digest,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import shlex
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .. import __version__
 from .corpora import Corpora
 from .stages import Stamp, key_of
 from .tasks import Task
@@ -128,10 +130,20 @@ class Experiment:
         """Hash of everything that decides a stage's result; a change makes it run again."""
         replacements = {str(self.config): "{config}", str(self.settings.exp): "{exp}"}
         arguments = [stage, *self.train_arguments()]
-        return key_of(arguments, self.config.read_text(encoding="utf-8"), replacements)
+        model_config = model_config_in(self.settings.extra)
+        files = [self.config, *([Path(model_config)] if model_config else [])]
+        inputs = [__version__, self.corpora.version, *(path.read_text(encoding="utf-8") for path in files)]
+        return key_of(arguments, inputs, replacements)
 
     def _device(self) -> tuple[str, ...]:
         return ("--device", self.settings.device) if self.settings.device else ()
+
+
+def model_config_in(extra: Sequence[str]) -> str | None:
+    """The upstream's config file among run arguments: run_downstream's -g."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-g", "--upstream_model_config")
+    return parser.parse_known_args(extra)[0].upstream_model_config
 
 
 def split_overrides(extra: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from . import scoring
-from .experiment import STAGES, Experiment
+from .experiment import STAGES, Experiment, model_config_in
 from .files import write_json
 from .progress import Display, seconds_text
 from .stages import Children, Progress, StageError, Stopped, drop_broken_checkpoints, tail
@@ -73,7 +73,7 @@ def evaluate(experiment: Experiment, children: Children, progress: Progress) -> 
 
 def score(experiment: Experiment, children: Children, progress: Progress) -> None:
     """Recompute the score, hold it against the recipe's, and keep it with the numbers of parameters."""
-    from .report import count_parameters
+    from .report import count_parameters, interface_of
 
     task, log = experiment.task, experiment.log("evaluate")
     try:
@@ -86,6 +86,7 @@ def score(experiment: Experiment, children: Children, progress: Progress) -> Non
     seconds = {stage: experiment.stamp(stage).read().get("seconds", 0.0) for stage in ("train", "evaluate")}
     result = {
         "upstream": experiment.upstream,
+        "interface": interface_of(experiment.upstream, model_config_in(experiment.settings.extra)),
         "task": task.name,
         "fold": experiment.fold,
         "score": value,
@@ -154,7 +155,10 @@ def note_of(experiment: Experiment) -> str:
 
 
 def run_all(
-    experiments: Sequence[Experiment], jobs: int, environment: Mapping[str, str] | None = None
+    experiments: Sequence[Experiment],
+    jobs: int,
+    environment: Mapping[str, str] | None = None,
+    keep_open: Sequence[int] = (),
 ) -> dict[str, StageError]:
     """Run experiments, `jobs` at a time. A failure ends its own experiment only.
 
@@ -162,6 +166,7 @@ def run_all(
         experiments: What to run.
         jobs: How many run at the same time.
         environment: Added to the children's environment.
+        keep_open: File descriptors that the children inherit.
 
     Returns:
         The failures by experiment label.
@@ -169,7 +174,7 @@ def run_all(
     Raises:
         KeyboardInterrupt: After Ctrl-C, once every child has ended.
     """
-    children, slots = Children(environment), SimpleQueue()
+    children, slots = Children(environment, keep_open), SimpleQueue()
     for slot in range(jobs):
         slots.put(slot)
     display = Display(len(STAGES) * len(experiments), jobs)

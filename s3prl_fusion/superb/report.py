@@ -48,27 +48,29 @@ def count_parameters(ckpt: Path, log: Path) -> dict[str, int | None]:
     return counts
 
 
-def interface_of(upstream: str) -> str:
-    """The interface that a name stands for; s3prl's stock featurizer is a weighted sum."""
+def interface_of(upstream: str, model_config: str | None = None) -> str:
+    """The interface behind run_downstream's -u and -g; s3prl's stock featurizer is a weighted sum."""
+    from ..config import FusionConfig
     from ..names import is_fused_name, parse
 
-    return parse(upstream).interface.name if is_fused_name(upstream) and upstream != "fused" else "weighted_sum"
+    if not is_fused_name(upstream):
+        return "weighted_sum"
+    fusion = FusionConfig.from_yaml(model_config) if upstream == "fused" else parse(upstream)
+    return fusion.interface.name
 
 
 def read_runs(results: Sequence[Path]) -> pandas.DataFrame:
-    """One row a score file, with a column `interface`."""
+    """One row a score file."""
     import pandas
 
-    runs = pandas.DataFrame([json.loads(path.read_text(encoding="utf-8")) for path in results])
-    runs.insert(1, "interface", [interface_of(upstream) for upstream in runs["upstream"]])
-    return runs
+    return pandas.DataFrame([json.loads(path.read_text(encoding="utf-8")) for path in results])
 
 
 def tabulate(runs: pandas.DataFrame, tasks: Sequence[Task]) -> pandas.DataFrame:
     """One row an upstream, and a last row with what needs no speech at all.
 
     Args:
-        runs: Columns as in score.json and `interface`; folds are averaged.
+        runs: Columns as in score.json; folds are averaged.
         tasks: Which columns there are, in order.
 
     Returns:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import os
@@ -71,18 +72,18 @@ class Stamp:
         return done and all(path.is_file() for path in outputs)
 
 
-def key_of(arguments: Sequence[str], config: str, replacements: Mapping[str, str]) -> str:
-    """A hash of a command and the text of its config.
+def key_of(arguments: Sequence[str], inputs: Sequence[str], replacements: Mapping[str, str]) -> str:
+    """A hash of a command and of what it reads.
 
     Args:
         arguments: The command's arguments.
-        config: Text of the config file that the command reads.
+        inputs: Texts of the files that the command reads, and versions.
         replacements: Text to put in place of paths that may move without changing the result.
     """
     parts = list(arguments)
     for old, new in replacements.items():
         parts = [part.replace(old, new) for part in parts]
-    return hashlib.sha256(json.dumps([parts, config]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([parts, *inputs]).encode()).hexdigest()
 
 
 def drop_broken_checkpoints(expdir: Path) -> list[Path]:
@@ -96,8 +97,9 @@ def drop_broken_checkpoints(expdir: Path) -> list[Path]:
 class Children:
     """The running child processes, so that all of them can be stopped at once. Safe to use from several threads."""
 
-    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, environment: Mapping[str, str] | None = None, keep_open: Sequence[int] = ()) -> None:
         self._environment = {**os.environ, **(environment or {}), "PYTHONUNBUFFERED": "1"}
+        self._keep_open = tuple(keep_open)
         self._processes: set[subprocess.Popen] = set()
         self._lock = threading.Lock()
         self._stopping = False
@@ -129,6 +131,7 @@ class Children:
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
                     env=self._environment,
+                    pass_fds=self._keep_open,
                     start_new_session=True,  # Ctrl-C reaches us only, and we stop the whole group
                 )
                 self._processes.add(process)
@@ -161,10 +164,10 @@ class Children:
 
 def copy_output(stream: IO[bytes], log: IO[str], progress: Progress) -> None:
     """Copy a child's output to its log line by line, reading tqdm's bars on the way."""
-    rest, last_bar = "", 0.0
+    rest, last_bar, decoder = "", 0.0, codecs.getincrementaldecoder("utf-8")("replace")
     while True:
         chunk = os.read(stream.fileno(), 65536)
-        rest += chunk.decode("utf-8", errors="replace")
+        rest += decoder.decode(chunk)
         *lines, rest = re.split(r"[\r\n]+", rest) if chunk else [rest, ""]
         for line in lines:
             bar = BAR.match(line)

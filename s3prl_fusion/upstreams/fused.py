@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from ..config import FusionConfig, MemberConfig
 
 SAMPLE_RATE = 16000
-# No upstream of s3prl needs more than this for its first frames; shorter utterances are looked at one member at a time.
+# Utterances shorter than this, or than three frames of the slowest member, are looked at one member at a time: s3prl's
+# upstreams need less for two frames.
 SHORT_SAMPLES = 1600
+SHORT_FRAMES = 3
 # One frame alone has no variance: upstreams that normalize over time would give NaN.
 MIN_FRAMES = 2
 
@@ -74,7 +76,7 @@ class FusedUpstream(nn.Module):
 
     def member_states(self, wavs: Sequence[Tensor]) -> list[list[Tensor]]:
         """As `forward`, unchecked, and grouped by member."""
-        short = min(len(wav) for wav in wavs) < SHORT_SAMPLES
+        short = min(len(wav) for wav in wavs) < max(SHORT_SAMPLES, SHORT_FRAMES * max(self.rates))
         if len(self.members) > 1 or short:
             self._probe(wavs[0].device)
         outputs, lengths = [], []
