@@ -7,7 +7,7 @@ from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "s3prl_fusion" / "__init__.py").read_text()).group(1)
-TEST = ["pytest>=7", "ssl-interface==0.1.0"]
+TEST = ["pytest>=7", "ssl-interface==0.1.0", "setuptools>=70.1"]
 
 setup(
     name="s3prl-fusion",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator
+from typing import Any, Callable, Iterator
 
 
 def cache_dir() -> Path:
@@ -25,7 +26,18 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
-    """Writes text (UTF-8) or bytes."""
+def write_with(path: str | os.PathLike[str], write: Callable[[Path], Any]) -> None:
+    """Lets ``write`` fill a temporary file, then puts it in ``path``'s place; the folder is made when missing."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as temporary:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        write(temporary)
+
+
+def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
+    """Writes text (UTF-8) or bytes; the folder is made when missing."""
+    write_with(path, lambda file: file.write_bytes(content.encode() if isinstance(content, str) else content))
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Writes indented JSON; the folder is made when missing."""
+    write_whole(path, json.dumps(value, indent=1, sort_keys=True) + "\n")

@@ -223,7 +223,7 @@ def test_one_error_lists_every_missing_corpus(tmp_path):
 
 
 def test_writing_is_whole_or_not_at_all(tmp_path):
-    from s3prl_fusion.superb.files import write_with
+    from s3prl_fusion.files import write_with
 
     target = tmp_path / "table.csv"
     target.write_text("old", encoding="utf-8")

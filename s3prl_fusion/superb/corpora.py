@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from .files import write_json, write_text, write_with
+from ..files import write_json, write_whole, write_with
 
 SAMPLE_RATE = 16000
 LIBRISPEECH_SPLITS = {"train-clean-100": 28539, "dev-clean": 2703, "test-clean": 2620}  # official utterance counts
@@ -190,7 +190,7 @@ def write_lexicon(transcripts: Iterable[str], lexicon: Mapping[str, Sequence[str
     if unknown:
         shown = ", ".join(unknown[:40]) + (f", and {len(unknown) - 40} more" if len(unknown) > 40 else "")
         raise CorpusError(f"{len(unknown)} words have no pronunciation in {origin}: {shown}; {LEXICON_HELP}")
-    write_text(target, "".join(f"{word} {' '.join(lexicon[word])}\n" for word in words))
+    write_whole(target, "".join(f"{word} {' '.join(lexicon[word])}\n" for word in words))
 
 
 # VoxCeleb1

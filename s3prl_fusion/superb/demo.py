@@ -21,10 +21,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..assets import demo_dir
-from ..files import cache_dir
+from ..files import cache_dir, write_whole
 from . import corpora, effects
 from .corpora import Corpora, CorpusError
-from .files import write_text
 from .prepare import configured
 
 if TYPE_CHECKING:
@@ -105,7 +104,7 @@ def librispeech_clips(table: pandas.DataFrame, corpus: Path, root: Path) -> Iter
             name = f"{chapter}-{number:04d}"
             lines.append(f"{name} {row.transcript}\n")
             yield Clip(corpus / row.path, folder / f"{name}.flac", seed_of(name))
-        write_text(folder / f"{chapter}.trans.txt", "".join(lines))
+        write_whole(folder / f"{chapter}.trans.txt", "".join(lines))
 
 
 def voxceleb1_clips(table: pandas.DataFrame, corpus: Path, root: Path) -> Iterator[Clip]:
@@ -118,7 +117,7 @@ def voxceleb1_clips(table: pandas.DataFrame, corpus: Path, root: Path) -> Iterat
             name = f"id{10001 + voices.index(voice)}/demo-{split}/{number:05d}.wav"
             lines.append(f"{SPEAKER_SPLITS[split]} {name}\n")
             yield Clip(corpus / row.path, root / "dev" / "wav" / name, seed_of("sid", name), channel=CHANNEL_OF[split])
-    write_text(root / "iden_split.txt", "".join(lines))
+    write_whole(root / "iden_split.txt", "".join(lines))
 
 
 def iemocap_clips(table: pandas.DataFrame, corpus: Path, root: Path) -> Iterator[Clip]:
@@ -195,7 +194,7 @@ def prepare(corpus: Path, folder: Path, write: bool = True) -> Corpora:
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
         try:
             lay_out(corpus, temporary)
-            write_text(temporary / STAMP, digest)
+            write_whole(temporary / STAMP, digest)
             temporary.chmod(0o755)  # mkdtemp's are private
             if not _is_done(folder, digest):  # another process may have been faster
                 shutil.rmtree(folder, ignore_errors=True)
@@ -221,9 +220,11 @@ def fill_in(config: dict[str, Any]) -> None:
     Raises:
         FileNotFoundError, CorpusError: See `prepare`.
     """
-    folder = cache_dir() / "demo"
     if SCHEME in str(config):
-        prepare(demo_dir() / "corpus", folder)
+        corpus = demo_dir() / "corpus"
+        # A layout of its own for each version: checkpoints keep the paths, and must find what they were trained on.
+        folder = cache_dir() / "demo" / _digest(corpus)[:12]
+        prepare(corpus, folder)
         _replace(config, f"{folder}/")
 
 

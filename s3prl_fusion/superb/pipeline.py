@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
+from ..files import write_json
 from . import scoring
 from .experiment import STAGES, Experiment, model_config_in
-from .files import write_json
 from .progress import Display, seconds_text
 from .stages import Children, Progress, StageError, Stopped, drop_broken_checkpoints, tail
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..files import write_whole
 from . import corpora
 from .corpora import Corpora, CorpusError
-from .files import write_text
 from .tasks import Task
 
 
@@ -90,7 +90,7 @@ def prepare_sid(found: Corpora, sources: Sources) -> None:
     """The identification split of VoxCeleb1."""
     speaker_list = corpora.find_speaker_list(found.voxceleb1, sources.voxceleb1_list)
     corpora.check_speaker_list(found.voxceleb1, speaker_list)
-    write_text(found.speaker_list, speaker_list.read_text(encoding="utf-8"))
+    write_whole(found.speaker_list, speaker_list.read_text(encoding="utf-8"))
 
 
 def prepare_er(found: Corpora, sources: Sources) -> None:

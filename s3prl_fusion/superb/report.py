@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .files import write_text, write_with
+from ..files import write_whole, write_with
 from .progress import seconds_text
 from .tasks import Task
 
@@ -205,7 +205,7 @@ def report(results: Sequence[Path], tasks: Sequence[Task], exp: Path, title: str
     main = main_table(table, tasks)
     note = f"`{FLOOR}`: a blind guess among the labels, or an empty transcript. Times: wall time, train + evaluate.\n"
     lines = [f"# {title}\n", main, note, "## Runs\n", runs_table(runs, {task.name: task for task in tasks})]
-    write_text(exp / "results.md", "\n".join(lines))
+    write_whole(exp / "results.md", "\n".join(lines))
     write_with(exp / "results.csv", lambda path: table.to_csv(path, index=False, float_format="%.4f"))
     write_with(exp / "runs.csv", lambda path: runs.to_csv(path, index=False, float_format="%.4f"))
     draw(table, tasks, exp / "results.png")

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from .files import write_json
+from ..files import write_json
 
 BAR = re.compile(r"^(?:\x1b\[A|\s)*(?P<name>[^:%|]+):\s*\d+%\|.*?\|\s*(?P<done>\d+)/(?P<total>\d+)\b")
 BAR_SECONDS = 60.0  # how often a moving bar leaves a line in the log
@@ -89,6 +89,7 @@ def key_of(arguments: Sequence[str], inputs: Sequence[str], replacements: Mappin
 def drop_broken_checkpoints(expdir: Path) -> list[Path]:
     """Delete checkpoints that a kill cut off in mid-write, so that the resume does not trip over them."""
     broken = [path for path in sorted(expdir.glob("*.ckpt")) if not zipfile.is_zipfile(path)]
+    broken += sorted(expdir.glob(".*.ckpt.*.tmp"))
     for path in broken:
         path.unlink()
     return broken
