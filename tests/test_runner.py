@@ -415,6 +415,11 @@ class TestUserErrors:
         text = self.error(capsys, *args, "-o", f"config.{key}=/no/such/place")
         assert f"{key} is '/no/such/place', which does not exist" in text
 
+    def test_a_fold_that_is_not_there(self, capsys, recipe_configs, tmp_path):
+        args = train_args("emotion", recipe_configs["emotion"], "fused__fbank__mfcc", tmp_path / "exp")
+        text = self.error(capsys, *args, "-o", "config.downstream_expert.datarc.test_fold=fold9")
+        assert "Session9/train_meta_data.json does not exist" in text.replace("\n", "")
+
     @pytest.mark.parametrize("mode", ["train", "evaluate"])
     def test_a_past_experiment_that_is_not_there(self, capsys, tmp_path, mode):
         text = self.error(capsys, "-m", mode, "-e", tmp_path / "no")
