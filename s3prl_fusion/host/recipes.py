@@ -89,13 +89,14 @@ def _mend_sid(expert: dict[str, Any], patches: Patches) -> None:
 def _mend_er(expert: dict[str, Any], patches: Patches) -> None:
     datarc = expert["datarc"]
     _check_paths("downstream_expert.datarc", datarc, "root", "meta_data")
-    if datarc.get("test_fold"):
-        session = Path(datarc["meta_data"]) / datarc["test_fold"].replace("fold", "Session")
+    fold = datarc.get("test_fold")
+    if fold:
+        session = Path(datarc["meta_data"]) / fold.replace("fold", "Session")
         for path in (session / "train_meta_data.json", session / "test_meta_data.json"):
             if not path.is_file():
                 raise FileNotFoundError(
-                    f"{path} does not exist: downstream_expert.datarc.test_fold is {datarc['test_fold']!r}; name a "
-                    "fold that is there, or let `s3prl-fusion superb` make all five from your corpus"
+                    f"{path} does not exist: downstream_expert.datarc.test_fold is {fold!r}; name a fold that is there, "
+                    "or let `s3prl-fusion superb` make all five from your corpus"
                 )
 
 
