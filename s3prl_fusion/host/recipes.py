@@ -95,7 +95,7 @@ def _mend_er(expert: dict[str, Any], patches: Patches) -> None:
         for path in (session / "train_meta_data.json", session / "test_meta_data.json"):
             if not path.is_file():
                 raise FileNotFoundError(
-                    f"{path} does not exist: downstream_expert.datarc.test_fold is {fold!r}; name a fold that is there, "
+                    f"{path} does not exist: downstream_expert.datarc.test_fold is {fold!r}; name one that is there, "
                     "or let `s3prl-fusion superb` make all five from your corpus"
                 )
 
