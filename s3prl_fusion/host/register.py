@@ -70,9 +70,11 @@ def check_name(name: str, model_config: str | None = None) -> FusionConfig | Non
         if name not in {**vars(hub()), **added_entries()}:
             raise ValueError(unknown("upstream", name, [*entries(), *presets(), "fused"]))
         return None
-    if name != "fused" and model_config is not None:
-        raise ValueError(f"{name!r} says it all and takes no -g {model_config}; give the file to the upstream 'fused'")
     if name != "fused":
+        if model_config is not None:
+            raise ValueError(
+                f"{name!r} says it all and takes no -g {model_config}; give the file to the upstream 'fused'"
+            )
         config = parse(name)
     elif model_config is None:
         raise ValueError(

@@ -30,6 +30,11 @@ class Settings:
     extra: Sequence[str] = ()  # more arguments for every train run
     runner: Sequence[str] = RUNNER
 
+    @property
+    def model_config(self) -> str | None:
+        """The upstream's config file among `extra`: run_downstream's -g."""
+        return model_config_in(self.extra)
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -130,7 +135,7 @@ class Experiment:
         """Hash of everything that decides a stage's result; a change makes it run again."""
         replacements = {str(self.config): "{config}", str(self.settings.exp): "{exp}"}
         arguments = [stage, *self.train_arguments()]
-        model_config = model_config_in(self.settings.extra)
+        model_config = self.settings.model_config
         files = [self.config, *([Path(model_config)] if model_config else [])]
         inputs = [__version__, self.corpora.version, *(path.read_text(encoding="utf-8") for path in files)]
         return key_of(arguments, inputs, replacements)

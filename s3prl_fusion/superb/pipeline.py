@@ -13,7 +13,7 @@ from queue import SimpleQueue
 
 from ..files import write_json
 from . import scoring
-from .experiment import STAGES, Experiment, model_config_in
+from .experiment import STAGES, Experiment
 from .progress import Display, seconds_text
 from .stages import Children, Progress, StageError, Stopped, drop_broken_checkpoints, tail
 
@@ -86,7 +86,7 @@ def score(experiment: Experiment, children: Children, progress: Progress) -> Non
     seconds = {stage: experiment.stamp(stage).read().get("seconds", 0.0) for stage in ("train", "evaluate")}
     result = {
         "upstream": experiment.upstream,
-        "interface": interface_of(experiment.upstream, model_config_in(experiment.settings.extra)),
+        "interface": interface_of(experiment.upstream, experiment.settings.model_config),
         "task": task.name,
         "fold": experiment.fold,
         "score": value,
