@@ -1,14 +1,16 @@
-"""The command line: ``s3prl-fusion run | superb | list``."""
+"""The command line: `s3prl-fusion COMMAND`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from importlib import import_module
 from typing import Sequence
 
 from . import __version__
 
 _RUN = "s3prl's run_downstream with fused upstreams; takes run_downstream's own arguments"
+_COMMANDS = {"superb": "superb.command", "list": "commands.list"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,27 +32,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of every command but `run`, whose arguments are run_downstream's."""
-    from .superb import command as superb
-
     parser = argparse.ArgumentParser("s3prl-fusion", description="SUPERB with fused upstreams, on s3prl.")
     parser.add_argument("--version", action="version", version=f"s3prl-fusion {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     commands.add_parser("run", help=_RUN, add_help=False)
-    superb_parser = commands.add_parser("superb", help="prepare, train, evaluate and score SUPERB's tasks")
-    superb.add_arguments(superb_parser)
-    superb_parser.set_defaults(command=superb.main)
-    list_parser = commands.add_parser("list", help="names of fused upstreams, and of the interfaces")
-    list_parser.set_defaults(command=_list)
+    for name, home in _COMMANDS.items():
+        command = import_module(f"{__package__}.{home}")
+        command_parser = commands.add_parser(name, help=command.HELP, description=command.__doc__)
+        command.add_arguments(command_parser)
+        command_parser.set_defaults(command=command.main)
     return parser
-
-
-def _list(args: argparse.Namespace) -> int:
-    from .interfaces import list_interfaces
-    from .names import ALIASES, parse, presets
-
-    print(f"interfaces: {', '.join(list_interfaces())}")
-    print(f"aliases: {', '.join(ALIASES)}")
-    for name in presets():
-        config = parse(name)
-        print(f"{name:50s} {config.interface.name:14s} {' + '.join(member.name for member in config.members)}")
-    return 0

@@ -24,6 +24,7 @@ from .patches import Patches
 from .recipes import mend, supply_libriphone
 
 _patches = Patches()
+_attached: set[str] = set()
 
 
 def register() -> None:
@@ -34,23 +35,30 @@ def register() -> None:
     Raises:
         HostError: s3prl, or a package that its runner imports, is missing or too new; the message says which.
     """
-    if _patches:
-        return
-    _register_names(_patches)
-    try:
-        _register_runner(_patches)
-    except ImportError as error:
-        unregister()
-        raise HostError(
-            f"s3prl's runner cannot be imported: {error}. Install what s3prl_fusion declares: "
-            "pip install --upgrade s3prl-fusion"
-        ) from error
-    _allow_namespace(_patches)
+    hub()
+    for name in SEAMS:
+        try:
+            module = import_module(name)
+        except ImportError as error:
+            unregister()
+            raise HostError(
+                f"{name} cannot be imported: {error}. Install what s3prl_fusion declares: "
+                "pip install --upgrade s3prl-fusion"
+            ) from error
+        attach(module)
+
+
+def attach(module: ModuleType) -> None:
+    """Makes the changes to one module of `SEAMS`, which is imported already. Idempotent."""
+    if module.__name__ not in _attached:
+        _attached.add(module.__name__)
+        SEAMS[module.__name__](module, _patches)
 
 
 def unregister() -> None:
     """Leaves s3prl as `register` found it. Idempotent."""
     _patches.undo()
+    _attached.clear()
 
 
 def check_name(name: str, model_config: str | None = None) -> FusionConfig | None:
@@ -109,8 +117,7 @@ def _fused_entry(name: str) -> Callable[..., FusedUpstream]:
     return entry
 
 
-def _register_names(patches: Patches) -> None:
-    module = hub()
+def _register_names(module: ModuleType, patches: Patches) -> None:
     for name in [*presets(), "fused"]:
         patches.set(module, name, _fused_entry(name))
     for name, entry in added_entries().items():
@@ -130,9 +137,7 @@ def _register_names(patches: Patches) -> None:
     patches.set(module, "__getattr__", resolve)
 
 
-def _register_runner(patches: Patches) -> None:
-    from s3prl.downstream import runner
-
+def _register_runner(runner: ModuleType, patches: Patches) -> None:
     stock_featurizer, stock_init = runner.Featurizer, runner.Runner.__init__
 
     def featurizer(upstream: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
@@ -152,6 +157,7 @@ def _register_runner(patches: Patches) -> None:
     patches.set(runner.Runner, "__init__", init)
     patches.set(runner, "torch", _TorchWithWholeSaves(runner.torch.__name__))
     supply_libriphone(patches)
+    _allow_namespace(patches)
 
 
 def _check_run(args: argparse.Namespace, config: dict[str, Any], patches: Patches) -> None:
@@ -220,3 +226,10 @@ def _allow_namespace(patches: Patches) -> None:
         torch.serialization.add_safe_globals(kept)
 
     patches.add(undo)
+
+
+# What is changed in which module of s3prl.
+SEAMS: dict[str, Callable[[ModuleType, Patches], None]] = {
+    "s3prl.hub": _register_names,
+    "s3prl.downstream.runner": _register_runner,
+}

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .experiment import Experiment
     from .tasks import Task
 
+HELP = "prepare, train, evaluate and score SUPERB's tasks"
 DEMO_UPSTREAMS = "fused_demo,fused_demo_hubert,fused_demo_whisper"
 # Hidden states of different models differ in scale by an order of magnitude, which costs steps that the demo lacks.
 DEMO_RUN_ARGS = ("--upstream_feature_normalize",)

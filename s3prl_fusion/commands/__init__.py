@@ -1,0 +1,1 @@
+"""The command line's smaller commands, one file each: ``HELP``, ``add_arguments(parser)`` and ``main(args) -> int``."""
