@@ -16,6 +16,7 @@ _HOME = {
     "WhisperUpstream": "upstreams.whisper",
     "FusionFeaturizer": "featurizer",
     "HostError": "errors",
+    "Interface": "interfaces.base",
     "build_interface": "interfaces",
     "list_interfaces": "interfaces",
     "register": "host.register",

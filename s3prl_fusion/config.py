@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from .errors import unknown
-from .interfaces import DEFAULT_INTERFACE, build_interface, interface_options, list_interfaces
+from .interfaces import DEFAULT_INTERFACE, build_interface, interface_class, interface_options, list_interfaces
 
 
 def _check(key: str, value: Any, kind: type, optional: bool = False) -> None:
@@ -71,7 +71,8 @@ class InterfaceConfig:
     """The trainable part of a fusion.
 
     Attributes:
-        name: one of `s3prl_fusion.list_interfaces`.
+        name: one of `s3prl_fusion.list_interfaces`, or ``module:Class`` for a user's own subclass of
+            `s3prl_fusion.Interface`; ``module`` can be imported, or is the path of a Python file.
         output_dim: width of the features that the downstream gets; ``None`` is the interface's own choice.
         options: the interface's own options; in YAML they stand beside ``name``.
     """
@@ -83,7 +84,7 @@ class InterfaceConfig:
     def __post_init__(self) -> None:
         _check("interface.name", self.name, str)
         if self.name not in list_interfaces():
-            raise ValueError(unknown("interface", self.name, list_interfaces()))
+            interface_class(self.name)
         _check("interface.output_dim", self.output_dim, int, optional=True)
         if self.output_dim is not None and self.output_dim < 1:
             raise ValueError(f"interface.output_dim must be positive; got {self.output_dim}")
@@ -147,7 +148,8 @@ class FusionConfig:
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> FusionConfig:
-        """Reads a fusion YAML. Relative paths of members that exist beside the file are taken from there.
+        """Reads a fusion YAML. Relative paths that exist beside the file are taken from there: of members, and of the
+        module of a user's own interface.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -157,7 +159,7 @@ class FusionConfig:
         if not path.is_file():
             raise FileNotFoundError(f"fusion config {str(path)!r} does not exist; give a YAML file with members: [...]")
         try:
-            config = cls.from_dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+            config = cls.from_dict(_with_own_interface(path.parent, yaml.safe_load(path.read_text(encoding="utf-8"))))
         except yaml.YAMLError as error:
             raise ValueError(f"{path} is not valid YAML: {error}") from error
         except (ValueError, TypeError) as error:
@@ -218,6 +220,19 @@ def _interface(value: Any) -> InterfaceConfig:
     value = dict(value)
     name, output_dim = value.pop("name", DEFAULT_INTERFACE), value.pop("output_dim", None)
     return InterfaceConfig(name, output_dim, value)
+
+
+def _with_own_interface(folder: Path, config: Any) -> Any:
+    """The raw config, with ``module:Class`` as ``/folder/module.py:Class`` where that file is beside the YAML."""
+    interface = config.get("interface") if isinstance(config, Mapping) else None
+    name = interface.get("name") if isinstance(interface, Mapping) else interface
+    if not isinstance(name, str) or ":" not in name:
+        return config
+    module, _, class_name = name.rpartition(":")
+    file = folder / (module if module.endswith(".py") else f"{module.replace('.', '/')}.py")
+    if file.is_file():
+        name = f"{file.resolve()}:{class_name}"
+    return {**config, "interface": {**interface, "name": name} if isinstance(interface, Mapping) else name}
 
 
 def _beside(folder: Path, member: MemberConfig) -> MemberConfig:

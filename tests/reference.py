@@ -37,6 +37,14 @@ def weighted_sum(weights: np.ndarray, states: np.ndarray) -> np.ndarray:
     return np.tensordot(exponents / exponents.sum(), states, axes=1)
 
 
+def gumbel_selection(logits: list[np.ndarray], members: list[np.ndarray]) -> np.ndarray:
+    """Per member (L, B, T, D) and each dimension the layer of the largest logit (L, D); all members side by side."""
+    columns = []
+    for table, states in zip(logits, members):
+        columns += [states[int(table[:, d].argmax()), :, :, d] for d in range(table.shape[1])]
+    return np.stack(columns, axis=-1)
+
+
 def layer_norm(states: np.ndarray, eps: float = 1e-5) -> np.ndarray:
     """Layer norm without parameters over the last axis."""
     return (states - states.mean(-1, keepdims=True)) / np.sqrt(states.var(-1, keepdims=True) + eps)

@@ -10,7 +10,7 @@ import reference
 import torch
 from torch import nn
 
-from s3prl_fusion import build_interface, list_interfaces
+from s3prl_fusion import FusionConfig, build_interface, list_interfaces
 from s3prl_fusion.interfaces import interface_options
 from s3prl_fusion.interfaces.hconv import stack_depths
 
@@ -24,8 +24,9 @@ def build(name: str, layers, dims, output_dim=None, seed: int = 0, **options):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         interface = build_interface(name, layers, dims, output_dim, **options)
-        if name == "weighted_sum":
-            interface.weights.data.normal_()
+        for key, parameter in interface.named_parameters():
+            if key == "weights" or key.startswith("logits"):
+                parameter.data.normal_()
     return interface
 
 
@@ -95,9 +96,6 @@ class TestWeightedSum:
         states = list(random(3, 2, 5, 6))
         assert interface.output_dim == 10
         torch.testing.assert_close(interface([states]), interface.output(plain([states])))
-
-    def test_parameter_count_of_the_paper(self):
-        assert num_params(build_interface("weighted_sum", [13, 13], [768, 768])) == 26
 
 
 SHAPES_OF_SSL_INTERFACE = [(13, 768), (7, 512), (33, 1280), (4, 64), (9, 96)]
@@ -251,11 +249,8 @@ class TestMatchDim:
 class TestEveryInterface:
     LAYERS, DIMS = [1, 5, 3], [4, 8, 6]
 
-    def members(self, batch: int = 2, frames: int = 6, seed: int = 0):
-        return [
-            [random(batch, frames, dim, seed=seed + 10 * i + j) for j in range(n)]
-            for i, (n, dim) in enumerate(zip(self.LAYERS, self.DIMS))
-        ]
+    def members(self, layers=LAYERS, dims=DIMS):
+        return [[random(2, 6, dim, seed=10 * i + j) for j in range(n)] for i, (n, dim) in enumerate(zip(layers, dims))]
 
     @pytest.mark.parametrize("output_dim", [None, 7])
     def test_the_width_is_as_announced(self, name, output_dim):
@@ -270,11 +265,13 @@ class TestEveryInterface:
         torch.testing.assert_close(interface(frame), interface(members)[1:, 3:4], rtol=1e-5, atol=1e-6)
 
     def test_gradients_reach_every_parameter_and_every_state(self, name):
-        interface = build(name, self.LAYERS, self.DIMS)
-        members = [[state.requires_grad_() for state in states] for states in self.members()]
+        # With gumbel a dimension picks one of its member's layers: enough dimensions pick each, if there are two.
+        layers, dims = [2, 5, 3], [64, 48, 32]
+        interface = build(name, layers, dims)
+        members = [[state.requires_grad_() for state in states] for states in self.members(layers, dims)]
         interface(members).pow(2).sum().backward()
         assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in interface.parameters())
-        assert all(state.grad.abs().sum() > 0 for states in members for state in states)
+        assert all(state.grad.abs().max() > 1e-3 for states in members for state in states)
 
     def test_its_states_are_not_changed(self, name):
         members = self.members()
@@ -295,10 +292,252 @@ class TestEveryInterface:
             build_interface(name, [2], [4], 0)
 
     def test_unknown_options_are_refused(self, name):
-        with pytest.raises(
-            ValueError, match=rf"unknown option of the interface {name} 'kernel'; choose from .*match_dim"
-        ):
+        with pytest.raises(ValueError, match=rf"unknown option of the interface {name} 'kernel'; choose from \w+"):
             build_interface(name, [2], [4], kernel=3)
+
+
+class TestGumbel:
+    """GumD's laws: who is drawn how often, what learns, and how the temperature falls."""
+
+    def members(self):
+        return [list(random(3, 2, 5, 4, seed=1)), list(random(5, 2, 5, 6, seed=2))]
+
+    def test_evaluation_takes_each_dimensions_most_likely_layer_and_projects_all_members(self):
+        interface = build("gumbel", [3, 5], [4, 6]).eval()
+        logits = [table.detach().numpy() for table in interface.logits]
+        members = self.members()
+        selected = reference.gumbel_selection(logits, [np.stack([s.numpy() for s in states]) for states in members])
+        expected = selected @ interface.output.weight.detach().numpy().T + interface.output.bias.detach().numpy()
+        np.testing.assert_allclose(interface(members).detach(), expected, atol=1e-6)
+        assert interface.output_dim == 6
+
+    def test_evaluation_draws_nothing_and_counts_nothing(self):
+        interface = build("gumbel", [3, 5], [4, 6]).eval()
+        state = torch.random.get_rng_state()
+        assert torch.equal(interface(self.members()), interface(self.members()))
+        assert torch.equal(torch.random.get_rng_state(), state) and interface.forwards == 0
+
+    @pytest.mark.parametrize("temperature_at", [0, 5])
+    def test_training_draws_layers_as_often_as_the_softmax_of_logits_over_temperature(self, temperature_at):
+        dim = 20000
+        interface = build_interface("gumbel", [3], [dim], linear_steps=10)
+        interface.forwards.fill_(temperature_at)
+        interface.logits[0].data.copy_(torch.tensor([0.0, 0.5, 1.0]).unsqueeze(1).expand(3, dim))
+        expected = torch.softmax(torch.tensor([0.0, 0.5, 1.0]) / (1.0 - 0.09 * temperature_at), dim=0)
+        # State l is l + 1 everywhere: the result names the chosen layer.
+        states = [torch.full((1, 1, dim), layer + 1.0) for layer in range(3)]
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            chosen = interface([states]).round().long().flatten() - 1
+        frequencies = torch.bincount(chosen, minlength=3) / dim
+        torch.testing.assert_close(frequencies, expected, rtol=0, atol=0.015)
+
+    def test_training_picks_whole_layers_and_learns_through_the_soft_choice(self):
+        interface = build("gumbel", [4], [6])
+        states = [state.requires_grad_() for state in random(4, 2, 5, 6)]
+        with torch.random.fork_rng():
+            torch.manual_seed(1)
+            soft = torch.nn.functional.gumbel_softmax(interface.logits[0] / 1.0, dim=0)
+        with torch.random.fork_rng():
+            torch.manual_seed(1)
+            fused = interface([states])
+        hard = torch.stack([states[soft[:, d].argmax()][..., d] for d in range(6)], dim=-1)
+        torch.testing.assert_close(fused, hard, rtol=1e-5, atol=1e-5)
+        direction = random(2, 5, 6, seed=3)
+        (got,) = torch.autograd.grad((fused * direction).sum(), interface.logits[0])
+        mixed = sum(state.detach() * weight for state, weight in zip(states, soft))
+        (expected,) = torch.autograd.grad((mixed * direction).sum(), interface.logits[0])
+        assert expected.abs().sum() > 0
+        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-6)
+
+    @pytest.mark.parametrize(
+        "forwards, temperature",
+        [(0, 1.0), (50, 0.55), (100, 0.1), (150, 0.1 * 1e-3**0.25), (300, 1e-4), (5000, 1e-4)],
+    )
+    def test_the_temperature_falls_linearly_then_exponentially_then_stays(self, forwards, temperature):
+        interface = build_interface("gumbel", [2], [3], linear_steps=100, exponential_steps=200)
+        interface.forwards.fill_(forwards)
+        assert interface.temperature.item() == pytest.approx(temperature, rel=1e-5)
+
+    def test_only_training_forwards_with_gradients_count(self):
+        interface = build("gumbel", [3, 5], [4, 6])
+        interface(self.members())
+        interface(self.members())
+        with torch.no_grad():
+            interface(self.members())
+        interface.eval()(self.members())
+        assert interface.forwards == 2
+
+    def test_the_count_is_restored_with_the_state(self):
+        interface, other = build("gumbel", [3, 5], [4, 6]), build("gumbel", [3, 5], [4, 6])
+        for _ in range(3):
+            interface(self.members())
+        other.load_state_dict(interface.state_dict(), strict=True)
+        assert other.forwards == 3 and other.temperature == interface.temperature < 1
+
+    def test_one_member_needs_no_projection(self):
+        assert list(dict(build("gumbel", [13], [8]).named_parameters())) == ["logits.0"]
+
+    @pytest.mark.parametrize("steps", [0, -1, 1.5, True, "30k"])
+    def test_wrong_lengths_of_a_phase_are_refused(self, steps):
+        for option in ("linear_steps", "exponential_steps"):
+            with pytest.raises(ValueError, match=rf"{option} must be a positive integer, .*; got {steps!r}"):
+                build_interface("gumbel", [2], [4], **{option: steps})
+
+
+class TestCHConv:
+    def members(self):
+        return [list(random(9, 2, 4, 8, seed=1)), list(random(9, 2, 4, 8, seed=2))]
+
+    def test_is_hconv_over_the_concatenated_members(self):
+        both, wide = build("chconv", [9, 9], [8, 8]), build("hconv", [9], [16])
+        wide.load_state_dict(both.state_dict(), strict=True)
+        joined = [torch.cat(pair, dim=-1) for pair in zip(*self.members())]
+        assert torch.equal(both(self.members()), wide([joined])) and both.output_dim == 16
+
+    def test_with_a_projection_is_hconv_over_one_linear_of_every_concatenated_layer(self):
+        both, narrow = build("chconv", [9, 9], [8, 8], projection=True), build("hconv", [9], [8])
+        narrow.convs.load_state_dict(both.convs.state_dict(), strict=True)
+        weight, bias = both.projection.weight, both.projection.bias
+        joined = [torch.cat(pair, dim=-1) @ weight.T + bias for pair in zip(*self.members())]
+        torch.testing.assert_close(both(self.members()), narrow([joined]), rtol=1e-5, atol=1e-6)
+        assert both.output_dim == 8
+
+    def test_one_member_is_hconv(self):
+        one, hconv = build("chconv", [7], [6]), build("hconv", [7], [6])
+        hconv.load_state_dict(one.state_dict(), strict=True)
+        states = list(random(7, 2, 4, 6))
+        assert torch.equal(one([states]), hconv([states]))
+
+    def test_members_of_other_depths_are_interpolated_and_of_other_widths_concatenated(self):
+        interface, wide = build("chconv", [4, 7], [6, 10]), build("hconv", [7], [16])
+        wide.load_state_dict(interface.state_dict(), strict=True)
+        shallow, deep = random(4, 2, 3, 6, seed=1), random(7, 2, 3, 10, seed=2)
+        matched = torch.from_numpy(reference.match_layers(shallow.numpy(), 7)).float()
+        expected = wide([list(torch.cat([matched, deep], dim=-1))])
+        torch.testing.assert_close(interface([list(shallow), list(deep)]), expected, rtol=1e-5, atol=1e-6)
+
+    def test_a_projection_that_is_not_yes_or_no_is_refused(self):
+        with pytest.raises(TypeError, match="projection must be true or false; got 768"):
+            build_interface("chconv", [2, 2], [4, 4], projection=768)
+
+
+@pytest.mark.parametrize(
+    "name, options, params",
+    [
+        ("weighted_sum", {}, 26),
+        ("gumbel", {}, 1_200_384),
+        ("hconv", {}, 4_424_832),
+        ("chconv", {}, 17_697_024),
+        ("chconv", {"projection": True}, 5_605_248),
+    ],
+)
+def test_parameter_counts_for_two_base_models_are_the_papers(name, options, params):
+    with torch.device("meta"):
+        assert num_params(build_interface(name, [13, 13], [768, 768], **options)) == params
+
+
+class TestContributions:
+    def members(self, layers, dims, seed: int = 0):
+        return [list(random(n, 2, 6, dim, seed=seed + i)) for i, (n, dim) in enumerate(zip(layers, dims))]
+
+    def test_of_a_weighted_sum_are_its_softmax(self):
+        interface = build("weighted_sum", [2, 3], [4, 4])
+        shares = interface.contributions(self.members([2, 3], [4, 4]))
+        expected = interface.weights.detach().exp() / interface.weights.detach().exp().sum()
+        torch.testing.assert_close(torch.cat(shares), expected)
+        assert [len(share) for share in shares] == [2, 3]
+
+    def test_of_gumbel_are_the_shares_of_dimensions(self):
+        interface = build("gumbel", [2, 3], [4, 4])
+        interface.logits[0].data.copy_(torch.tensor([[1.0, 1, 1, 0], [0, 0, 0, 1]]))
+        shares = interface.contributions(self.members([2, 3], [4, 4]))
+        assert shares[0].tolist() == [0.75, 0.25] and shares[1].sum() == pytest.approx(1)
+
+    @pytest.mark.parametrize("name", ["hconv", "chconv"])
+    def test_of_convolutions_are_the_change_when_a_layer_is_its_mean_over_time(self, name):
+        interface, members = build(name, [3, 2], [4, 4]), self.members([3, 2], [4, 4])
+        shares = interface.contributions(members)
+        members[1] = list(members[1])
+        whole = interface(members).detach()
+        members[1][1] = members[1][1].mean(1, keepdim=True).repeat(1, 6, 1)
+        change = np.linalg.norm(interface(members).detach() - whole) / np.linalg.norm(whole)
+        assert shares[1][1].item() == pytest.approx(change, rel=1e-4) and change > 0
+
+    @pytest.mark.parametrize("name", ["hconv", "chconv"])
+    def test_a_layer_that_does_not_change_over_time_contributes_nothing(self, name):
+        members = self.members([3, 2], [4, 4])
+        members[0][2] = members[0][2][:, :1].expand(-1, 6, -1)
+        shares = build(name, [3, 2], [4, 4]).contributions(members)
+        assert shares[0][2].item() == pytest.approx(0, abs=1e-6) and all(s > 1e-3 for s in [*shares[0][:2], *shares[1]])
+
+
+OWN_INTERFACE = """
+from dataclasses import dataclass
+
+from s3prl_fusion import Interface
+
+
+@dataclass
+class NotAnInterface:
+    scale: float = 1.0
+
+
+class LastLayers(Interface):
+    def __init__(self, layers, dims, output_dim=None, *, scale=1.0):
+        super().__init__(layers, dims, output_dim)
+        self.output_dim, self.scale = dims[-1], scale
+
+    def forward(self, members):
+        return self.scale * members[-1][-1]
+"""
+
+
+class TestUsersInterface:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        (tmp_path / "own.py").write_text(OWN_INTERFACE)
+        return tmp_path
+
+    def check(self, name):
+        states = list(random(3, 1, 2, 4))
+        assert interface_options(name) == ["scale"]
+        assert torch.equal(build_interface(name, [3], [4], scale=2.0)([states]), 2 * states[-1])
+
+    def test_is_found_by_its_files_path(self, folder):
+        self.check(f"{folder}/own.py:LastLayers")
+
+    def test_is_found_in_an_importable_module(self, folder, monkeypatch):
+        monkeypatch.syspath_prepend(str(folder))
+        monkeypatch.delitem(sys.modules, "own", raising=False)
+        self.check("own:LastLayers")
+
+    @pytest.mark.parametrize("name", ["own:LastLayers", "own.py:LastLayers"])
+    def test_is_found_beside_the_yaml_that_names_it(self, folder, name):
+        (folder / "fusion.yaml").write_text(f"members: [fbank]\ninterface: {{name: '{name}', scale: 3.0}}\n")
+        config = FusionConfig.from_yaml(folder / "fusion.yaml")
+        assert config.interface.options == {"scale": 3.0}
+        self.check(config.interface.name)
+        assert FusionConfig.from_dict(config.to_dict()) == config
+
+    def test_an_option_that_it_does_not_have_is_refused_before_anything_loads(self, folder):
+        interface = {"name": f"{folder}/own.py:LastLayers", "scal": 3.0}
+        with pytest.raises(ValueError, match=r"unknown key 'scal'.*did you mean 'scale'"):
+            FusionConfig.from_dict({"members": ["fbank"], "interface": interface})
+
+    def test_a_module_that_is_not_there_says_where_to_put_it(self):
+        with pytest.raises(ValueError, match=r"'nowhere' cannot be imported .*put the file beside the fusion YAML"):
+            FusionConfig.from_dict({"members": ["fbank"], "interface": "nowhere:Mine"})
+        with pytest.raises(ValueError, match=r"'nowhere.py' cannot be imported .*No such file"):
+            FusionConfig.from_dict({"members": ["fbank"], "interface": "nowhere.py:Mine"})
+
+    def test_a_class_that_is_not_there_says_what_is(self, folder):
+        with pytest.raises(ValueError, match=r"unknown class 'LastLayer'.*did you mean 'LastLayers'"):
+            interface_options(f"{folder}/own.py:LastLayer")
+
+    def test_a_class_that_is_no_interface_is_refused(self, folder):
+        with pytest.raises(TypeError, match="must be a subclass of s3prl_fusion.Interface; got .*NotAnInterface"):
+            interface_options(f"{folder}/own.py:NotAnInterface")
 
 
 class TestRegistry:
@@ -312,7 +551,6 @@ class TestRegistry:
 
     def test_a_file_in_the_folder_is_an_interface(self, tmp_path, monkeypatch):
         import s3prl_fusion.interfaces as package
-        from s3prl_fusion import FusionConfig
 
         (tmp_path / "last_layer.py").write_text(
             "from s3prl_fusion.interfaces.base import Interface\n\n\n"

@@ -1,10 +1,19 @@
-"""Interfaces: each file in this folder, but ``base``, is one, and its name is the interface's name."""
+"""Interfaces: each file in this folder, but ``base``, is one, and its name is the interface's name.
+
+A user's own interface is named ``module:Class``, where ``module`` can be imported or is the path of a Python file.
+"""
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import inspect
 import pkgutil
+import sys
+import zlib
 from importlib import import_module
+from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Sequence
 
 from ..errors import unknown
@@ -21,22 +30,55 @@ def list_interfaces() -> list[str]:
 
 
 def interface_class(name: str) -> type[Interface]:
-    """The class behind an interface's name.
+    """The class behind an interface's name, or behind ``module:Class``.
 
     Raises:
         ValueError: the name is unknown; the message lists what is known and what is near.
+        TypeError: the class is not an `Interface`.
     """
-    if name not in list_interfaces():
-        raise ValueError(unknown("interface", name, list_interfaces()))
     base = import_module(f"{__name__}.base").Interface
+    if ":" in name:
+        return _users_class(name, base)
+    if name not in list_interfaces():
+        raise ValueError(unknown("interface", name, list_interfaces()) + ", or module:Class for one of your own")
     module = import_module(f"{__name__}.{name}")
-    classes = [
-        value
-        for value in vars(module).values()
-        if inspect.isclass(value) and issubclass(value, base) and value.__module__ == module.__name__
-    ]
+    classes = _interfaces_in(module, base)
     assert len(classes) == 1, f"{module.__file__} must define one Interface, not {len(classes)}"
-    return classes[0]
+    return next(iter(classes.values()))
+
+
+def _interfaces_in(module: ModuleType, base: type[Interface]) -> dict[str, type[Interface]]:
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if inspect.isclass(value) and issubclass(value, base) and value.__module__ == module.__name__
+    }
+
+
+def _users_class(name: str, base: type[Interface]) -> type[Interface]:
+    where, _, class_name = name.rpartition(":")
+    try:
+        module = _module_at(str(Path(where).resolve())) if where.endswith(".py") else import_module(where)
+    except (ImportError, OSError, ValueError) as error:
+        raise ValueError(
+            f"interface {name!r}: {where!r} cannot be imported ({error}); put the file beside the fusion "
+            "YAML, give its path (path/to/file.py:Class), or add its folder to PYTHONPATH"
+        ) from error
+    if not hasattr(module, class_name):
+        raise ValueError(f"interface {name!r}: " + unknown("class", class_name, _interfaces_in(module, base)))
+    found = getattr(module, class_name)
+    if not (inspect.isclass(found) and issubclass(found, base)):
+        raise TypeError(f"interface {name!r} must be a subclass of s3prl_fusion.Interface; got {found!r}")
+    return found
+
+
+@functools.cache
+def _module_at(path: str) -> ModuleType:
+    name = f"{Path(path).stem}_{zlib.crc32(path.encode()):08x}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def interface_options(name: str) -> list[str]:
@@ -51,7 +93,7 @@ def build_interface(
     """Builds an interface.
 
     Args:
-        name: one of `list_interfaces`.
+        name: one of `list_interfaces`, or ``module:Class``.
         layers: number of hidden states of each member, e.g. (13, 7).
         dims: width of each member, e.g. (768, 512).
         output_dim: width of the result; ``None`` is the interface's own choice.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -16,8 +17,9 @@ MATCH_DIM = ("project", "interpolate")
 class Interface(nn.Module):
     """Maps the hidden states of N members, on one frame grid, to one sequence of features.
 
-    A new interface is one file in this folder that defines one subclass; the file's name is the interface's name.
-    Its keyword arguments are the keys that a fusion YAML may give under ``interface:``.
+    A new interface is a subclass with `forward`: one file in this folder, whose name is the interface's, or a class in
+    a user's file, which a fusion YAML names as ``module:Class``. The keyword arguments of its constructor are the keys
+    that the YAML may give under ``interface:``.
 
     Args:
         layers: number of hidden states of each member, (L_1, ..., L_N).
@@ -51,6 +53,30 @@ class Interface(nn.Module):
             (B, T, output_dim)
         """
         raise NotImplementedError
+
+    @torch.no_grad()
+    def contributions(self, members: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+        """How much each hidden state matters for the result.
+
+        By occlusion, which suits any interface: the relative change of the result, |y' - y| / |y| in the Frobenius
+        norm, when a state is replaced by its mean over time. Zero is no influence. In evaluation mode.
+
+        Args:
+            members: as for `forward`; without padding, which would enter the means.
+
+        Returns:
+            (L_i,) for each member.
+        """
+        whole = self(members)
+        result = []
+        for i, states in enumerate(members):
+            changes = []
+            for layer, state in enumerate(states):
+                occluded = list(states)
+                occluded[layer] = state.mean(dim=1, keepdim=True).expand_as(state)
+                changes.append((self([*members[:i], occluded, *members[i + 1 :]]) - whole).norm() / whole.norm())
+            result.append(torch.stack(changes))
+        return result
 
 
 class MatchDims(nn.Module):
