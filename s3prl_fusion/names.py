@@ -64,6 +64,28 @@ def is_fused_name(name: str) -> bool:
     return name == "fused" or name.startswith("fused_")
 
 
+def fusion_of(name: str, model_config: str | None = None) -> FusionConfig | None:
+    """The fusion behind run_downstream's ``-u`` and ``-g``; None for the name of a stock upstream.
+
+    Raises:
+        ValueError, TypeError, FileNotFoundError: the name is malformed, it has a file too many or too few, or the file
+            is wrong; the message says how.
+    """
+    if not is_fused_name(name):
+        return None
+    if name != "fused":
+        if model_config is not None:
+            raise ValueError(
+                f"{name!r} says it all and takes no -g {model_config}; give the file to the upstream 'fused'"
+            )
+        return parse(name)
+    if model_config is None:
+        raise ValueError(
+            "the upstream 'fused' needs a fusion YAML: -u fused -g fusion.yaml (or a name: fused_wavlm_hubert)"
+        )
+    return FusionConfig.from_yaml(model_config)
+
+
 def parse(name: str) -> FusionConfig:
     """The fusion behind a name.
 

@@ -11,12 +11,10 @@ import pytest
 import torch
 
 import s3prl_fusion
-from s3prl_fusion import list_interfaces
 from s3prl_fusion.assets import downstream_configs_dir
 from s3prl_fusion.cli import main
 from s3prl_fusion.errors import UsageError, unknown
 from s3prl_fusion.host.runner import complete_arguments, host_version
-from s3prl_fusion.names import ALIASES, presets
 
 NEW = ["-m", "train", "-u", "fbank", "-d", "asr", "-p", "exp"]
 
@@ -25,12 +23,6 @@ def test_version(capsys):
     with pytest.raises(SystemExit) as end:
         main(["--version"])
     assert end.value.code == 0 and capsys.readouterr().out == f"s3prl-fusion {s3prl_fusion.__version__}\n"
-
-
-def test_list_shows_every_interface_alias_and_preset(capsys):
-    assert main(["list"]) == 0
-    words = set(capsys.readouterr().out.replace(",", " ").split())
-    assert {*list_interfaces(), *ALIASES, *presets()} <= words
 
 
 def test_an_unknown_command_lists_the_commands(capsys):
@@ -84,6 +76,16 @@ class TestCompletedArguments:
     def test_a_config_that_is_nowhere_lists_the_ones_that_ship(self, tmp_path):
         with pytest.raises(UsageError, match=r"-c arr\.yaml does not exist; .*asr\.yaml, demo/asr\.yaml"):
             complete_arguments([*NEW, "-c", "arr.yaml"])
+
+    @pytest.mark.parametrize("given", ["fusion/whisper_wavlm.yaml", "downstream_configs/fusion/hubert.yaml"])
+    def test_a_fusion_yaml_that_ships_with_the_package_is_found_by_its_name(self, given, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        found = self.completed(["-u", "fused", "-g", given, "-d", "asr", "-p", "exp"], tmp_path)["-g"]
+        assert Path(found).samefile(downstream_configs_dir() / "fusion" / Path(given).name)
+
+    def test_a_fusion_yaml_that_is_nowhere_lists_the_ones_that_ship(self, tmp_path):
+        with pytest.raises(UsageError, match=r"-g mine\.yaml does not exist; .*fusion/hubert_wavlm\.yaml"):
+            complete_arguments(["-u", "fused", "-g", "mine.yaml", "-d", "asr", "-p", "exp"])
 
     def test_the_arguments_come_first_and_as_they_are(self, tmp_path):
         argv = [*NEW, "-o", "config.runner.total_steps=1", "--seed", "7", "-f"]

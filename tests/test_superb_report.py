@@ -17,7 +17,7 @@ def result(folder: Path, upstream: str, task: str, score: float, fold: str | Non
     """Write a score file as the score stage does."""
     content = {
         "upstream": upstream,
-        "interface": report.interface_of(upstream),
+        "interface": "hconv" if upstream.startswith("fused") else "weighted_sum",
         "task": task,
         "fold": fold,
         "score": score,
@@ -101,9 +101,17 @@ def test_the_chart_says_which_way_is_better(results, tmp_path, monkeypatch):
     close(figures[0])
 
 
-def test_interface_of(tmp_path):
-    (tmp_path / "fusion.yaml").write_text("members: [fbank]\ninterface: weighted_sum\n", encoding="utf-8")
-    assert report.interface_of("fused", str(tmp_path / "fusion.yaml")) == "weighted_sum"
-    assert report.interface_of("fused_demo_weighted_sum") == "weighted_sum"
-    assert report.interface_of("fused__fbank__mfcc") == "hconv"
-    assert report.interface_of("hubert_base") == "weighted_sum"
+def test_the_papers_scores_stand_beside_ours_where_it_has_one(tmp_path):
+    tasks = parse_tasks("asr,er")
+    runs = [
+        result(tmp_path, "fused_wavlm_hubert", "asr", 5.0),
+        result(tmp_path, "fused_wavlm_hubert", "er", 70.0),
+        result(tmp_path, "fbank", "asr", 90.0),
+    ]
+    report.report(runs, tasks, tmp_path / "exp", "Scores")
+    text = (tmp_path / "exp" / "results.md").read_text(encoding="utf-8").split("## Beside the paper")[1]
+    rows = [line for line in text.splitlines() if line.startswith("| fused") or line.startswith("| fbank")]
+    assert rows == [
+        "| fused_wavlm_hubert | hconv | ASR WER | 5.00 | 4.86 |",
+        "| fused_wavlm_hubert | hconv | ER acc | 70.00 | 70.49 |",
+    ]

@@ -1,24 +1,102 @@
-"""``s3prl-fusion list``: what can be named."""
+"""``s3prl-fusion list``: which fused upstreams there are, and how large they are, without downloading any."""
 
 from __future__ import annotations
 
 import argparse
+import json
+import sys
+from typing import Any
 
-from ..interfaces import list_interfaces
+from ..config import FusionConfig, MemberConfig
+from ..interfaces import DEFAULT_INTERFACE, list_interfaces
 from ..names import ALIASES, parse, presets
+from ..sizes import SIZES
 
-HELP = "names of fused upstreams, and of the interfaces"
+HELP = "names of fused upstreams, their sizes, and the interfaces"
+UNKNOWN = "?"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's options."""
+    parser.add_argument("names", nargs="*", metavar="NAME", help="fused upstreams to describe (default: every preset)")
+    parser.add_argument("-v", "--verbose", action="store_true", help="layers x width @ samples a frame, and parameters")
+    parser.add_argument("--json", action="store_true", help="all of it, as JSON")
 
 
 def main(args: argparse.Namespace) -> int:
-    """Prints the list."""
-    print(f"interfaces: {', '.join(list_interfaces())}")
-    print(f"aliases: {', '.join(ALIASES)}")
-    for name in presets():
-        config = parse(name)
-        print(f"{name:50s} {config.interface.name:14s} {' + '.join(member.name for member in config.members)}")
+    """Prints the list; the exit status is 2 for a name that is none."""
+    try:
+        fusions = {name: parse(name) for name in args.names or presets()}
+    except ValueError as error:
+        print(f"s3prl-fusion list: error: {error}", file=sys.stderr)
+        return 2
+    if args.json:
+        described = [describe(name, fusion) for name, fusion in fusions.items()]
+        whole = {"interfaces": list_interfaces(), "aliases": ALIASES, "upstreams": described}
+        print(json.dumps(whole, indent=2))
+    elif args.verbose:
+        _print_columns([("name", "members", "interface", "trainable", "frozen"), *map(_row, fusions, fusions.values())])
+    else:
+        named = {name: fusion for name, fusion in fusions.items() if name in args.names or _is_shortest(name)}
+        _print_columns([(name, " + ".join(member.name for member in named[name].members)) for name in named])
+        print(f"\ninterfaces: {', '.join(list_interfaces())}; a name may end in one, as in fused_wavlm_hubert_chconv")
+        print(f"without one it is {DEFAULT_INTERFACE}. Names may be made of: {', '.join(ALIASES)}")
     return 0
+
+
+def describe(name: str, fusion: FusionConfig) -> dict[str, Any]:
+    """A fused upstream's members and sizes; None where a member's size is not known without loading it."""
+    return {
+        "name": name,
+        "members": [_describe_member(member) for member in fusion.members],
+        "interface": fusion.interface.name,
+        "trainable_parameters": trainable_parameters(fusion),
+        "frozen_parameters": _sum(member.name for member in fusion.members),
+    }
+
+
+def trainable_parameters(fusion: FusionConfig) -> int | None:
+    """Parameters of the interface, from one that takes no memory; None where a member's size is not known."""
+    import torch
+
+    from ..interfaces import build_interface
+
+    sizes = [SIZES.get(member.name) for member in fusion.members]
+    if None in sizes:
+        return None
+    interface = fusion.interface
+    with torch.device("meta"):
+        module = build_interface(
+            interface.name, [s.layers for s in sizes], [s.dim for s in sizes], interface.output_dim, **interface.options
+        )
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _describe_member(member: MemberConfig) -> dict[str, Any]:
+    size = SIZES.get(member.name)
+    return {"name": member.name, **(vars(size) if size else dict.fromkeys(("layers", "dim", "downsample_rate")))}
+
+
+def _sum(names: Any) -> int | None:
+    sizes = [SIZES.get(name) for name in names]
+    return None if None in sizes else sum(size.parameters for size in sizes)
+
+
+def _is_shortest(name: str) -> bool:
+    return not name.endswith(tuple(f"_{interface}" for interface in list_interfaces()))
+
+
+def _row(name: str, fusion: FusionConfig) -> tuple[str, ...]:
+    facts = describe(name, fusion)
+    members = " + ".join(
+        f"{m['name']} {m['layers'] or UNKNOWN} x {m['dim'] or UNKNOWN} @ {m['downsample_rate'] or UNKNOWN}"
+        for m in facts["members"]
+    )
+    counts = (facts["trainable_parameters"], facts["frozen_parameters"])
+    return (name, members, facts["interface"], *(UNKNOWN if count is None else f"{count:,}" for count in counts))
+
+
+def _print_columns(rows: list[tuple[str, ...]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())

@@ -16,7 +16,7 @@ from ..config import FusionConfig
 from ..errors import HostError, UsageError, unknown
 from ..featurizer import FusionFeaturizer, check_selection
 from ..files import whole_file
-from ..names import is_fused_name, parse, presets
+from ..names import fusion_of, presets
 from ..upstreams.fused import FusedUpstream
 from .inference import BY_DOWNSTREAM
 from .members import added_entries, check_members, entries, hub
@@ -74,22 +74,11 @@ def check_name(name: str, model_config: str | None = None) -> FusionConfig | Non
     Raises:
         ValueError, TypeError, FileNotFoundError: the name, the YAML or a member is wrong; the message says how.
     """
-    if not is_fused_name(name):
+    config = fusion_of(name, model_config)
+    if config is None:
         if name not in {**vars(hub()), **added_entries()}:
             raise ValueError(unknown("upstream", name, [*entries(), *presets(), "fused"]))
         return None
-    if name != "fused":
-        if model_config is not None:
-            raise ValueError(
-                f"{name!r} says it all and takes no -g {model_config}; give the file to the upstream 'fused'"
-            )
-        config = parse(name)
-    elif model_config is None:
-        raise ValueError(
-            "the upstream 'fused' needs a fusion YAML: -u fused -g fusion.yaml (or a name: fused_wavlm_hubert)"
-        )
-    else:
-        config = FusionConfig.from_yaml(model_config)
     check_members(config.members)
     return config
 

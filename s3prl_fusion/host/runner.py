@@ -97,7 +97,6 @@ def _resumes(args: argparse.Namespace) -> bool:
 
 def _new_experiment(args: argparse.Namespace) -> list[str]:
     """What a run that is not restored from a checkpoint must say, and a default config if there is one."""
-    from .recipes import CONFIGS, default_config
     from .register import check_name
 
     for option, value in (("-u UPSTREAM", args.upstream), ("-d DOWNSTREAM", args.downstream)):
@@ -105,13 +104,24 @@ def _new_experiment(args: argparse.Namespace) -> list[str]:
             raise UsageError(f"{option} is missing, and there is no -e to restore it from")
     if args.expdir is None and args.expname is None:
         raise UsageError("-p EXPDIR (or -n EXPNAME) is missing: where should the experiment be saved?")
+    added = []
+    if args.upstream == "fused" and args.upstream_model_config and not Path(args.upstream_model_config).exists():
+        args.upstream_model_config = str(_shipped("-g", args.upstream_model_config, "fusion/*.yaml"))
+        added = ["-g", args.upstream_model_config]
     if args.hub != "huggingface":
         try:
             check_name(args.upstream, args.upstream_model_config)
         except (ValueError, TypeError, OSError) as error:
             raise UsageError(str(error)) from error
+    return [*added, *_run_config(args)]
+
+
+def _run_config(args: argparse.Namespace) -> list[str]:
+    """-c, unless it is given and a file."""
+    from .recipes import CONFIGS, default_config
+
     if args.config is not None:
-        return [] if Path(args.config).exists() else ["-c", str(_shipped_config(args.config))]
+        return [] if Path(args.config).exists() else ["-c", str(_shipped("-c", args.config, "*.yaml", "demo/*.yaml"))]
     config = default_config(args.downstream)
     if config is None:
         raise UsageError(
@@ -121,14 +131,15 @@ def _new_experiment(args: argparse.Namespace) -> list[str]:
     return ["-c", str(config)]
 
 
-def _shipped_config(name: str) -> Path:
-    """A config of the package's, found from any folder: demo/asr.yaml, downstream_configs/pr.yaml."""
+def _shipped(option: str, name: str, *patterns: str) -> Path:
+    """A file of the package's, found from any folder: demo/asr.yaml, downstream_configs/pr.yaml, fusion/wavlm.yaml."""
     root = downstream_configs_dir()
     path = root / Path(name).relative_to(root.name) if Path(name).parts[0] == root.name else root / name
-    if not path.is_file():
-        shipped = ", ".join(sorted(file.relative_to(root).as_posix() for file in root.rglob("*.yaml")))
+    files = sorted(file for pattern in patterns for file in root.glob(pattern))
+    if path not in files:
+        shipped = ", ".join(file.relative_to(root).as_posix() for file in files)
         raise UsageError(
-            f"-c {name} does not exist; correct the path, or take one that ships with s3prl_fusion: {shipped}"
+            f"{option} {name} does not exist; correct the path, or take one that ships with s3prl_fusion: {shipped}"
         )
     return path
 

@@ -73,7 +73,8 @@ def evaluate(experiment: Experiment, children: Children, progress: Progress) -> 
 
 def score(experiment: Experiment, children: Children, progress: Progress) -> None:
     """Recompute the score, hold it against the recipe's, and keep it with the numbers of parameters."""
-    from .report import count_parameters, interface_of
+    from ..names import fusion_of
+    from .report import count_parameters
 
     task, log = experiment.task, experiment.log("evaluate")
     try:
@@ -84,9 +85,10 @@ def score(experiment: Experiment, children: Children, progress: Progress) -> Non
     except (scoring.ScoreError, OSError, ValueError) as error:
         raise StageError("score", str(error), log) from error
     seconds = {stage: experiment.stamp(stage).read().get("seconds", 0.0) for stage in ("train", "evaluate")}
+    fusion = fusion_of(experiment.upstream, experiment.settings.model_config)
     result = {
         "upstream": experiment.upstream,
-        "interface": interface_of(experiment.upstream, experiment.settings.model_config),
+        "interface": fusion.interface.name if fusion else "weighted_sum",  # s3prl's own featurizer is one
         "task": task.name,
         "fold": experiment.fold,
         "score": value,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..files import write_whole, write_with
 from .progress import seconds_text
+from .published import paper_score
 from .tasks import Task
 
 if TYPE_CHECKING:
@@ -46,17 +47,6 @@ def count_parameters(ckpt: Path, log: Path) -> dict[str, int | None]:
     frozen = FROZEN.search(log.read_text(encoding="utf-8", errors="replace")) if log.is_file() else None
     counts["frozen_parameters"] = int(frozen.group(1).replace(",", "")) if frozen else None
     return counts
-
-
-def interface_of(upstream: str, model_config: str | None = None) -> str:
-    """The interface behind run_downstream's -u and -g; s3prl's stock featurizer is a weighted sum."""
-    from ..config import FusionConfig
-    from ..names import is_fused_name, parse
-
-    if not is_fused_name(upstream):
-        return "weighted_sum"
-    fusion = FusionConfig.from_yaml(model_config) if upstream == "fused" else parse(upstream)
-    return fusion.interface.name
 
 
 def read_runs(results: Sequence[Path]) -> pandas.DataFrame:
@@ -155,6 +145,18 @@ def runs_table(runs: pandas.DataFrame, tasks: Mapping[str, Task]) -> str:
     return _markdown(header, rows)
 
 
+def paper_table(table: pandas.DataFrame, tasks: Sequence[Task]) -> str | None:
+    """Ours and the paper's score where it has one for the same members, interface and task; in Markdown, or None."""
+    rows = []
+    for _, row in table[table["upstream"] != FLOOR].iterrows():
+        for task in tasks:
+            paper = paper_score(row["upstream"], task.name)
+            if paper is not None and not math.isnan(row[task.column]):
+                ours = row[task.column]
+                rows.append([row["upstream"], row["interface"], task.column, _score(ours), _score(paper)])
+    return _markdown(["upstream", "interface", "score", "ours", "paper"], rows) if rows else None
+
+
 def draw(table: pandas.DataFrame, tasks: Sequence[Task], path: Path) -> None:
     """Draw one panel a task: a bar an upstream, and a dashed line where no speech is needed."""
     import matplotlib
@@ -205,6 +207,9 @@ def report(results: Sequence[Path], tasks: Sequence[Task], exp: Path, title: str
     main = main_table(table, tasks)
     note = f"`{FLOOR}`: a blind guess among the labels, or an empty transcript. Times: wall time, train + evaluate.\n"
     lines = [f"# {title}\n", main, note, "## Runs\n", runs_table(runs, {task.name: task for task in tasks})]
+    beside = paper_table(table, tasks)
+    if beside:
+        lines += ["## Beside the paper (arXiv 2511.08389)\n", beside]
     write_whole(exp / "results.md", "\n".join(lines))
     write_with(exp / "results.csv", lambda path: table.to_csv(path, index=False, float_format="%.4f"))
     write_with(exp / "runs.csv", lambda path: runs.to_csv(path, index=False, float_format="%.4f"))
