@@ -437,39 +437,44 @@ def test_parameter_counts_for_two_base_models_are_the_papers(name, options, para
         assert num_params(build_interface(name, [13, 13], [768, 768], **options)) == params
 
 
-class TestContributions:
-    def members(self, layers, dims, seed: int = 0):
-        return [list(random(n, 2, 6, dim, seed=seed + i)) for i, (n, dim) in enumerate(zip(layers, dims))]
+class TestSharesAndOcclusion:
+    def members(self, layers, dims):
+        return [list(random(n, 2, 6, dim, seed=i)) for i, (n, dim) in enumerate(zip(layers, dims))]
 
-    def test_of_a_weighted_sum_are_its_softmax(self):
+    def test_shares_of_a_weighted_sum_are_its_softmax(self):
         interface = build("weighted_sum", [2, 3], [4, 4])
-        shares = interface.contributions(self.members([2, 3], [4, 4]))
+        shares = interface.shares()
         expected = interface.weights.detach().exp() / interface.weights.detach().exp().sum()
         torch.testing.assert_close(torch.cat(shares), expected)
         assert [len(share) for share in shares] == [2, 3]
 
-    def test_of_gumbel_are_the_shares_of_dimensions(self):
+    def test_shares_of_gumbel_are_those_of_the_dimensions_that_choose_a_layer(self):
         interface = build("gumbel", [2, 3], [4, 4])
         interface.logits[0].data.copy_(torch.tensor([[1.0, 1, 1, 0], [0, 0, 0, 1]]))
-        shares = interface.contributions(self.members([2, 3], [4, 4]))
+        shares = interface.shares()
         assert shares[0].tolist() == [0.75, 0.25] and shares[1].sum() == pytest.approx(1)
 
     @pytest.mark.parametrize("name", ["hconv", "chconv"])
-    def test_of_convolutions_are_the_change_when_a_layer_is_its_mean_over_time(self, name):
-        interface, members = build(name, [3, 2], [4, 4]), self.members([3, 2], [4, 4])
-        shares = interface.contributions(members)
-        members[1] = list(members[1])
+    def test_convolutions_have_no_shares(self, name):
+        assert build(name, [3, 2], [4, 4]).shares() is None
+
+    @pytest.mark.parametrize("name", list_interfaces())
+    def test_occlusion_is_the_change_when_a_layer_is_its_mean_over_time(self, name):
+        interface, members = build(name, [3, 2], [8, 8]).eval(), self.members([3, 2], [8, 8])
+        changes = interface.occlusion(members)
         whole = interface(members).detach()
         members[1][1] = members[1][1].mean(1, keepdim=True).repeat(1, 6, 1)
         change = np.linalg.norm(interface(members).detach() - whole) / np.linalg.norm(whole)
-        assert shares[1][1].item() == pytest.approx(change, rel=1e-4) and change > 0
+        assert changes[1][1].item() == pytest.approx(change, rel=1e-4) and change > 0
+        assert [len(c) for c in changes] == [3, 2]
 
-    @pytest.mark.parametrize("name", ["hconv", "chconv"])
-    def test_a_layer_that_does_not_change_over_time_contributes_nothing(self, name):
-        members = self.members([3, 2], [4, 4])
+    @pytest.mark.parametrize("name", list_interfaces())
+    def test_a_layer_that_does_not_change_over_time_has_no_influence(self, name):
+        members = self.members([3, 2], [16, 16])
         members[0][2] = members[0][2][:, :1].expand(-1, 6, -1)
-        shares = build(name, [3, 2], [4, 4]).contributions(members)
-        assert shares[0][2].item() == pytest.approx(0, abs=1e-6) and all(s > 1e-3 for s in [*shares[0][:2], *shares[1]])
+        changes = build(name, [3, 2], [16, 16]).eval().occlusion(members)
+        assert changes[0][2].item() == pytest.approx(0, abs=1e-6)
+        assert all(change > 1e-3 for change in [*changes[0][:2], *changes[1]])
 
 
 OWN_INTERFACE = """

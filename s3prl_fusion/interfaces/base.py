@@ -54,12 +54,20 @@ class Interface(nn.Module):
         """
         raise NotImplementedError
 
-    @torch.no_grad()
-    def contributions(self, members: Sequence[Sequence[Tensor]]) -> list[Tensor]:
-        """How much each hidden state matters for the result.
+    def shares(self) -> list[Tensor] | None:
+        """How much of the result comes from each layer, as far as the parameters alone say.
 
-        By occlusion, which suits any interface: the relative change of the result, |y' - y| / |y| in the Frobenius
-        norm, when a state is replaced by its mean over time. Zero is no influence. In evaluation mode.
+        Returns:
+            (L_i,) for each member; None where it depends on the input, see `occlusion`.
+        """
+        return None
+
+    @torch.no_grad()
+    def occlusion(self, members: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+        """How much the result depends on each layer, for any interface; in evaluation mode.
+
+        It is the relative change |y' - y| / |y| (Frobenius norms) of the result when a hidden state is replaced by its
+        mean over time. Zero is no influence.
 
         Args:
             members: as for `forward`; without padding, which would enter the means.

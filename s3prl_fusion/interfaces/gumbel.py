@@ -68,9 +68,9 @@ class Gumbel(Interface):
         fused = torch.cat(selections, dim=-1)
         return fused if self.output is None else self.output(fused)
 
-    def contributions(self, members: Sequence[Sequence[Tensor]]) -> list[Tensor]:
-        """The share of a member's dimensions that each of its layers is chosen for, (L_i,) for each member."""
-        return [_hardest(logits).mean(dim=1) for logits in self.logits]
+    def shares(self) -> list[Tensor]:
+        """The share of a member's dimensions that choose each of its layers, (L_i,) for each member."""
+        return [_hardest(logits.detach()).mean(dim=1) for logits in self.logits]
 
     def _choose(self, logits: Tensor) -> Tensor:
         """One-hot over the layers, (L_i, D_i)."""

@@ -44,6 +44,6 @@ class WeightedSum(Interface):
         fused = (weights.unsqueeze(-1) * stacked.flatten(1)).sum(dim=0).view(stacked.shape[1:])
         return fused if self.output is None else self.output(fused)
 
-    def contributions(self, members: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+    def shares(self) -> list[Tensor]:
         """The softmax weights, (L_i,) for each member; over all members they sum to one."""
         return list(F.softmax(self.weights.detach(), dim=-1).split(self.layers))
