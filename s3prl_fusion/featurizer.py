@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from . import checkpoint
 from .interfaces import build_interface
 from .upstreams.fused import SAMPLE_RATE, FusedUpstream
 
@@ -30,12 +32,13 @@ class FusionFeaturizer(nn.Module):
         normalize: run_downstream's ``--upstream_feature_normalize``; the config's ``normalize`` does the same.
 
     Attributes:
+        fusion: the upstream's config as it takes effect here; it goes into every state dict, see `checkpoint`.
         output_dim: width of the features.
         downsample_rate: samples a frame.
 
     Raises:
         TypeError: the upstream is not a fused one.
-        ValueError: a selection that a fused upstream does not have.
+        ValueError: a selection that a fused upstream does not have; on loading, a state of another fusion.
     """
 
     def __init__(
@@ -64,10 +67,11 @@ class FusionFeaturizer(nn.Module):
             config.name, self.layers, [states[0].size(-1) for states in members], config.output_dim, **config.options
         )
         self.normalize = normalize or upstream.fusion.normalize
+        self.fusion = replace(upstream.fusion, normalize=self.normalize)
         self.output_dim = self.interface.output_dim
         self.downsample_rate = upstream.get_downsample_rates("hidden_states")
         self._register_state_dict_hook(_drop_prefix)
-        self._register_load_state_dict_pre_hook(_add_prefix)
+        self.register_load_state_dict_pre_hook(_add_prefix)
 
     def fuse(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """Fuses the flat list of a `FusedUpstream`'s hidden states, each (B, T, D_i), to (B, T, output_dim).
@@ -127,11 +131,15 @@ def check_selection(feature_selection: str, layer_selection: int | None) -> None
         )
 
 
-def _drop_prefix(module: nn.Module, state: dict[str, Any], prefix: str, metadata: dict[str, Any]) -> None:
+def _drop_prefix(module: FusionFeaturizer, state: dict[str, Any], prefix: str, metadata: dict[str, Any]) -> None:
+    metadata[checkpoint.KEY] = checkpoint.record(module.fusion, module.layers, module.interface.dims)
     for key in [key for key in state if key.startswith(prefix + _PREFIX)]:
         state[prefix + key[len(prefix + _PREFIX) :]] = state.pop(key)
 
 
-def _add_prefix(state: dict[str, Any], prefix: str, *_: Any) -> None:
+def _add_prefix(
+    module: FusionFeaturizer, state: dict[str, Any], prefix: str, metadata: dict[str, Any], *_: Any
+) -> None:
+    checkpoint.check(metadata.get(checkpoint.KEY), module.fusion)
     for key in [key for key in state if key.startswith(prefix) and not key.startswith(prefix + _PREFIX)]:
         state[prefix + _PREFIX + key[len(prefix) :]] = state.pop(key)

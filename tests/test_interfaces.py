@@ -506,7 +506,7 @@ class TestUsersInterface:
 
     def check(self, name):
         states = list(random(3, 1, 2, 4))
-        assert interface_options(name) == ["scale"]
+        assert interface_options(name) == {"scale": 1.0}
         assert torch.equal(build_interface(name, [3], [4], scale=2.0)([states]), 2 * states[-1])
 
     def test_is_found_by_its_files_path(self, folder):
@@ -568,7 +568,7 @@ class TestRegistry:
         )
         monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
         try:
-            assert "last_layer" in list_interfaces() and interface_options("last_layer") == ["scale"]
+            assert "last_layer" in list_interfaces() and interface_options("last_layer") == {"scale": 1.0}
             states = list(random(3, 1, 2, 4))
             assert torch.equal(build_interface("last_layer", [3], [4], scale=2.0)([states]), 2 * states[-1])
             config = FusionConfig.from_dict({"members": ["fbank"], "interface": {"name": "last_layer", "scale": 3.0}})

@@ -115,6 +115,11 @@ def trained(tmp_path_factory, recipe_configs):
 
 
 @pytest.fixture(scope="module")
+def emotion_ckpt(trained):
+    return trained("emotion") / "states-2.ckpt"
+
+
+@pytest.fixture(scope="module")
 def stock_trained(tmp_path_factory, recipe_configs):
     """(expdir, cache) of two steps of a recipe by plain s3prl on ``fbank``."""
     runs: dict[str, tuple[Path, Path]] = {}
@@ -378,9 +383,21 @@ class TestUserErrors:
         args = [*train_args("asr", recipe_configs["asr"], "fused", tmp_path / "exp"), "-g", fusion]
         assert re.search(r"fusion\.yaml.*unknown key 'interfaces'.*'interface'", self.error(capsys, *args))
 
+    @pytest.mark.parametrize(
+        "override, difference",
+        [
+            ("args.upstream=fused__mfcc__fbank", r"members\[0\]\.name was 'fbank', is 'mfcc'"),
+            ("args.upstream=fused__fbank__mfcc__gumbel", r"interface\.name was 'hconv', is 'gumbel'"),
+            ("args.upstream_feature_normalize=True", r"normalize was not given, is True"),
+        ],
+    )
+    def test_a_checkpoint_of_another_fusion(self, emotion_ckpt, capsys, override, difference):
+        error = self.error(capsys, "-m", "evaluate", "-t", "test", "-e", emotion_ckpt, "-o", override)
+        assert re.search(f"states-2.ckpt: the checkpoint was trained with another fusion: .*{difference}", error)
+
     def test_a_fusion_yaml_that_is_not_there(self, capsys, recipe_configs, tmp_path):
         args = [*train_args("asr", recipe_configs["asr"], "fused", tmp_path / "exp"), "-g", tmp_path / "no.yaml"]
-        assert re.search(r"no\.yaml' does not exist", self.error(capsys, *args))
+        assert re.search(r"no\.yaml does not exist", self.error(capsys, *args))
 
     @pytest.mark.parametrize("option", ["-s last_hidden_state", "-l 3"])
     def test_selections_that_a_fused_upstream_lacks(self, capsys, recipe_configs, tmp_path, option):

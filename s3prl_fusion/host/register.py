@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import glob
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +13,7 @@ from typing import Any, Callable
 import torch
 from torch import nn
 
+from .. import checkpoint
 from ..config import FusionConfig
 from ..errors import HostError, UsageError, unknown
 from ..featurizer import FusionFeaturizer, check_selection
@@ -154,14 +156,27 @@ def _check_run(args: argparse.Namespace, config: dict[str, Any], patches: Patche
     if args.upstream == "fused":
         args.upstream_model_config = _find_fusion_yaml(args)
     downloaded = getattr(args, "hub", None) == "huggingface"
-    if not downloaded and check_name(args.upstream, args.upstream_model_config) is not None:
+    fusion = None if downloaded else check_name(args.upstream, args.upstream_model_config)
+    if fusion is not None:
         _refuse_ckpt(args.upstream, args.upstream_ckpt)
         check_selection(args.upstream_feature_selection, args.upstream_layer_selection)
+        if args.init_ckpt:
+            normalize = fusion.normalize or args.upstream_feature_normalize
+            _check_ckpt(args.init_ckpt, replace(fusion, normalize=normalize))
     mend(args.downstream, config, patches)
     if args.mode == "inference" and args.downstream in BY_DOWNSTREAM:
         expert = import_module(f"s3prl.downstream.{args.downstream}.expert").DownstreamExpert
         if not hasattr(expert, "inference"):
             patches.set(expert, "inference", BY_DOWNSTREAM[args.downstream])
+
+
+def _check_ckpt(path: str, fusion: FusionConfig) -> None:
+    """Refuses a checkpoint of another fusion, of which only the featurizer's metadata is read into memory."""
+    states = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    try:
+        checkpoint.check(checkpoint.read(states.get("Featurizer", {})), fusion)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _parameters(runner: Any) -> str:

@@ -81,10 +81,10 @@ def _module_at(path: str) -> ModuleType:
     return module
 
 
-def interface_options(name: str) -> list[str]:
-    """The keyword options of an interface, beyond layers, dims and output_dim."""
+def interface_options(name: str) -> dict[str, Any]:
+    """The keyword options of an interface, beyond layers, dims and output_dim, with their defaults."""
     parameters = inspect.signature(interface_class(name)).parameters.values()
-    return [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+    return {parameter.name: parameter.default for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
 
 
 def build_interface(

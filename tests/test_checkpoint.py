@@ -1,0 +1,111 @@
+"""What a checkpoint remembers of its fusion, and what it refuses."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from tiny_models import ToyUpstream
+
+from s3prl_fusion import FusedUpstream, FusionConfig, FusionFeaturizer, __version__, checkpoint
+
+CONFIG = {
+    "members": [{"name": "a", "layers": [0, 2]}, {"name": "b", "ckpt": "/here/b.pt"}],
+    "interface": {"name": "chconv", "projection": True},
+}
+
+
+def config(**changes) -> FusionConfig:
+    return FusionConfig.from_dict({**copy.deepcopy(CONFIG), **changes})
+
+
+def featurizer(fusion: FusionConfig, **options) -> FusionFeaturizer:
+    members = [ToyUpstream(seed=i) for i in range(len(fusion.members))]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return FusionFeaturizer(FusedUpstream(fusion, members), **options)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A featurizer's state, through a file that is read as the runner's are."""
+    torch.save({"Featurizer": featurizer(config()).state_dict()}, tmp_path / "x.ckpt")
+    return torch.load(tmp_path / "x.ckpt", weights_only=True)["Featurizer"]
+
+
+def test_a_state_dict_remembers_version_fusion_and_sizes(saved):
+    assert checkpoint.read(saved) == {
+        "version": __version__,
+        "fusion": config().to_dict(),
+        "layers": [2, 3],
+        "dims": [8, 8],
+    }
+
+
+def test_the_weights_are_the_same_without_it(saved):
+    assert not any("s3prl_fusion" in key for key in saved)
+    featurizer(config()).load_state_dict(dict(saved), strict=True)
+
+
+def test_the_same_fusion_loads(saved):
+    other = featurizer(config())
+    other.load_state_dict(saved, strict=True)
+    assert all(torch.equal(a, b) for a, b in zip(other.state_dict().values(), saved.values()))
+
+
+def test_normalizing_by_the_run_downstreams_option_is_remembered_as_in_the_config():
+    by_option = featurizer(config(), normalize=True).state_dict()
+    assert checkpoint.read(by_option) == checkpoint.read(featurizer(config(normalize=True)).state_dict())
+
+
+@pytest.mark.parametrize(
+    "changes, difference",
+    [
+        ({"interface": "chconv"}, r"interface\.projection was True, is False"),
+        ({"interface": "hconv"}, r"interface\.name was 'chconv', is 'hconv'"),
+        ({"normalize": True}, r"normalize was not given, is True"),
+        ({"members": ["a"]}, r"members was a \+ b, is a"),
+        (
+            {"members": [{"name": "a", "layers": [0, 1]}, CONFIG["members"][1]]},
+            r"members\[0\]\.layers was \[0, 2\], is",
+        ),
+        ({"members": CONFIG["members"][::-1]}, r"members\[0\]\.name was 'a', is 'b'"),
+        (
+            {"members": [CONFIG["members"][0], {"name": "b", "ckpt": "/here/c.pt"}]},
+            r"ckpt was '/here/b\.pt', is '/here/c",
+        ),
+    ],
+)
+def test_another_fusion_is_refused_by_naming_the_difference(saved, changes, difference):
+    with pytest.raises(ValueError, match=f"trained with another fusion: .*{difference}.*-u, -g"):
+        featurizer(config(**changes)).load_state_dict(saved)
+
+
+def test_saying_a_default_aloud_is_no_difference():
+    quiet, aloud = config(interface="hconv"), config(interface={"name": "hconv", "match_dim": "project"})
+    featurizer(aloud).load_state_dict(featurizer(quiet).state_dict())
+
+
+def test_files_may_have_moved(saved):
+    moved = [CONFIG["members"][0], {"name": "b", "ckpt": "/there/b.pt"}]
+    featurizer(config(members=moved)).load_state_dict(saved)
+
+
+@pytest.mark.parametrize("version, fits", [("0.1.7", True), ("0.2.0", False), ("1.1.0", False)])
+def test_releases_that_may_compute_otherwise_are_refused(saved, monkeypatch, version, fits):
+    monkeypatch.setattr(checkpoint, "__version__", version)
+    if fits:
+        return checkpoint.check(checkpoint.read(saved), config())
+    with pytest.raises(ValueError, match=rf"from s3prl_fusion {__version__}, and this is {version}, which may"):
+        checkpoint.check(checkpoint.read(saved), config())
+
+
+def test_from_1_0_on_the_major_version_counts(saved, monkeypatch):
+    checkpoint.read(saved)["version"] = "1.4.0"
+    monkeypatch.setattr(checkpoint, "__version__", "1.9.2")
+    checkpoint.check(checkpoint.read(saved), config())
+
+
+def test_weights_of_s3prls_own_featurizer_are_accepted():
+    checkpoint.check(checkpoint.read({"weights": torch.zeros(3)}), config())
