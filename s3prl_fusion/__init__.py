@@ -21,6 +21,7 @@ _HOME = {
     "list_interfaces": "interfaces",
     "register": "host.register",
     "unregister": "host.register",
+    "load_experiment": "host.load",
 }
 __all__ = ["__version__", *_HOME]
 

@@ -54,18 +54,33 @@ def mend(downstream: str, config: dict[str, Any], patches: Patches) -> None:
     # With max_keep 1 the runner deletes the last checkpoint before it writes the next (s3prl/downstream/runner.py:387):
     # killed in between, an experiment would be lost.
     config["runner"]["max_keep"] = max(2, config["runner"].get("max_keep", 2))
+    supply_files(downstream, config)
     if downstream in _MENDS:
         _MENDS[downstream](config["downstream_expert"], patches)
 
 
+def supply_files(downstream: str, config: dict[str, Any]) -> None:
+    """The wheel lacks the recipes' dictionaries: one that is named as usual, but is not there, is taken from here."""
+    expert = config["downstream_expert"]
+    if downstream == "asr":
+        _supply_file(expert["datarc"], "dict_path", "char.dict", Path("asr"))
+    elif downstream == "ctc":
+        _supply_file(expert["text"], "vocab_file", "phoneme.txt", Path("ctc") / "vocab")
+
+
+def _supply_file(config: dict[str, Any], key: str, name: str, folder: Path) -> None:
+    path = Path(config.get(key) or name)
+    in_checkout = Path(s3prl.__file__).parent / "downstream" / folder / name
+    if path.name == name and not path.is_file():
+        config[key] = str(in_checkout if in_checkout.is_file() else downstream_configs_dir() / name)
+
+
 def _mend_asr(expert: dict[str, Any], patches: Patches) -> None:
     datarc = expert["datarc"]
-    _supply_file(datarc, "dict_path", "char.dict", Path("asr"))
     _check_paths("downstream_expert.datarc", datarc, "libri_root", "bucket_file", "dict_path")
 
 
 def _mend_pr(expert: dict[str, Any], patches: Patches) -> None:
-    _supply_file(expert["text"], "vocab_file", "phoneme.txt", Path("ctc") / "vocab")
     _check_paths("downstream_expert.text", expert["text"], "vocab_file")
     _check_paths("downstream_expert.corpus", expert["corpus"], "path", "lexicon")
     module = import_module("s3prl.downstream.ctc.expert")
@@ -106,14 +121,6 @@ _MENDS: dict[str, Callable[[dict[str, Any], Patches], None]] = {
     "voxceleb1": _mend_sid,
     "emotion": _mend_er,
 }
-
-
-def _supply_file(config: dict[str, Any], key: str, name: str, folder: Path) -> None:
-    """The wheel lacks the recipes' dictionaries: one that is named as usual, but is not there, is taken from here."""
-    path = Path(config.get(key) or name)
-    in_checkout = Path(s3prl.__file__).parent / "downstream" / folder / name
-    if path.name == name and not path.is_file():
-        config[key] = str(in_checkout if in_checkout.is_file() else downstream_configs_dir() / name)
 
 
 def _check_paths(section: str, config: dict[str, Any], *keys: str) -> None:

@@ -20,7 +20,7 @@ from ..featurizer import FusionFeaturizer, check_selection
 from ..files import whole_file
 from ..names import fusion_of, presets
 from ..upstreams.fused import FusedUpstream
-from .inference import BY_DOWNSTREAM
+from .inference import PREDICT, add_inference
 from .members import added_entries, check_members, entries, hub
 from .patches import Patches
 from .recipes import mend, supply_libriphone
@@ -148,13 +148,13 @@ def _register_runner(runner: ModuleType, patches: Patches) -> None:
     patches.set(runner.Runner, "__init__", init)
     patches.set(runner, "torch", _TorchWithWholeSaves(runner.torch.__name__))
     supply_libriphone(patches)
-    _allow_namespace(patches)
+    allow_namespace(patches)
 
 
 def _check_run(args: argparse.Namespace, config: dict[str, Any], patches: Patches) -> None:
     """Every check of a run that needs no model, and the mends of its recipe, before the runner loads anything."""
     if args.upstream == "fused":
-        args.upstream_model_config = _find_fusion_yaml(args)
+        args.upstream_model_config = find_fusion_yaml(args)
     downloaded = getattr(args, "hub", None) == "huggingface"
     fusion = None if downloaded else check_name(args.upstream, args.upstream_model_config)
     if fusion is not None:
@@ -164,10 +164,10 @@ def _check_run(args: argparse.Namespace, config: dict[str, Any], patches: Patche
             normalize = fusion.normalize or args.upstream_feature_normalize
             _check_ckpt(args.init_ckpt, replace(fusion, normalize=normalize))
     mend(args.downstream, config, patches)
-    if args.mode == "inference" and args.downstream in BY_DOWNSTREAM:
+    if args.mode == "inference" and args.downstream in PREDICT:
         expert = import_module(f"s3prl.downstream.{args.downstream}.expert").DownstreamExpert
         if not hasattr(expert, "inference"):
-            patches.set(expert, "inference", BY_DOWNSTREAM[args.downstream])
+            patches.set(expert, "inference", add_inference(args.downstream))
 
 
 def _check_ckpt(path: str, fusion: FusionConfig) -> None:
@@ -189,7 +189,7 @@ def _parameters(runner: Any) -> str:
     )
 
 
-def _find_fusion_yaml(args: argparse.Namespace) -> str | None:
+def find_fusion_yaml(args: argparse.Namespace) -> str | None:
     """A fusion YAML's absolute path, which goes into the checkpoint; for a past experiment whose YAML is gone, the copy
     that the runner keeps in the expdir, wherever that has been moved to."""
     if args.upstream_model_config is None:
@@ -217,7 +217,7 @@ class _TorchWithWholeSaves(ModuleType):
             torch.save(states, temporary)
 
 
-def _allow_namespace(patches: Patches) -> None:
+def allow_namespace(patches: Patches) -> None:
     """Lets torch >= 2.6 read s3prl's checkpoints: they hold a Namespace (s3prl/downstream/runner.py:401)."""
     before = torch.serialization.get_safe_globals()
     if argparse.Namespace in before:

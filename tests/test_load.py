@@ -1,0 +1,195 @@
+"""Trained experiments loaded for inference: what they say is what the recipe's own evaluation says."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import soundfile
+import torch
+import yaml
+from tiny_models import wavs
+
+import s3prl_fusion
+from s3prl_fusion import load_experiment
+from s3prl_fusion.host.load import find_ckpt, read_ckpt
+from s3prl_fusion.host.runner import run
+
+RECIPES = ("asr", "ctc", "voxceleb1", "emotion")
+SPLIT = {"asr": "test-clean", "ctc": "test", "voxceleb1": "test", "emotion": "test"}
+FUSED = "fused__fbank__mfcc"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def surroundings(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("elsewhere"))
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+    s3prl_fusion.unregister()
+
+
+def train(upstream: str, recipe: str, config: Path, expdir: Path, *more: object) -> Path:
+    args = ["-m", "train", "-u", upstream, "-d", recipe, "-c", config, "-p", expdir, "--device", "cpu", *more]
+    try:
+        assert run([str(arg) for arg in args]) == 0
+    finally:
+        s3prl_fusion.unregister()
+    return expdir
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, recipe_configs):
+    """Two steps of a recipe on a fused upstream, trained when first asked for."""
+    folder, expdirs = tmp_path_factory.mktemp("trained"), {}
+
+    def get(recipe: str) -> Path:
+        if recipe not in expdirs:
+            expdirs[recipe] = train(FUSED, recipe, recipe_configs[recipe], folder / recipe)
+        return expdirs[recipe]
+
+    return get
+
+
+def infer(ckpt: Path, wav: Path, copy: Path) -> str:
+    """What ``-m inference`` writes for a sound file."""
+    shutil.copytree(ckpt.parent, copy)
+    override = f"args.expdir={copy}"
+    try:
+        assert run(["-m", "inference", "-t", str(wav), "-e", str(copy / ckpt.name), "-o", override]) == 0
+    finally:
+        s3prl_fusion.unregister()
+    (written,) = [*copy.glob("inference.*")]
+    return written.read_text().strip().partition(" ")[2]
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_predictions_are_those_of_the_launchers_inference(recipe, trained, tmp_path):
+    (wav,) = wavs(20000)
+    soundfile.write(tmp_path / "speech.wav", wav.numpy(), 16000, subtype="FLOAT")
+    ckpt = find_ckpt(trained(recipe))
+    (prediction,) = load_experiment(ckpt).predict([wav])
+    assert prediction == infer(ckpt, tmp_path / "speech.wav", tmp_path / "copy")
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_features_are_those_of_the_checkpoints_own_weights(recipe, trained):
+    experiment = load_experiment(trained(recipe))
+    upstream = s3prl_fusion.FusedUpstream(s3prl_fusion.FusionConfig.from_name(FUSED)).eval()
+    featurizer = s3prl_fusion.FusionFeaturizer(upstream)
+    states = read_ckpt(find_ckpt(trained(recipe)))
+    featurizer.load_state_dict(states["Featurizer"])
+    batch = wavs(20000, 9000)
+    with torch.no_grad():
+        expected = featurizer.eval()(batch, upstream(batch))
+    assert all(torch.equal(a, b) for a, b in zip(experiment.features(batch), expected))
+    for name, tensor in experiment.downstream.state_dict().items():
+        assert torch.equal(tensor, states["Downstream"][name])
+    assert not any(module.training for module in (experiment.upstream, experiment.featurizer, experiment.downstream))
+
+
+CORPUS = {
+    "asr": ("datarc", "libri_root", "bucket_file"),
+    "ctc": ("corpus", "path", "lexicon"),
+    "voxceleb1": ("datarc", "file_path", "meta_data"),
+    "emotion": ("datarc", "root"),
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_neither_the_corpus_nor_the_expdirs_place_is_needed(recipe, trained, tmp_path):
+    moved = shutil.copytree(trained(recipe), tmp_path / "moved")
+    ckpt = find_ckpt(moved)
+    states = read_ckpt(ckpt)
+    section, *keys = CORPUS[recipe]
+    states["Config"]["downstream_expert"][section].update(dict.fromkeys(keys, "/gone"))
+    torch.save(states, ckpt)
+    batch = wavs(20000, 9000)
+    assert load_experiment(moved).predict(batch) == load_experiment(trained(recipe)).predict(batch)
+
+
+def test_er_without_the_names_of_its_emotions_says_what_is_missing(trained, tmp_path):
+    states = read_ckpt(find_ckpt(trained("emotion")))
+    states["Config"]["downstream_expert"]["datarc"]["meta_data"] = str(tmp_path / "gone")
+    torch.save(states, tmp_path / "dev-best.ckpt")
+    with pytest.raises(FileNotFoundError, match=r"gone has no Session\*/train_meta_data.json, .*\(the audio is not"):
+        load_experiment(tmp_path)
+
+
+def test_stock_upstreams_load_too(recipe_configs, tmp_path):
+    experiment = load_experiment(train("fbank", "voxceleb1", recipe_configs["voxceleb1"], tmp_path / "exp"))
+    assert type(experiment.featurizer).__module__ == "s3prl.upstream.interfaces"
+    assert [label[:2] for label in experiment.predict(wavs(20000, 9000))] == ["id", "id"]
+
+
+@pytest.mark.parametrize("keep_copy", [True, False])
+def test_a_fusion_yaml_may_be_gone(keep_copy, recipe_configs, tmp_path):
+    fusion = tmp_path / "fusion.yaml"
+    fusion.write_text("members: [fbank, {name: mfcc, layers: [0]}]\ninterface: {name: chconv, projection: true}\n")
+    config = s3prl_fusion.FusionConfig.from_yaml(fusion)
+    expdir = train("fused", "asr", recipe_configs["asr"], tmp_path / "exp", "-g", fusion)
+    before = load_experiment(expdir)
+    fusion.unlink()
+    if not keep_copy:
+        for copy in expdir.glob("fusion_*.yaml"):
+            copy.unlink()
+    after = load_experiment(expdir)
+    assert after.upstream.fusion == before.upstream.fusion == config
+    assert all(torch.equal(a, b) for a, b in zip(after.features(wavs(20000)), before.features(wavs(20000))))
+
+
+def test_finetuned_members_are_restored(tiny_hubert, recipe_configs, tmp_path):
+    fusion = tmp_path / "fusion.yaml"
+    fusion.write_text(yaml.safe_dump({"members": [{"name": "hf_hubert_custom", "ckpt": tiny_hubert}, "fbank"]}))
+    expdir = train("fused", "asr", recipe_configs["asr"], tmp_path / "exp", "-g", fusion, "-f")
+    experiment = load_experiment(expdir)
+    states = read_ckpt(find_ckpt(expdir))["Upstream"]
+    assert all(torch.equal(tensor, states[name]) for name, tensor in experiment.upstream.state_dict().items())
+    fresh = s3prl_fusion.FusedUpstream(experiment.upstream.fusion)
+    assert any(not torch.equal(tensor, states[name]) for name, tensor in fresh.state_dict().items())
+
+
+def test_random_numbers_and_s3prl_stay_as_they_were(trained):
+    from s3prl import hub
+
+    names, state = dict(vars(hub)), torch.random.get_rng_state()
+    load_experiment(trained("emotion"))
+    assert torch.equal(torch.random.get_rng_state(), state) and vars(hub) == names
+
+
+def test_the_best_checkpoint_comes_before_the_last_and_the_last_before_the_first(tmp_path):
+    for name in ("states-100.ckpt", "states-90.ckpt"):
+        (tmp_path / name).touch()
+    assert find_ckpt(tmp_path).name == "states-100.ckpt"
+    (tmp_path / "dev-clean-best.ckpt").touch()
+    assert find_ckpt(tmp_path).name == "dev-clean-best.ckpt"
+    assert find_ckpt(tmp_path / "states-90.ckpt").name == "states-90.ckpt"
+
+
+class TestUserErrors:
+    def test_no_checkpoint(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match=r"has no dev\*best.ckpt and no states-\*.ckpt; give a checkpoint"):
+            load_experiment(tmp_path)
+        with pytest.raises(FileNotFoundError, match="nowhere does not exist; give a checkpoint"):
+            load_experiment(tmp_path / "nowhere")
+
+    def test_a_file_that_is_no_checkpoint(self, tmp_path):
+        (tmp_path / "x.ckpt").write_text("x" * 100)
+        with pytest.raises(ValueError, match="x.ckpt cannot be read as a checkpoint"):
+            load_experiment(tmp_path / "x.ckpt")
+
+    def test_a_checkpoint_of_something_else(self, tmp_path):
+        torch.save({"model": {}}, tmp_path / "x.ckpt")
+        with pytest.raises(ValueError, match="no checkpoint of s3prl's run_downstream: it has no Args, Config"):
+            load_experiment(tmp_path / "x.ckpt")
+
+    def test_a_recipe_without_a_prediction(self, trained):
+        experiment = load_experiment(trained("asr"))
+        experiment.args.downstream = "diarization"
+        with pytest.raises(ValueError, match=r"'diarization' has no prediction here, only asr.*\.features\(wavs\)"):
+            experiment.predict(wavs(20000))
+
+    def test_waveforms_that_no_upstream_can_use(self, trained):
+        with pytest.raises(ValueError, match="utterance 1 is empty"):
+            load_experiment(trained("asr")).predict([*wavs(20000), torch.zeros(0)])
