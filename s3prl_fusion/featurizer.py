@@ -18,11 +18,56 @@ TOLERABLE_SEQLEN_DIFF = 5
 _PREFIX = "interface."
 
 
-class FusionFeaturizer(nn.Module):
-    """s3prl's Featurizer (s3prl/upstream/interfaces.py:134) for a `FusedUpstream`: an interface instead of a sum.
+class FusionCore(nn.Module):
+    """What both of s3prl's kinds of featurizer share for a fused upstream: the interface, and its state.
 
-    Its state dict is the interface's, without a prefix: a weighted sum over one member is ``{"weights": (L,)}``, so it
-    loads from and into checkpoints of the stock Featurizer.
+    The state dict is the interface's, without a prefix: a weighted sum over one member is ``{"weights": (L,)}``, so it
+    loads from and into checkpoints of the stock Featurizer. Its metadata remembers the fusion, see `checkpoint`.
+
+    Args:
+        upstream: a `FusedUpstream` that has been run at least once. Its ``fusion`` configures the interface.
+        normalize: layer norm of every hidden state first; the config's ``normalize`` does the same.
+
+    Attributes:
+        fusion: the upstream's config, as it takes effect here.
+        interface: everything that learns.
+    """
+
+    def __init__(self, upstream: FusedUpstream, normalize: bool = False) -> None:
+        nn.Module.__init__(self)  # whatever other bases a subclass has
+        config = upstream.fusion.interface
+        self.layers = upstream.layers
+        self.interface = build_interface(config.name, self.layers, upstream.dims, config.output_dim, **config.options)
+        self.normalize = normalize or upstream.fusion.normalize
+        self.fusion = replace(upstream.fusion, normalize=self.normalize)
+        self._register_state_dict_hook(_drop_prefix)
+        self.register_load_state_dict_pre_hook(_add_prefix)
+
+    def members(self, hidden_states: Sequence[Tensor]) -> list[list[Tensor]]:
+        """The flat list of a `FusedUpstream`'s hidden states, each (B, T, D_i), as the interface takes it.
+
+        Raises:
+            ValueError: there are more or fewer states than when the featurizer was made.
+        """
+        if len(hidden_states) != sum(self.layers):
+            raise ValueError(
+                f"the featurizer was made for {self.layers} hidden states of its members; got {len(hidden_states)}"
+            )
+        if self.normalize:
+            hidden_states = [F.layer_norm(state, state.shape[-1:]) for state in hidden_states]
+        members, start = [], 0
+        for count in self.layers:
+            members.append(list(hidden_states[start : start + count]))
+            start += count
+        return members
+
+    def fuse(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """Fuses the flat list of a `FusedUpstream`'s hidden states, each (B, T, D_i), to (B, T, output_dim)."""
+        return self.interface(self.members(hidden_states))
+
+
+class FusionFeaturizer(FusionCore):
+    """s3prl's Featurizer (s3prl/upstream/interfaces.py:134) for a `FusedUpstream`: an interface instead of a sum.
 
     Args:
         upstream: a `FusedUpstream`, or one wrapped for distributed training. Its ``fusion`` configures the interface.
@@ -50,7 +95,6 @@ class FusionFeaturizer(nn.Module):
         normalize: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__()
         upstream = getattr(upstream, "module", upstream)
         if not isinstance(upstream, FusedUpstream):
             raise TypeError(f"FusionFeaturizer needs a FusedUpstream; got {type(upstream).__name__}")
@@ -58,39 +102,11 @@ class FusionFeaturizer(nn.Module):
         upstream.eval()
         # The stock featurizer draws this noise from the global generator too: so a downstream starts from the same
         # weights on either.
-        wavs = [torch.randn(SAMPLE_RATE).to(upstream_device)]
         with torch.no_grad():
-            members = upstream.member_states(wavs)
-        config = upstream.fusion.interface
-        self.layers = [len(states) for states in members]
-        self.interface = build_interface(
-            config.name, self.layers, [states[0].size(-1) for states in members], config.output_dim, **config.options
-        )
-        self.normalize = normalize or upstream.fusion.normalize
-        self.fusion = replace(upstream.fusion, normalize=self.normalize)
+            upstream.member_states([torch.randn(SAMPLE_RATE).to(upstream_device)])
+        super().__init__(upstream, normalize)
         self.output_dim = self.interface.output_dim
         self.downsample_rate = upstream.get_downsample_rates("hidden_states")
-        self._register_state_dict_hook(_drop_prefix)
-        self.register_load_state_dict_pre_hook(_add_prefix)
-
-    def fuse(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Fuses the flat list of a `FusedUpstream`'s hidden states, each (B, T, D_i), to (B, T, output_dim).
-
-        Raises:
-            ValueError: there are more or fewer states than when the featurizer was made.
-        """
-        if len(hidden_states) != sum(self.layers):
-            raise ValueError(
-                f"the featurizer was made for {self.layers} hidden states of its members; got {len(hidden_states)}. "
-                "Members that drop layers in training (-f) must be told not to (layerdrop: 0)"
-            )
-        if self.normalize:
-            hidden_states = [F.layer_norm(state, state.shape[-1:]) for state in hidden_states]
-        members, start = [], 0
-        for count in self.layers:
-            members.append(hidden_states[start : start + count])
-            start += count
-        return self.interface(members)
 
     def forward(self, wavs: Sequence[Tensor], features: dict[str, Sequence[Tensor]]) -> list[Tensor]:
         """Fuses and cuts each utterance to its own length.

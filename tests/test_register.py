@@ -19,9 +19,11 @@ def snapshot() -> dict:
     from s3prl import hub
     from s3prl.downstream import runner
     from s3prl.downstream.voxceleb1 import dataset
+    from s3prl.nn import Featurizer
 
     return {
         "hub": dict(vars(hub)),
+        "Featurizer": dict(vars(Featurizer)),
         "runner": dict(vars(runner)),
         "Runner": dict(vars(runner.Runner)),
         "voxceleb1": dict(vars(dataset)),

@@ -23,6 +23,7 @@ from ..upstreams.fused import FusedUpstream
 from .inference import PREDICT, add_inference
 from .members import added_entries, check_members, entries, hub
 from .patches import Patches
+from .problem import supply_hear_only
 from .recipes import mend, supply_libriphone
 
 _patches = Patches()
@@ -126,6 +127,7 @@ def _register_names(module: ModuleType, patches: Patches) -> None:
         return _fused_entry(name)
 
     patches.set(module, "__getattr__", resolve)
+    supply_hear_only(patches)
 
 
 def _register_runner(runner: ModuleType, patches: Patches) -> None:
@@ -149,6 +151,22 @@ def _register_runner(runner: ModuleType, patches: Patches) -> None:
     patches.set(runner, "torch", _TorchWithWholeSaves(runner.torch.__name__))
     supply_libriphone(patches)
     allow_namespace(patches)
+
+
+def _register_nn(module: ModuleType, patches: Patches) -> None:
+    from .nn_featurizer import FusionNNFeaturizer
+
+    stock_class, stock_init = module.Featurizer, module.Featurizer.__init__
+
+    def init(self: Any, upstream: Any, *args: Any, **kwargs: Any) -> None:
+        # s3prl.nn, s3prl.problem.base and ESPnet have the class bound by now: so its instances are changed.
+        if type(self) is stock_class and isinstance(getattr(upstream, "upstream", None), FusedUpstream):
+            self.__class__ = FusionNNFeaturizer
+            FusionNNFeaturizer.__init__(self, upstream, *args, **kwargs)
+        else:
+            stock_init(self, upstream, *args, **kwargs)
+
+    patches.set(stock_class, "__init__", init)
 
 
 def _check_run(args: argparse.Namespace, config: dict[str, Any], patches: Patches) -> None:
@@ -235,5 +253,6 @@ def allow_namespace(patches: Patches) -> None:
 # What is changed in which module of s3prl.
 SEAMS: dict[str, Callable[[ModuleType, Patches], None]] = {
     "s3prl.hub": _register_names,
+    "s3prl.nn.upstream": _register_nn,
     "s3prl.downstream.runner": _register_runner,
 }

@@ -35,6 +35,7 @@ class FusedUpstream(nn.Module):
 
     Attributes:
         fusion: the config; the featurizer finds it here.
+        layers, dims: number and width of each member's hidden states; known once it has run.
 
     Raises:
         ValueError, TypeError, FileNotFoundError: a member cannot be what the config says; raised before any is loaded.
@@ -52,6 +53,8 @@ class FusedUpstream(nn.Module):
         self.members = nn.ModuleList(members)
         self.rates = [_rate(member, cfg.name) for member, cfg in zip(self.members, config.members)]
         self.rate = min(self.rates)
+        self.layers: list[int] = []
+        self.dims: list[int] = []
         self._first_frames: list[int] | None = None
 
     def get_downsample_rates(self, key: str | None = None) -> int:
@@ -84,11 +87,31 @@ class FusedUpstream(nn.Module):
             padded = [_pad(wav, self._min_samples(i)) for wav in wavs] if short else wavs
             outputs.append(_select(member(padded), config))
             lengths.append([len(wav) for wav in padded])
+        self._check_shapes(outputs)
         if len(self.members) == 1:
             return outputs
         grid = min(range(len(self.members)), key=lambda i: (self.rates[i], self._first_frames[i]))
         frames = outputs[grid][0].size(1)
         return [self._align(i, grid, states, frames, lengths[i]) for i, states in enumerate(outputs)]
+
+    def _check_shapes(self, outputs: list[list[Tensor]]) -> None:
+        """Notes the members' layers and widths in the first call, and refuses others in a later one."""
+        widths = [{state.size(-1) for state in states} for states in outputs]
+        for config, dims in zip(self.fusion.members, widths):
+            if len(dims) > 1:
+                raise ValueError(
+                    f"member {config.name!r} has hidden states of several widths, {sorted(dims)}; an interface takes "
+                    "one width a member: choose `layers` of one width in a fusion YAML, or name it once for each width"
+                )
+        layers, dims = [len(states) for states in outputs], [min(dims) for dims in widths]
+        if not self.layers:
+            self.layers, self.dims = layers, dims
+        for config, before, now in zip(self.fusion.members, zip(self.layers, self.dims), zip(layers, dims)):
+            if before != now:
+                raise ValueError(
+                    f"member {config.name!r} gave {before[0]} hidden states of width {before[1]}, and now {now[0]} of "
+                    f"{now[1]}; every call must give the same: turn its layer drop off (layerdrop: 0)"
+                )
 
     def _align(self, i: int, grid: int, states: list[Tensor], frames: int, lengths: list[int]) -> list[Tensor]:
         """Member i's states on the grid of member ``grid``, which has ``frames`` frames."""
