@@ -1,0 +1,37 @@
+"""``s3prl-fusion hook``: s3prl's own scripts, s3prl-main and ESPnet know fused upstreams, with no change to their code.
+
+`install` puts two small files into this environment's site-packages, and nothing ever does so unasked. They wait until
+s3prl is imported; S3PRL_FUSION_HOOK=0 switches them off, `remove` takes them away without trace.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from ..errors import HostError
+
+HELP = "make s3prl's own scripts, s3prl-main and ESPnet know fused upstreams"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's options."""
+    parser.add_argument("action", choices=("install", "remove", "status"))
+
+
+def main(args: argparse.Namespace) -> int:
+    """Does it and says what was done; the exit status is 2 where it cannot be."""
+    from ..host import hook
+
+    folder = hook.folder()
+    try:
+        if args.action == "install":
+            hook.install(folder)
+        elif args.action == "remove":
+            for file in hook.remove(folder):
+                print(f"removed {file}")
+    except HostError as error:
+        print(f"s3prl-fusion hook: error: {error}", file=sys.stderr)
+        return 2
+    print(hook.status(folder))
+    return 0
