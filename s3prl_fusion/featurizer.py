@@ -51,7 +51,8 @@ class FusionCore(nn.Module):
         """
         if len(hidden_states) != sum(self.layers):
             raise ValueError(
-                f"the featurizer was made for {self.layers} hidden states of its members; got {len(hidden_states)}"
+                f"the featurizer was made for {self.layers} hidden states of its members; got {len(hidden_states)} in "
+                "all (in ESPnet, set multilayer_feature: true)"
             )
         if self.normalize:
             hidden_states = [F.layer_norm(state, state.shape[-1:]) for state in hidden_states]
