@@ -10,7 +10,13 @@ from typing import Sequence
 from . import __version__
 
 _RUN = "s3prl's run_downstream with fused upstreams; takes run_downstream's own arguments"
-_COMMANDS = {"superb": "superb.command", "list": "commands.list", "hook": "commands.hook"}
+_COMMANDS = {
+    "superb": "superb.command",
+    "list": "commands.list",
+    "extract": "commands.extract",
+    "weights": "commands.weights",
+    "hook": "commands.hook",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

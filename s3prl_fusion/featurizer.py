@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import checkpoint
+from .audio import SAMPLE_RATE
 from .interfaces import build_interface
-from .upstreams.fused import SAMPLE_RATE, FusedUpstream
+from .upstreams.fused import FusedUpstream
 
 # s3prl/upstream/interfaces.py:13
 TOLERABLE_SEQLEN_DIFF = 5

@@ -86,7 +86,8 @@ def check_name(name: str, model_config: str | None = None) -> FusionConfig | Non
     return config
 
 
-def _refuse_ckpt(name: str, ckpt: str | None) -> None:
+def refuse_ckpt(name: str, ckpt: str | None) -> None:
+    """Raises ValueError for run_downstream's ``-k`` beside a fused upstream."""
     if ckpt is not None:
         raise ValueError(
             f"{name!r} takes no checkpoint of its own (-k {ckpt}); give its members theirs in a fusion YAML"
@@ -99,7 +100,7 @@ def _fused_entry(name: str) -> Callable[..., FusedUpstream]:
     def entry(
         ckpt: str | None = None, model_config: str | None = None, refresh: bool = False, **kwargs: Any
     ) -> FusedUpstream:
-        _refuse_ckpt(name, ckpt)
+        refuse_ckpt(name, ckpt)
         config = check_name(name, model_config)
         assert config is not None, name
         return FusedUpstream(config)
@@ -176,7 +177,7 @@ def _check_run(args: argparse.Namespace, config: dict[str, Any], patches: Patche
     downloaded = getattr(args, "hub", None) == "huggingface"
     fusion = None if downloaded else check_name(args.upstream, args.upstream_model_config)
     if fusion is not None:
-        _refuse_ckpt(args.upstream, args.upstream_ckpt)
+        refuse_ckpt(args.upstream, args.upstream_ckpt)
         check_selection(args.upstream_feature_selection, args.upstream_layer_selection)
         if args.init_ckpt:
             normalize = fusion.normalize or args.upstream_feature_normalize

@@ -15,9 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..audio import SAMPLE_RATE
 from ..files import write_json, write_whole, write_with
 
-SAMPLE_RATE = 16000
 LIBRISPEECH_SPLITS = {"train-clean-100": 28539, "dev-clean": 2703, "test-clean": 2620}  # official utterance counts
 VOXCELEB1_UTTERANCES = 153516
 IEMOCAP_UTTERANCES = 5531

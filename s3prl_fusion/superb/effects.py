@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SAMPLE_RATE = 16000
+from ..audio import SAMPLE_RATE
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..alignment import align_frames
+from ..audio import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from ..config import FusionConfig, MemberConfig
 
-SAMPLE_RATE = 16000
 # Utterances shorter than this, or than three frames of the slowest member, are looked at one member at a time: s3prl's
 # upstreams need less for two frames.
 SHORT_SAMPLES = 1600

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-SAMPLE_RATE = 16000
+from ..audio import SAMPLE_RATE
+
 DOWNSAMPLE_RATE = 320
 
 

@@ -1,0 +1,63 @@
+"""Sound files as upstreams want them: mono, 16 kHz, floating point."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SAMPLE_RATE = 16000
+SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
+
+
+def find_files(paths: Sequence[str | Path]) -> dict[Path, Path]:
+    """The sound files among files and folders, which are searched below, and what to call each: its path below the
+    folder given, or its name, without the suffix.
+
+    Raises:
+        FileNotFoundError: a path is not there, or a folder has no sound file.
+        ValueError: two files would be called the same, or files are not mono at 16 kHz; the first ones are named.
+    """
+    files: dict[Path, Path] = {}
+    for path in map(Path, paths):
+        if path.is_dir():
+            found = {file: file.relative_to(path) for file in sorted(path.rglob("*")) if file.suffix in SUFFIXES}
+        else:
+            found = {path: Path(path.name)} if path.is_file() else {}
+        if not found:
+            raise FileNotFoundError(f"{path} {'has no sound file in it' if path.is_dir() else 'does not exist'}")
+        files.update({file: name.with_suffix("") for file, name in found.items()})
+    sources: dict[Path, Path] = {}
+    for file, name in files.items():
+        if name in sources:
+            raise ValueError(f"{sources[name]} and {file} would both be called {name}; give the folder above both")
+        sources[name] = file
+    wrong = [f"{file} ({fault})" for file in files for fault in [_fault(file)] if fault]
+    if wrong:
+        raise ValueError(
+            f"{len(wrong)} of {len(files)} files are not mono at {SAMPLE_RATE} Hz, e.g. {', '.join(wrong[:3])}; "
+            f"convert them: ffmpeg -i FILE -ac 1 -ar {SAMPLE_RATE} NEW.wav"
+        )
+    return files
+
+
+def _fault(path: Path) -> str | None:
+    import soundfile
+
+    try:
+        info = soundfile.info(str(path))
+    except soundfile.LibsndfileError as error:
+        return str(error)
+    fits = info.samplerate == SAMPLE_RATE and info.channels == 1
+    return None if fits else f"{info.channels} channels, {info.samplerate} Hz"
+
+
+def load(path: Path) -> Tensor:
+    """A sound file as (T',), in [-1, 1]."""
+    import soundfile
+    import torch
+
+    return torch.from_numpy(soundfile.read(str(path), dtype="float32")[0])

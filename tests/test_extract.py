@@ -1,0 +1,198 @@
+"""`s3prl-fusion extract` and `weights`, and the sound files that they take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas
+import pytest
+import soundfile
+import torch
+from safetensors.numpy import load_file
+from tiny_models import wavs
+
+import s3prl_fusion
+from s3prl_fusion import FusedUpstream, FusionConfig, load_experiment
+from s3prl_fusion.audio import find_files, load
+from s3prl_fusion.cli import main
+from s3prl_fusion.commands import weights
+from s3prl_fusion.host.runner import run
+
+PAIR = "fused__fbank__mfcc"
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory):
+    """A folder of three sound files, two of one name."""
+    folder = tmp_path_factory.mktemp("speech")
+    for name, wav in zip(("a/1.wav", "b/1.flac", "b/2.wav"), wavs(16000, 9000, 20000)):
+        (folder / name).parent.mkdir(exist_ok=True)
+        soundfile.write(folder / name, wav.numpy(), 16000)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, recipe_configs):
+    """Expdirs of two steps of ASR, by upstream; trained when first asked for."""
+    folder, expdirs = tmp_path_factory.mktemp("trained"), {}
+
+    def get(upstream: str) -> Path:
+        if upstream not in expdirs:
+            expdirs[upstream] = folder / upstream
+            args = ["-u", upstream, "-d", "asr", "-c", str(recipe_configs["asr"]), "-p", str(folder / upstream)]
+            try:
+                assert run(["-m", "train", *args, "--device", "cpu"]) == 0
+            finally:
+                s3prl_fusion.unregister()
+        return expdirs[upstream]
+
+    return get
+
+
+def files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+@torch.no_grad()
+def hidden_states(path: Path) -> list[np.ndarray]:
+    upstream = FusedUpstream(FusionConfig.from_name(PAIR)).eval()
+    return [torch.cat(states).numpy() for states in upstream.member_states([load(path)])]
+
+
+class TestExtract:
+    def test_writes_each_members_hidden_states_where_the_sound_was(self, speech, tmp_path):
+        assert main(["extract", "-u", PAIR, str(speech), "-o", str(tmp_path)]) == 0
+        names = ("a/1", "b/1", "b/2")
+        assert files(tmp_path) == {f"{name}.{member}.npy" for name in names for member in ("fbank", "mfcc")}
+        fbank, mfcc = hidden_states(speech / "b/2.wav")
+        np.testing.assert_array_equal(np.load(tmp_path / "b/2.fbank.npy"), fbank)
+        np.testing.assert_array_equal(np.load(tmp_path / "b/2.mfcc.npy"), mfcc)
+        assert fbank.ndim == 3 and fbank.shape[:2] == mfcc.shape[:2] and fbank.dtype == np.float32
+
+    def test_one_safetensors_file_holds_all_members(self, speech, tmp_path):
+        wav = speech / "a/1.wav"
+        assert main(["extract", "-u", PAIR, str(wav), "-o", str(tmp_path), "--format", "safetensors"]) == 0
+        assert files(tmp_path) == {"1.safetensors"}
+        written = load_file(tmp_path / "1.safetensors")
+        for name, expected in zip(("fbank", "mfcc"), hidden_states(wav)):
+            np.testing.assert_array_equal(written[name], expected)
+
+    def test_a_trained_experiment_gives_its_fused_features(self, speech, trained, tmp_path):
+        assert main(["extract", "-e", str(trained(PAIR)), str(speech), "-o", str(tmp_path)]) == 0
+        assert files(tmp_path) == {"a/1.npy", "b/1.npy", "b/2.npy"}
+        (expected,) = load_experiment(trained(PAIR)).features([load(speech / "b/1.flac")])
+        np.testing.assert_array_equal(np.load(tmp_path / "b/1.npy"), expected.numpy())
+
+    def test_stock_upstreams_and_yaml_files_too(self, speech, tmp_path):
+        (tmp_path / "two.yaml").write_text("members: [{name: fbank, layers: [0]}, {name: fbank, layers: [-1]}]\n")
+        wav = str(speech / "a/1.wav")
+        assert main(["extract", "-u", "fbank", wav, "-o", str(tmp_path / "stock")]) == 0
+        assert main(["extract", "-u", "fused", "-g", str(tmp_path / "two.yaml"), wav, "-o", str(tmp_path / "two")]) == 0
+        assert files(tmp_path / "stock") == {"1.fbank.npy"}
+        assert files(tmp_path / "two") == {"1.fbank.0.npy", "1.fbank.1.npy"}
+        np.testing.assert_array_equal(np.load(tmp_path / "two/1.fbank.1.npy"), np.load(tmp_path / "stock/1.fbank.npy"))
+
+    def test_goes_on_where_it_stopped(self, speech, tmp_path, capsys):
+        command = ["extract", "-u", "fbank", str(speech), "-o", str(tmp_path)]
+        assert main(command) == 0
+        (tmp_path / "b/2.fbank.npy").unlink()
+        (tmp_path / "a/1.fbank.npy").write_bytes(b"mine")
+        capsys.readouterr()
+        assert main(command) == 0
+        assert "2 of 3 are there already" in capsys.readouterr().out
+        assert (tmp_path / "b/2.fbank.npy").exists() and (tmp_path / "a/1.fbank.npy").read_bytes() == b"mine"
+        assert main([*command, "--overwrite"]) == 0
+        np.testing.assert_array_equal(np.load(tmp_path / "a/1.fbank.npy"), hidden_states(speech / "a/1.wav")[0])
+
+    @pytest.mark.parametrize(
+        "argv, message",
+        [
+            (["-u", "fused_wavlm_hubrt"], "unknown alias 'hubrt'"),
+            (["-u", "fban"], "unknown upstream 'fban'"),
+            (["-u", PAIR, "-k", "x.pt"], "takes no checkpoint of its own"),
+            (["-e", "nowhere"], "nowhere does not exist"),
+        ],
+    )
+    def test_mistakes_end_with_2(self, argv, message, speech, tmp_path, capsys):
+        assert main(["extract", *argv, str(speech), "-o", str(tmp_path / "out")]) == 2
+        assert message in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+class TestSoundFiles:
+    def test_folders_are_searched_and_files_keep_their_names(self, speech):
+        assert list(find_files([speech]).values()) == [Path("a/1"), Path("b/1"), Path("b/2")]
+        assert list(find_files([speech / "b/2.wav"]).values()) == [Path("2")]
+
+    def test_two_of_one_name_are_refused(self, speech):
+        with pytest.raises(ValueError, match=r"would both be called 1; give the folder above both"):
+            find_files([speech / "a/1.wav", speech / "b/1.flac"])
+
+    def test_what_is_not_there_is_refused(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match=r"no\.wav does not exist"):
+            find_files([tmp_path / "no.wav"])
+        with pytest.raises(FileNotFoundError, match="has no sound file in it"):
+            find_files([tmp_path])
+
+    def test_other_rates_channels_and_no_sound_are_refused_by_name(self, tmp_path):
+        soundfile.write(tmp_path / "fast.wav", np.zeros(100), 44100)
+        soundfile.write(tmp_path / "two.wav", np.zeros((100, 2)), 16000)
+        (tmp_path / "text.wav").write_text("no sound")
+        with pytest.raises(ValueError, match=r"3 of 3 files are not mono at 16000 Hz") as error:
+            find_files([tmp_path])
+        for part in ("fast.wav (1 channels, 44100 Hz)", "two.wav (2 channels, 16000 Hz)", "text.wav (", "ffmpeg -i"):
+            assert part in str(error.value)
+
+
+class TestWeights:
+    @pytest.mark.parametrize("upstream", [f"{PAIR}__weighted_sum", "demo_hubert"])
+    def test_of_a_weighted_sum_are_its_softmax(self, upstream, trained, tmp_path, capsys):
+        assert main(["weights", str(trained(upstream)), "-o", str(tmp_path / "w.png")]) == 0
+        assert (tmp_path / "w.png").read_bytes().startswith(b"\x89PNG")
+        assert "value: softmax weight" in capsys.readouterr().out
+        featurizer = load_experiment(trained(upstream)).featurizer
+        expected = (
+            featurizer.weights.softmax(0).detach()
+            if upstream == "demo_hubert"
+            else torch.cat(featurizer.interface.shares())
+        )
+        measure, table = weights.shares(str(trained(upstream)))
+        np.testing.assert_allclose(table["value"], expected, rtol=1e-6)
+
+    def test_a_single_hidden_state_has_nothing_to_weigh(self, trained, tmp_path, capsys):
+        assert main(["weights", str(trained("fbank")), "-o", str(tmp_path / "w.png")]) == 2
+        assert "'fbank' has a single hidden state: there is nothing to weigh" in capsys.readouterr().err
+
+    def test_of_gumbel_are_the_shares_of_dimensions(self, trained, tmp_path):
+        measure, table = weights.shares(str(trained(f"{PAIR}__gumbel")))
+        assert "dimensions" in measure and table["value"].tolist() == [1.0, 1.0]
+        assert table["upstream"].tolist() == ["fbank", "mfcc"]
+
+    def test_of_convolutions_are_measured_on_speech(self, trained, speech, tmp_path, capsys):
+        expdir = trained(f"{PAIR}__hconv")
+        assert main(["weights", str(expdir), "-o", str(tmp_path / "w.png")]) == 2
+        assert "the interface hconv gives layers no weights; measure on speech" in capsys.readouterr().err
+        assert main(["weights", str(expdir), "-o", str(tmp_path / "w.svg"), "--wavs", str(speech)]) == 0
+        assert b"<svg" in (tmp_path / "w.svg").read_bytes()
+        experiment = load_experiment(expdir)
+        expected = []
+        with torch.no_grad():
+            for file in find_files([speech]):
+                states = experiment.upstream([load(file)])["hidden_states"]
+                whole = experiment.featurizer.fuse(states)
+                without = experiment.featurizer.fuse([states[0], states[1].mean(1, keepdim=True).expand_as(states[1])])
+                expected.append(float((without - whole).norm() / whole.norm()))
+        _, table = weights.occlusion(str(expdir), [str(speech)], "cpu")
+        assert table["value"].iloc[1] == pytest.approx(np.mean(expected), rel=1e-4)
+
+    def test_layers_keep_the_numbers_that_the_config_gives_them(self, tmp_path):
+        table = weights._table(["a", "b"], [(4, 8), None], [torch.tensor([0.1, 0.2]), torch.tensor([0.3])])
+        expected = pandas.DataFrame({"member": [0, 0, 1], "upstream": ["a", "a", "b"], "layer": [4, 8, 0]})
+        pandas.testing.assert_frame_equal(table.drop(columns="value"), expected)
+        weights.draw(table, "measure", tmp_path / "w.pdf", "pdf")
+        assert (tmp_path / "w.pdf").read_bytes().startswith(b"%PDF")
+
+    @pytest.mark.parametrize("output", ["w.txt", "w"])
+    def test_other_pictures_are_refused(self, output, tmp_path, capsys):
+        assert main(["weights", str(tmp_path), "-o", output]) == 2
+        assert f"-o {output} must end in .png, .pdf, .svg" in capsys.readouterr().err
