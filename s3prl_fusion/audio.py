@@ -1,4 +1,4 @@
-"""Sound files as upstreams want them: mono, 16 kHz, floating point."""
+"""Speech as upstreams want it: mono, 16 kHz, floating point."""
 
 from __future__ import annotations
 
@@ -61,3 +61,27 @@ def load(path: Path) -> Tensor:
     import torch
 
     return torch.from_numpy(soundfile.read(str(path), dtype="float32")[0])
+
+
+def check_wavs(wavs: Sequence[Tensor]) -> None:
+    """Refuses what no upstream can use, naming the utterance's index.
+
+    Raises:
+        TypeError: an item is not a floating-point tensor.
+        ValueError: there is no item, or one is not 1-D, is empty, or has NaN or infinity in it.
+    """
+    import torch
+
+    if len(wavs) == 0:
+        raise ValueError("the batch has no utterance; give a list of at least one waveform")
+    for i, wav in enumerate(wavs):
+        if not isinstance(wav, torch.Tensor) or not wav.is_floating_point():
+            got = wav.dtype if isinstance(wav, torch.Tensor) else type(wav).__name__
+            raise TypeError(f"utterance {i} must be a floating-point tensor in [-1, 1]; got {got}")
+        if wav.dim() != 1:
+            raise ValueError(f"utterance {i} must be 1-D, (samples,); got shape {tuple(wav.shape)}")
+        if wav.numel() == 0:
+            raise ValueError(f"utterance {i} is empty; remove it from the data")
+    finite = torch.stack([wav.isfinite().all() for wav in wavs])
+    if not finite.all():
+        raise ValueError(f"utterance {int((~finite).nonzero()[0])} has NaN or infinite samples; check its file")

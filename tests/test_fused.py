@@ -238,6 +238,28 @@ class TestMembersThatCannotBeFused:
         with pytest.raises(ValueError, match=r"member 'toy0' gives no hidden_states, only \['last_hidden_state'\]"):
             fuse(Other())(wavs(16000))
 
+    def test_another_number_of_hidden_states_in_a_later_call(self):
+        toy = ToyUpstream(layers=3)
+        upstream = fuse(toy)
+        upstream(wavs(16000))
+        toy.kernels = torch.nn.Parameter(toy.kernels[:2].detach())
+        with pytest.raises(ValueError, match=r"'toy0' gave 3 hidden states of width 8, and now 2 .*layer drop off"):
+            upstream(wavs(16000))
+
+    def test_hidden_states_of_several_widths(self):
+        class Widening(ToyUpstream):
+            def forward(self, batch):
+                first, *rest = super().forward(batch)["hidden_states"]
+                return {"hidden_states": [first, *(torch.cat([state, state], dim=-1) for state in rest)]}
+
+        with pytest.raises(ValueError, match=r"'toy0' has hidden states of several widths, \[8, 16\]; .*`layers`"):
+            fuse(Widening(layers=3))(wavs(16000))
+
+    def test_rates_too_far_apart(self):
+        with pytest.raises(ValueError, match=r"'toy1' gives a frame every 16000 .*'toy0' every 100; .*of 100"):
+            fuse(ToyUpstream(100), ToyUpstream(16000))
+        fuse(ToyUpstream(160), ToyUpstream(16000))
+
     def test_more_modules_than_names(self):
         with pytest.raises(ValueError, match="the config names 1 members; got 2 modules"):
             FusedUpstream(FusionConfig((MemberConfig("toy"),)), [ToyUpstream(), ToyUpstream()])

@@ -149,7 +149,7 @@ def draw(table: pandas.DataFrame, measure: str, path: Path, kind: str) -> None:
         panel.set_title(rows["upstream"].iloc[0], loc="left", fontsize=10)
         panel.spines[["top", "right"]].set_visible(False)
     panels[-1, 0].set_xlabel("hidden state")
-    figure.supylabel(measure, fontsize=9, wrap=True)
+    figure.suptitle(measure, fontsize=9, color="0.35")
     try:
         figure.savefig(path, dpi=150, format=kind)
     finally:

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from .. import checkpoint
+from ..audio import check_wavs
 from ..config import FusionConfig
 from ..featurizer import FusionFeaturizer
 from ..names import is_fused_name
-from ..upstreams.fused import FusedUpstream, check_wavs
+from ..upstreams.fused import FusedUpstream
 from .inference import PREDICT
 from .members import entries, quiet_torchaudio
 from .patches import Patches

@@ -137,7 +137,18 @@ def load_members(members: Sequence[MemberConfig]) -> list[nn.Module]:
     """Loads every member through its hub entry, after `check_members`."""
     check_members(members)
     known = entries()
-    return [_load(known[member.name], member) for member in members]
+    loaded = [_load(known[member.name], member) for member in members]
+    for member in loaded:
+        _keep_every_layer(member)
+    return loaded
+
+
+def _keep_every_layer(member: nn.Module) -> None:
+    """Switches layer drop off, as s3prl does for most of its families (s3prl/upstream/hubert/expert.py:34): in training
+    mode it changes the number of hidden states."""
+    for module in member.modules():
+        if isinstance(getattr(module, "layerdrop", None), float):
+            module.layerdrop = 0.0
 
 
 def _load(entry: Callable[..., nn.Module], member: MemberConfig) -> nn.Module:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..alignment import align_frames
-from ..audio import SAMPLE_RATE
+from ..audio import SAMPLE_RATE, check_wavs
 
 if TYPE_CHECKING:
     from ..config import FusionConfig, MemberConfig
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # upstreams need less for two frames.
 SHORT_SAMPLES = 1600
 SHORT_FRAMES = 3
+# Interpolating further apart than this would fill the memory with what one member does not say.
+MAX_RATE_RATIO = 100
 # One frame alone has no variance: upstreams that normalize over time would give NaN.
 MIN_FRAMES = 2
 
@@ -53,6 +55,7 @@ class FusedUpstream(nn.Module):
         self.members = nn.ModuleList(members)
         self.rates = [_rate(member, cfg.name) for member, cfg in zip(self.members, config.members)]
         self.rate = min(self.rates)
+        _check_rates(self.rates, config)
         self.layers: list[int] = []
         self.dims: list[int] = []
         self._first_frames: list[int] | None = None
@@ -149,28 +152,6 @@ class FusedUpstream(nn.Module):
         self.train(training)
 
 
-def check_wavs(wavs: Sequence[Tensor]) -> None:
-    """Refuses what no upstream can use, naming the utterance's index.
-
-    Raises:
-        TypeError: an item is not a floating-point tensor.
-        ValueError: there is no item, or one is not 1-D, is empty, or has NaN or infinity in it.
-    """
-    if len(wavs) == 0:
-        raise ValueError("the batch has no utterance; give a list of at least one waveform")
-    for i, wav in enumerate(wavs):
-        if not isinstance(wav, Tensor) or not wav.is_floating_point():
-            got = wav.dtype if isinstance(wav, Tensor) else type(wav).__name__
-            raise TypeError(f"utterance {i} must be a floating-point tensor in [-1, 1]; got {got}")
-        if wav.dim() != 1:
-            raise ValueError(f"utterance {i} must be 1-D, (samples,); got shape {tuple(wav.shape)}")
-        if wav.numel() == 0:
-            raise ValueError(f"utterance {i} is empty; remove it from the data")
-    finite = torch.stack([wav.isfinite().all() for wav in wavs])
-    if not finite.all():
-        raise ValueError(f"utterance {int((~finite).nonzero()[0])} has NaN or infinite samples; check its file")
-
-
 def _rate(member: nn.Module, name: str) -> int:
     if not hasattr(member, "get_downsample_rates"):
         raise TypeError(f"member {name!r} has no get_downsample_rates(key), so its frames cannot be aligned; add one")
@@ -180,6 +161,16 @@ def _rate(member: nn.Module, name: str) -> int:
             f"member {name!r}: get_downsample_rates must give a positive int, samples a frame; got {rate!r}"
         )
     return rate
+
+
+def _check_rates(rates: Sequence[int], config: FusionConfig) -> None:
+    fast, slow = (rates.index(extreme(rates)) for extreme in (min, max))
+    if rates[slow] > MAX_RATE_RATIO * rates[fast]:
+        raise ValueError(
+            f"member {config.members[slow].name!r} gives a frame every {rates[slow]} samples, and "
+            f"{config.members[fast].name!r} every {rates[fast]}; members' rates must be within a factor of "
+            f"{MAX_RATE_RATIO}: leave one of the two out"
+        )
 
 
 def _select(output: dict, config: MemberConfig) -> list[Tensor]:

@@ -1,0 +1,244 @@
+"""A member of every family of s3prl's hub that can be built without a download: tiny, of the family's own classes.
+
+Each builder is given an empty folder, saves a checkpoint there if the family needs one, and returns the member as a
+fusion YAML would name it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Callable
+
+import tiny_models
+import torch
+import yaml
+
+AUDIO = {"feat_type": "fbank", "feat_dim": 20}
+ENCODER = {
+    "extractor_mode": "default",
+    "encoder_layers": 2,
+    "encoder_embed_dim": 32,
+    "encoder_ffn_embed_dim": 64,
+    "encoder_attention_heads": 2,
+    "encoder_layerdrop": 0.5,
+    "conv_feature_layers": tiny_models.CONV_LAYERS,
+    "conv_pos": 8,
+    "conv_pos_groups": 2,
+}
+
+
+def _save(folder: Path, states: dict[str, Any]) -> str:
+    torch.save(states, folder / "model.ckpt")
+    return str(folder / "model.ckpt")
+
+
+def apc(folder: Path) -> dict:
+    from s3prl.upstream.apc.apc import APC
+
+    paras = {"hidden_size": 24, "num_layers": 3, "dropout": 0.1, "residual": True}
+    states = {"config": {"data": {"audio": AUDIO}, "model": {"paras": paras}}, "model": APC(20, **paras).state_dict()}
+    return {"name": "apc_local", "ckpt": _save(folder, states)}
+
+
+def vq_apc(folder: Path) -> dict:
+    from s3prl.upstream.apc.apc import APC
+
+    vq = {"codebook_size": [8], "code_dim": [24], "gumbel_temperature": 0.5}
+    paras = {"hidden_size": 24, "num_layers": 3, "dropout": 0.1, "residual": True, "vq": vq}
+    states = {"config": {"data": {"audio": AUDIO}, "model": {"paras": paras}}, "model": APC(20, **paras).state_dict()}
+    return {"name": "apc_local", "ckpt": _save(folder, states)}
+
+
+def npc(folder: Path) -> dict:
+    from s3prl.upstream.npc.npc import NPC
+
+    paras = {
+        "hidden_size": 16,
+        "n_blocks": 2,
+        "dropout": 0.1,
+        "residual": True,
+        "kernel_size": 15,
+        "mask_size": 5,
+    }
+    states = {"config": {"data": {"audio": AUDIO}, "model": {"paras": paras}}, "model": NPC(20, **paras).state_dict()}
+    return {"name": "npc_local", "ckpt": _save(folder, states)}
+
+
+def _transformer(name: str) -> Callable[[Path], dict]:
+    def build(folder: Path) -> dict:
+        from s3prl.upstream.mockingjay.model import TransformerConfig, TransformerModel
+
+        transformer = {
+            "input_dim": 80,
+            "hidden_size": 24,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "hidden_act": "gelu",
+            "intermediate_size": 48,
+            "hidden_dropout_prob": 0.1,
+            "attention_probs_dropout_prob": 0.1,
+            "initializer_range": 0.02,
+            "layer_norm_eps": 1e-12,
+            "share_layer": name == "audio_albert_local",
+            "pre_layer_norm": False,
+        }
+        audio = {
+            "kaldi": {"feat_type": "fbank", "fbank": {"frame_length": 25.0, "frame_shift": 10.0, "num_mel_bins": 80}},
+            "delta": {"order": 0, "win_length": 5},
+            "cmvn": {"use_cmvn": True},
+        }
+        states = {
+            "Config": {"transformer": transformer, "audio": audio, "task": {"sequence_length": 0}},
+            "Transformer": TransformerModel(TransformerConfig(transformer), 80).state_dict(),
+        }
+        return {"name": name, "ckpt": _save(folder, states)}
+
+    return build
+
+
+def cpc(folder: Path) -> dict:
+    from s3prl.upstream.cpc.cpc_default_config import get_default_cpc_config
+    from s3prl.upstream.cpc.feature_loader import getAR, getEncoder
+    from s3prl.upstream.cpc.model import CPCModel
+
+    args = get_default_cpc_config()
+    sizes = {"hiddenEncoder": 16, "hiddenGar": 16}
+    vars(args).update(sizes)
+    model = CPCModel(getEncoder(args), getAR(args))
+    return {"name": "cpc_local", "ckpt": _save(folder, {"config": {**vars(args)}, "weights": model.state_dict()})}
+
+
+def distiller(folder: Path) -> dict:
+    from s3prl.upstream.distiller.model import DistillerConfig, DistillerModel
+
+    config = {
+        "extractor_conv_feature_layers": tiny_models.CONV_LAYERS,
+        "conv_pos": 8,
+        "conv_pos_groups": 2,
+        "encoder_layers": 2,
+        "encoder_embed_dim": 24,
+        "encoder_ffn_embed_dim": 48,
+        "encoder_attention_heads": 2,
+        "final_dim": 24,
+        "n_tasks": 3,
+        "pred_layer_id": [4, 8, 12],
+    }
+    states = {"Config": {"distiller": config}, "Distiller": DistillerModel(DistillerConfig(config)).state_dict()}
+    return {"name": "distiller_local", "ckpt": _save(folder, states)}
+
+
+def wav2vec2(folder: Path) -> dict:
+    from s3prl.upstream.utils import merge_with_parent
+    from s3prl.upstream.wav2vec2.wav2vec2_model import Wav2Vec2Config, Wav2Vec2Model
+
+    config = {**ENCODER, "quantize_targets": False, "final_dim": 8}
+    model = Wav2Vec2Model(merge_with_parent(Wav2Vec2Config, config))
+    states = {"task_cfg": {"normalize": False}, "model_cfg": config, "model_weight": model.state_dict()}
+    return {"name": "wav2vec2_local", "ckpt": _save(folder, states)}
+
+
+def data2vec(folder: Path) -> dict:
+    from s3prl.upstream.data2vec.data2vec_model import Data2VecAudioConfig, Data2VecAudioModel
+    from s3prl.upstream.utils import merge_with_parent
+
+    config = {**ENCODER, "average_top_k_layers": 2}
+    model = Data2VecAudioModel(merge_with_parent(Data2VecAudioConfig, config))
+    model.remove_pretraining_modules()
+    weight = {**model.state_dict(), "_ema": {}}
+    states = {"task_cfg": {"normalize": True}, "model_cfg": config, "model_weight": weight}
+    return {"name": "data2vec_local", "ckpt": _save(folder, states)}
+
+
+def wav2vec(folder: Path) -> dict:
+    from s3prl.upstream.utils import merge_with_parent
+    from s3prl.upstream.wav2vec.wav2vec_model import Wav2VecConfig, Wav2VecModel
+
+    config = {
+        "conv_feature_layers": "[(16,10,5),(16,8,4),(16,4,2),(16,4,2),(16,4,2)]",
+        "conv_aggregator_layers": "[(16,2,1),(16,3,1)]",
+        "infonce": True,
+        "dropout_features": 0.1,
+        "dropout_agg": 0.1,
+    }
+    model = Wav2VecModel(merge_with_parent(Wav2VecConfig, config))
+    states = {"task_cfg": {"normalize": False}, "model_cfg": config, "model_weight": model.state_dict()}
+    return {"name": "wav2vec_local", "ckpt": _save(folder, states)}
+
+
+def multires_hubert(folder: Path) -> dict:
+    from s3prl.upstream.multires_hubert.hubert_model import (
+        MultiresHubertConfig,
+        MultiresHubertModel,
+        MultiresHubertPretrainingConfig,
+    )
+    from s3prl.upstream.utils import merge_with_parent
+
+    task = {"label_rate": 50.0, "label_rate_ratios": [1, 2], "sample_rate": 16000, "normalize": False}
+    config = {**ENCODER, "label_rate": 50.0, "label_rate_ratios": [1, 2], "override_encoder_layers": "[1,1,1]"}
+    symbols = [["a", "b"]] * 2
+    model = MultiresHubertModel(
+        merge_with_parent(MultiresHubertConfig, config),
+        merge_with_parent(MultiresHubertPretrainingConfig, task),
+        symbols,
+    )
+    states = {
+        "task_cfg": task,
+        "model_cfg": config,
+        "model_weight": model.state_dict(),
+        "dictionaries_symbols": symbols,
+    }
+    return {"name": "multires_hubert_local", "ckpt": _save(folder, states)}
+
+
+def decoar2(folder: Path) -> dict:
+    from s3prl.upstream.decoar2.decoar2 import Decoar2
+
+    return {"name": "decoar2_local", "ckpt": _save(folder, {"model": Decoar2().state_dict()})}
+
+
+def decoar(folder: Path) -> dict:
+    from s3prl.upstream.decoar.decoar import Decoar
+
+    return {"name": "decoar_local", "ckpt": _save(folder, {"model": Decoar().state_dict()})}
+
+
+def decoar_layers(folder: Path) -> dict:
+    return {**decoar(folder), "name": "decoar_layers_local"}
+
+
+def stft_mag(folder: Path) -> dict:
+    settings = {"n_fft": 400, "hop_length": 160, "win_length": 400, "window": "hann", "center": True, "log": True}
+    (folder / "stft.yaml").write_text(yaml.safe_dump({"spectrogram": settings}))
+    return {"name": "stft_mag", "model_config": str(folder / "stft.yaml")}
+
+
+def _saved(name: str, save: Callable[[Path], str], file: str) -> Callable[[Path], dict]:
+    return lambda folder: {"name": name, "ckpt": save(folder / file)}
+
+
+FAMILIES: dict[str, Callable[[Path], dict]] = {
+    **{name: (lambda folder, name=name: {"name": name}) for name in ("spectrogram", "fbank", "fbank_no_cmvn", "mfcc")},
+    **{name: (lambda folder, name=name: {"name": name}) for name in ("mel", "linear", "demo_hubert", "demo_whisper")},
+    "stft_mag": stft_mag,
+    "apc": apc,
+    "vq_apc": vq_apc,
+    "npc": npc,
+    "mockingjay": _transformer("mockingjay_local"),
+    "tera": _transformer("tera_local"),
+    "audio_albert": _transformer("audio_albert_local"),
+    "cpc": cpc,
+    "wav2vec": wav2vec,
+    "wav2vec2": wav2vec2,
+    "hubert": _saved("hubert_local", tiny_models.save_hubert, "hubert.pt"),
+    "wavlm": _saved("wavlm_local", tiny_models.save_wavlm, "wavlm.pt"),
+    "unispeech_sat": _saved("unispeech_sat_local", tiny_models.save_wavlm, "unispeech.pt"),
+    "data2vec": data2vec,
+    "distiller": distiller,
+    "multires_hubert": multires_hubert,
+    "decoar": decoar,
+    "decoar2": decoar2,
+    "decoar_layers": decoar_layers,
+    "hf_hubert": _saved("hf_hubert_custom", tiny_models.save_hf_wav2vec, "hf"),
+    "hf_wav2vec2": _saved("hf_wav2vec2_custom", lambda path: tiny_models.save_hf_wav2vec(path, "wav2vec2"), "hf"),
+    "hf_whisper": _saved("hf_whisper_custom", tiny_models.save_hf_whisper, "hf"),
+}
