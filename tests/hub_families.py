@@ -1,7 +1,7 @@
 """A member of every family of s3prl's hub that can be built without a download: tiny, of the family's own classes.
 
-Each builder is given an empty folder, saves a checkpoint there if the family needs one, and returns the member as a
-fusion YAML would name it.
+Each builder is given an empty folder, saves a checkpoint there if the family needs one, and returns what a fusion YAML
+would say of the member beside its name.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def apc(folder: Path) -> dict:
 
     paras = {"hidden_size": 24, "num_layers": 3, "dropout": 0.1, "residual": True}
     states = {"config": {"data": {"audio": AUDIO}, "model": {"paras": paras}}, "model": APC(20, **paras).state_dict()}
-    return {"name": "apc_local", "ckpt": _save(folder, states)}
+    return {"ckpt": _save(folder, states)}
 
 
 def vq_apc(folder: Path) -> dict:
@@ -46,7 +46,7 @@ def vq_apc(folder: Path) -> dict:
     vq = {"codebook_size": [8], "code_dim": [24], "gumbel_temperature": 0.5}
     paras = {"hidden_size": 24, "num_layers": 3, "dropout": 0.1, "residual": True, "vq": vq}
     states = {"config": {"data": {"audio": AUDIO}, "model": {"paras": paras}}, "model": APC(20, **paras).state_dict()}
-    return {"name": "apc_local", "ckpt": _save(folder, states)}
+    return {"ckpt": _save(folder, states)}
 
 
 def npc(folder: Path) -> dict:
@@ -61,10 +61,10 @@ def npc(folder: Path) -> dict:
         "mask_size": 5,
     }
     states = {"config": {"data": {"audio": AUDIO}, "model": {"paras": paras}}, "model": NPC(20, **paras).state_dict()}
-    return {"name": "npc_local", "ckpt": _save(folder, states)}
+    return {"ckpt": _save(folder, states)}
 
 
-def _transformer(name: str) -> Callable[[Path], dict]:
+def _transformer(share_layer: bool) -> Callable[[Path], dict]:
     def build(folder: Path) -> dict:
         from s3prl.upstream.mockingjay.model import TransformerConfig, TransformerModel
 
@@ -79,7 +79,7 @@ def _transformer(name: str) -> Callable[[Path], dict]:
             "attention_probs_dropout_prob": 0.1,
             "initializer_range": 0.02,
             "layer_norm_eps": 1e-12,
-            "share_layer": name == "audio_albert_local",
+            "share_layer": share_layer,
             "pre_layer_norm": False,
         }
         audio = {
@@ -91,7 +91,7 @@ def _transformer(name: str) -> Callable[[Path], dict]:
             "Config": {"transformer": transformer, "audio": audio, "task": {"sequence_length": 0}},
             "Transformer": TransformerModel(TransformerConfig(transformer), 80).state_dict(),
         }
-        return {"name": name, "ckpt": _save(folder, states)}
+        return {"ckpt": _save(folder, states)}
 
     return build
 
@@ -105,7 +105,7 @@ def cpc(folder: Path) -> dict:
     sizes = {"hiddenEncoder": 16, "hiddenGar": 16}
     vars(args).update(sizes)
     model = CPCModel(getEncoder(args), getAR(args))
-    return {"name": "cpc_local", "ckpt": _save(folder, {"config": {**vars(args)}, "weights": model.state_dict()})}
+    return {"ckpt": _save(folder, {"config": {**vars(args)}, "weights": model.state_dict()})}
 
 
 def distiller(folder: Path) -> dict:
@@ -124,7 +124,7 @@ def distiller(folder: Path) -> dict:
         "pred_layer_id": [4, 8, 12],
     }
     states = {"Config": {"distiller": config}, "Distiller": DistillerModel(DistillerConfig(config)).state_dict()}
-    return {"name": "distiller_local", "ckpt": _save(folder, states)}
+    return {"ckpt": _save(folder, states)}
 
 
 def wav2vec2(folder: Path) -> dict:
@@ -134,7 +134,7 @@ def wav2vec2(folder: Path) -> dict:
     config = {**ENCODER, "quantize_targets": False, "final_dim": 8}
     model = Wav2Vec2Model(merge_with_parent(Wav2Vec2Config, config))
     states = {"task_cfg": {"normalize": False}, "model_cfg": config, "model_weight": model.state_dict()}
-    return {"name": "wav2vec2_local", "ckpt": _save(folder, states)}
+    return {"ckpt": _save(folder, states)}
 
 
 def data2vec(folder: Path) -> dict:
@@ -146,7 +146,7 @@ def data2vec(folder: Path) -> dict:
     model.remove_pretraining_modules()
     weight = {**model.state_dict(), "_ema": {}}
     states = {"task_cfg": {"normalize": True}, "model_cfg": config, "model_weight": weight}
-    return {"name": "data2vec_local", "ckpt": _save(folder, states)}
+    return {"ckpt": _save(folder, states)}
 
 
 def wav2vec(folder: Path) -> dict:
@@ -162,7 +162,7 @@ def wav2vec(folder: Path) -> dict:
     }
     model = Wav2VecModel(merge_with_parent(Wav2VecConfig, config))
     states = {"task_cfg": {"normalize": False}, "model_cfg": config, "model_weight": model.state_dict()}
-    return {"name": "wav2vec_local", "ckpt": _save(folder, states)}
+    return {"ckpt": _save(folder, states)}
 
 
 def multires_hubert(folder: Path) -> dict:
@@ -187,58 +187,64 @@ def multires_hubert(folder: Path) -> dict:
         "model_weight": model.state_dict(),
         "dictionaries_symbols": symbols,
     }
-    return {"name": "multires_hubert_local", "ckpt": _save(folder, states)}
+    return {"ckpt": _save(folder, states)}
 
 
 def decoar2(folder: Path) -> dict:
     from s3prl.upstream.decoar2.decoar2 import Decoar2
 
-    return {"name": "decoar2_local", "ckpt": _save(folder, {"model": Decoar2().state_dict()})}
+    return {"ckpt": _save(folder, {"model": Decoar2().state_dict()})}
 
 
 def decoar(folder: Path) -> dict:
     from s3prl.upstream.decoar.decoar import Decoar
 
-    return {"name": "decoar_local", "ckpt": _save(folder, {"model": Decoar().state_dict()})}
-
-
-def decoar_layers(folder: Path) -> dict:
-    return {**decoar(folder), "name": "decoar_layers_local"}
+    return {"ckpt": _save(folder, {"model": Decoar().state_dict()})}
 
 
 def stft_mag(folder: Path) -> dict:
     settings = {"n_fft": 400, "hop_length": 160, "win_length": 400, "window": "hann", "center": True, "log": True}
     (folder / "stft.yaml").write_text(yaml.safe_dump({"spectrogram": settings}))
-    return {"name": "stft_mag", "model_config": str(folder / "stft.yaml")}
+    return {"model_config": str(folder / "stft.yaml")}
 
 
-def _saved(name: str, save: Callable[[Path], str], file: str) -> Callable[[Path], dict]:
-    return lambda folder: {"name": name, "ckpt": save(folder / file)}
+def _saved(save: Callable[[Path], str]) -> Callable[[Path], dict]:
+    return lambda folder: {"ckpt": save(folder / "saved")}
 
 
+def _as_it_is(folder: Path) -> dict:
+    return {}
+
+
+# By the entry's name; what follows a + tells two members of one entry apart.
 FAMILIES: dict[str, Callable[[Path], dict]] = {
-    **{name: (lambda folder, name=name: {"name": name}) for name in ("spectrogram", "fbank", "fbank_no_cmvn", "mfcc")},
-    **{name: (lambda folder, name=name: {"name": name}) for name in ("mel", "linear", "demo_hubert", "demo_whisper")},
+    **dict.fromkeys(("fbank", "fbank_no_cmvn", "mfcc", "mel", "linear", "spectrogram"), _as_it_is),
     "stft_mag": stft_mag,
-    "apc": apc,
-    "vq_apc": vq_apc,
-    "npc": npc,
-    "mockingjay": _transformer("mockingjay_local"),
-    "tera": _transformer("tera_local"),
-    "audio_albert": _transformer("audio_albert_local"),
-    "cpc": cpc,
-    "wav2vec": wav2vec,
-    "wav2vec2": wav2vec2,
-    "hubert": _saved("hubert_local", tiny_models.save_hubert, "hubert.pt"),
-    "wavlm": _saved("wavlm_local", tiny_models.save_wavlm, "wavlm.pt"),
-    "unispeech_sat": _saved("unispeech_sat_local", tiny_models.save_wavlm, "unispeech.pt"),
-    "data2vec": data2vec,
-    "distiller": distiller,
-    "multires_hubert": multires_hubert,
-    "decoar": decoar,
-    "decoar2": decoar2,
-    "decoar_layers": decoar_layers,
-    "hf_hubert": _saved("hf_hubert_custom", tiny_models.save_hf_wav2vec, "hf"),
-    "hf_wav2vec2": _saved("hf_wav2vec2_custom", lambda path: tiny_models.save_hf_wav2vec(path, "wav2vec2"), "hf"),
-    "hf_whisper": _saved("hf_whisper_custom", tiny_models.save_hf_whisper, "hf"),
+    "apc_local": apc,
+    "apc_local+vq": vq_apc,
+    "npc_local": npc,
+    "mockingjay_local": _transformer(share_layer=False),
+    "tera_local": _transformer(share_layer=False),
+    "audio_albert_local": _transformer(share_layer=True),
+    "cpc_local": cpc,
+    "wav2vec_local": wav2vec,
+    "wav2vec2_local": wav2vec2,
+    "hubert_local": _saved(tiny_models.save_hubert),
+    "multires_hubert_local": multires_hubert,
+    "wavlm_local": _saved(tiny_models.save_wavlm),
+    "unispeech_sat_local": _saved(tiny_models.save_wavlm),
+    "data2vec_local": data2vec,
+    "distiller_local": distiller,
+    "decoar_local": decoar,
+    "decoar_layers_local": decoar,
+    "decoar2_local": decoar2,
+    "hf_hubert_custom": _saved(tiny_models.save_hf_wav2vec),
+    "hf_wav2vec2_custom": _saved(lambda path: tiny_models.save_hf_wav2vec(path, "wav2vec2")),
+    "hf_whisper_custom": _saved(tiny_models.save_hf_whisper),
 }
+ENTRIES = {name.partition("+")[0] for name in FAMILIES}
+
+
+def build(family: str, folder: Path) -> dict[str, Any]:
+    """A member of a family, its checkpoint in an empty folder."""
+    return {"name": family.partition("+")[0], **FAMILIES[family](folder)}

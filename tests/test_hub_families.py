@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hub_families import FAMILIES
+from hub_families import FAMILIES, build
 from tiny_models import wavs
 
 from s3prl_fusion import FusedUpstream, FusionConfig, FusionFeaturizer
@@ -18,7 +18,7 @@ LENGTHS = (20000, 11000)
 def member(request, tmp_path_factory):
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return FAMILIES[request.param](tmp_path_factory.mktemp(request.param))
+        return build(request.param, tmp_path_factory.mktemp(request.param))
 
 
 def fused(*members, **options) -> FusedUpstream:
