@@ -186,6 +186,33 @@ def test_resumed_training_gives_the_weights_of_uninterrupted_training(recipe, tr
     assert_same_weights(states(tmp_path / "exp", 2), states(trained(recipe), 2), atol)
 
 
+def test_gumbels_cooling_goes_on_when_training_is_resumed(recipe_configs, tmp_path):
+    args = train_args("asr", recipe_configs["asr"], "fused__fbank__mfcc__gumbel", tmp_path / "exp")
+    for step in (1, 2):
+        assert ours(*args, "-a", "-o", f"config.runner.total_steps={step}") == 0
+        # Evaluations in between do not count.
+        assert states(tmp_path / "exp", step)["Featurizer"]["forwards"] == step
+
+
+def test_a_users_own_interface_trains_and_evaluates(recipe_configs, tmp_path):
+    (tmp_path / "own.py").write_text(
+        "from torch import nn\nfrom s3prl_fusion import Interface\n\n\n"
+        "class Own(Interface):\n"
+        "    def __init__(self, layers, dims, output_dim=None):\n"
+        "        super().__init__(layers, dims, output_dim)\n"
+        "        self.map = nn.Linear(dims[0], 5)\n"
+        "        self.output_dim = 5\n\n"
+        "    def forward(self, members):\n"
+        "        return self.map(members[0][-1])\n"
+    )
+    (tmp_path / "fusion.yaml").write_text("members: [fbank, mfcc]\ninterface: own:Own\n")
+    args = train_args("asr", recipe_configs["asr"], "fused", tmp_path / "exp")
+    assert ours(*args, "-g", tmp_path / "fusion.yaml") == 0
+    assert set(states(tmp_path / "exp", 2)["Featurizer"]) == {"map.weight", "map.bias"}
+    ckpt = tmp_path / "exp" / "states-2.ckpt"
+    assert ours("-m", "evaluate", "-t", "test-clean", "-e", ckpt, "--device", "cpu") == 0
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_stock_upstream_trains_to_the_weights_of_plain_s3prl(recipe, stock_trained, recipe_configs, tmp_path):
     assert ours(*train_args(recipe, recipe_configs[recipe], "fbank", tmp_path / "exp")) == 0
