@@ -24,7 +24,7 @@ def find_files(paths: Sequence[str | Path]) -> dict[Path, Path]:
     files: dict[Path, Path] = {}
     for path in map(Path, paths):
         if path.is_dir():
-            found = {file: file.relative_to(path) for file in sorted(path.rglob("*")) if file.suffix in SUFFIXES}
+            found = {file: file.relative_to(path) for file in sorted(path.rglob("*")) if _is_sound(file)}
         else:
             found = {path: Path(path.name)} if path.is_file() else {}
         if not found:
@@ -33,15 +33,20 @@ def find_files(paths: Sequence[str | Path]) -> dict[Path, Path]:
     sources: dict[Path, Path] = {}
     for file, name in files.items():
         if name in sources:
-            raise ValueError(f"{sources[name]} and {file} would both be called {name}; give the folder above both")
+            advice = "remove one" if file.parent == sources[name].parent else "give the folder above both"
+            raise ValueError(f"{sources[name]} and {file} would both be called {name}; {advice}")
         sources[name] = file
     wrong = [f"{file} ({fault})" for file in files for fault in [_fault(file)] if fault]
     if wrong:
         raise ValueError(
-            f"{len(wrong)} of {len(files)} files are not mono at {SAMPLE_RATE} Hz, e.g. {', '.join(wrong[:3])}; "
-            f"convert them: ffmpeg -i FILE -ac 1 -ar {SAMPLE_RATE} NEW.wav"
+            f"{len(wrong)} of {len(files)} files are not mono at {SAMPLE_RATE} Hz, or empty, e.g. {', '.join(wrong[:3])}"
+            f". Remove or convert them: ffmpeg -i FILE -ac 1 -ar {SAMPLE_RATE} NEW.wav"
         )
     return files
+
+
+def _is_sound(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES
 
 
 def _fault(path: Path) -> str | None:
@@ -51,16 +56,25 @@ def _fault(path: Path) -> str | None:
         info = soundfile.info(str(path))
     except soundfile.LibsndfileError as error:
         return str(error)
+    if info.frames == 0:
+        return "no samples"
     fits = info.samplerate == SAMPLE_RATE and info.channels == 1
     return None if fits else f"{info.channels} channels, {info.samplerate} Hz"
 
 
 def load(path: Path) -> Tensor:
-    """A sound file as (T',), in [-1, 1]."""
+    """A sound file as (T',), in [-1, 1].
+
+    Raises:
+        ValueError: it has NaN or infinite samples.
+    """
     import soundfile
     import torch
 
-    return torch.from_numpy(soundfile.read(str(path), dtype="float32")[0])
+    wav = torch.from_numpy(soundfile.read(str(path), dtype="float32")[0])
+    if not wav.isfinite().all():
+        raise ValueError(f"{path} has NaN or infinite samples; remove it")
+    return wav
 
 
 def check_wavs(wavs: Sequence[Tensor]) -> None:

@@ -37,8 +37,8 @@ class FusionCore(nn.Module):
     def __init__(self, upstream: FusedUpstream, normalize: bool = False) -> None:
         nn.Module.__init__(self)  # whatever other bases a subclass has
         config = upstream.fusion.interface
-        self.layers = upstream.layers
-        self.interface = build_interface(config.name, self.layers, upstream.dims, config.output_dim, **config.options)
+        self.layers, self.dims = list(upstream.layers), list(upstream.dims)
+        self.interface = build_interface(config.name, self.layers, self.dims, config.output_dim, **config.options)
         self.normalize = normalize or upstream.fusion.normalize
         self.fusion = replace(upstream.fusion, normalize=self.normalize)
         self._register_state_dict_hook(_drop_prefix)
@@ -149,15 +149,13 @@ def check_selection(feature_selection: str, layer_selection: int | None) -> None
         )
 
 
-def _drop_prefix(module: FusionFeaturizer, state: dict[str, Any], prefix: str, metadata: dict[str, Any]) -> None:
-    metadata[checkpoint.KEY] = checkpoint.record(module.fusion, module.layers, module.interface.dims)
+def _drop_prefix(module: FusionCore, state: dict[str, Any], prefix: str, metadata: dict[str, Any]) -> None:
+    metadata[checkpoint.KEY] = checkpoint.record(module.fusion, module.layers, module.dims)
     for key in [key for key in state if key.startswith(prefix + _PREFIX)]:
         state[prefix + key[len(prefix + _PREFIX) :]] = state.pop(key)
 
 
-def _add_prefix(
-    module: FusionFeaturizer, state: dict[str, Any], prefix: str, metadata: dict[str, Any], *_: Any
-) -> None:
+def _add_prefix(module: FusionCore, state: dict[str, Any], prefix: str, metadata: dict[str, Any], *_: Any) -> None:
     checkpoint.check(metadata.get(checkpoint.KEY), module.fusion)
     for key in [key for key in state if key.startswith(prefix) and not key.startswith(prefix + _PREFIX)]:
         state[prefix + _PREFIX + key[len(prefix) :]] = state.pop(key)

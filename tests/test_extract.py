@@ -112,6 +112,7 @@ class TestExtract:
             (["-u", "fban"], "unknown upstream 'fban'"),
             (["-u", PAIR, "-k", "x.pt"], "takes no checkpoint of its own"),
             (["-e", "nowhere"], "nowhere does not exist"),
+            (["-e", "nowhere", "-g", "x.yaml"], "-g and -k go with -u"),
         ],
     )
     def test_mistakes_end_with_2(self, argv, message, speech, tmp_path, capsys):
@@ -124,7 +125,15 @@ class TestSoundFiles:
         assert list(find_files([speech]).values()) == [Path("a/1"), Path("b/1"), Path("b/2")]
         assert list(find_files([speech / "b/2.wav"]).values()) == [Path("2")]
 
-    def test_two_of_one_name_are_refused(self, speech):
+    def test_suffixes_may_be_in_capitals(self, tmp_path):
+        soundfile.write(tmp_path / "A.WAV", np.zeros(100), 16000)
+        assert list(find_files([tmp_path]).values()) == [Path("A")]
+
+    def test_two_of_one_name_are_refused(self, speech, tmp_path):
+        for name in ("x.wav", "x.flac"):
+            soundfile.write(tmp_path / name, np.zeros(100), 16000)
+        with pytest.raises(ValueError, match="would both be called x; remove one"):
+            find_files([tmp_path])
         with pytest.raises(ValueError, match=r"would both be called 1; give the folder above both"):
             find_files([speech / "a/1.wav", speech / "b/1.flac"])
 
@@ -142,6 +151,14 @@ class TestSoundFiles:
             find_files([tmp_path])
         for part in ("fast.wav (1 channels, 44100 Hz)", "two.wav (2 channels, 16000 Hz)", "text.wav (", "ffmpeg -i"):
             assert part in str(error.value)
+
+    def test_files_of_nothing_and_of_no_numbers_are_refused_by_name(self, tmp_path):
+        soundfile.write(tmp_path / "void.wav", np.zeros(0), 16000)
+        with pytest.raises(ValueError, match=r"or empty, e\.g\. .*void\.wav \(no samples\)"):
+            find_files([tmp_path])
+        soundfile.write(tmp_path / "nan.wav", np.full(100, np.nan, dtype=np.float32), 16000, subtype="FLOAT")
+        with pytest.raises(ValueError, match=r"nan\.wav has NaN or infinite samples"):
+            load(tmp_path / "nan.wav")
 
 
 class TestWeights:

@@ -540,6 +540,11 @@ class TestUsersInterface:
         with pytest.raises(ValueError, match=r"unknown class 'LastLayer'.*did you mean 'LastLayers'"):
             interface_options(f"{folder}/own.py:LastLayer")
 
+    def test_a_class_that_does_not_say_its_width_is_refused(self, tmp_path):
+        (tmp_path / "mute.py").write_text("from s3prl_fusion import Interface\n\n\nclass Mute(Interface):\n    pass\n")
+        with pytest.raises(TypeError, match=r"mute.py:Mute' must set self.output_dim, the width of its result"):
+            build_interface(f"{tmp_path}/mute.py:Mute", [2], [4])
+
     def test_a_class_that_is_no_interface_is_refused(self, folder):
         with pytest.raises(TypeError, match="must be a subclass of s3prl_fusion.Interface; got .*NotAnInterface"):
             interface_options(f"{folder}/own.py:NotAnInterface")

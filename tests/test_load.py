@@ -52,6 +52,17 @@ def trained(tmp_path_factory, recipe_configs):
     return get
 
 
+def talkative(expdir: Path, folder: Path) -> Path:
+    """A copy of an expdir's checkpoint, whose head says more than the blanks that two steps of training leave it at."""
+    states = read_ckpt(find_ckpt(expdir))
+    generator = torch.Generator().manual_seed(0)
+    for tensor in states["Downstream"].values():
+        tensor += 0.5 * torch.randn(tensor.shape, generator=generator)
+    folder.mkdir()
+    torch.save(states, folder / "dev-best.ckpt")
+    return folder / "dev-best.ckpt"
+
+
 def infer(ckpt: Path, wav: Path, copy: Path) -> str:
     """What ``-m inference`` writes for a sound file."""
     shutil.copytree(ckpt.parent, copy)
@@ -68,9 +79,9 @@ def infer(ckpt: Path, wav: Path, copy: Path) -> str:
 def test_predictions_are_those_of_the_launchers_inference(recipe, trained, tmp_path):
     (wav,) = wavs(20000)
     soundfile.write(tmp_path / "speech.wav", wav.numpy(), 16000, subtype="FLOAT")
-    ckpt = find_ckpt(trained(recipe))
+    ckpt = talkative(trained(recipe), tmp_path / "exp")
     (prediction,) = load_experiment(ckpt).predict([wav])
-    assert prediction == infer(ckpt, tmp_path / "speech.wav", tmp_path / "copy")
+    assert len(prediction) > 2 and prediction == infer(ckpt, tmp_path / "speech.wav", tmp_path / "copy")
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -89,6 +100,19 @@ def test_features_are_those_of_the_checkpoints_own_weights(recipe, trained):
     assert not any(module.training for module in (experiment.upstream, experiment.featurizer, experiment.downstream))
 
 
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_prediction_does_not_depend_on_the_others_in_its_batch(recipe, trained, tmp_path):
+    experiment = load_experiment(talkative(trained(recipe), tmp_path / "exp"))
+    batch = wavs(20000, 9000, 30000)
+    assert experiment.predict(batch) == [experiment.predict([wav])[0] for wav in batch]
+
+
+def test_waveforms_of_double_precision_are_taken(trained, tmp_path):
+    experiment = load_experiment(trained("asr"))
+    (single,), (double,) = (experiment.features([wav]) for wav in (wavs(20000)[0], wavs(20000)[0].double()))
+    assert torch.equal(single, double)
+
+
 CORPUS = {
     "asr": ("datarc", "libri_root", "bucket_file"),
     "ctc": ("corpus", "path", "lexicon"),
@@ -99,14 +123,15 @@ CORPUS = {
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_neither_the_corpus_nor_the_expdirs_place_is_needed(recipe, trained, tmp_path):
-    moved = shutil.copytree(trained(recipe), tmp_path / "moved")
-    ckpt = find_ckpt(moved)
+    ckpt = talkative(trained(recipe), tmp_path / "exp")
     states = read_ckpt(ckpt)
     section, *keys = CORPUS[recipe]
     states["Config"]["downstream_expert"][section].update(dict.fromkeys(keys, "/gone"))
-    torch.save(states, ckpt)
+    states["Args"].expdir = "/gone"
+    (tmp_path / "moved").mkdir()
+    torch.save(states, tmp_path / "moved" / "dev-best.ckpt")
     batch = wavs(20000, 9000)
-    assert load_experiment(moved).predict(batch) == load_experiment(trained(recipe)).predict(batch)
+    assert load_experiment(tmp_path / "moved").predict(batch) == load_experiment(ckpt).predict(batch)
 
 
 def test_er_without_the_names_of_its_emotions_says_what_is_missing(trained, tmp_path):
@@ -158,6 +183,15 @@ def test_random_numbers_and_s3prl_stay_as_they_were(trained):
     assert torch.equal(torch.random.get_rng_state(), state) and vars(hub) == names
 
 
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_registration_of_the_users_stays(recipe, trained, registered):
+    from s3prl import hub
+
+    names = dict(vars(hub))
+    assert load_experiment(trained(recipe)).predict(wavs(20000))
+    assert vars(hub) == names and "fused_wavlm" in names
+
+
 def test_the_best_checkpoint_comes_before_the_last_and_the_last_before_the_first(tmp_path):
     for name in ("states-100.ckpt", "states-90.ckpt"):
         (tmp_path / name).touch()
@@ -179,8 +213,9 @@ class TestUserErrors:
         with pytest.raises(ValueError, match="x.ckpt cannot be read as a checkpoint"):
             load_experiment(tmp_path / "x.ckpt")
 
-    def test_a_checkpoint_of_something_else(self, tmp_path):
-        torch.save({"model": {}}, tmp_path / "x.ckpt")
+    @pytest.mark.parametrize("content", [{"model": {}}, [1, 2], torch.zeros(3)])
+    def test_a_checkpoint_of_something_else(self, content, tmp_path):
+        torch.save(content, tmp_path / "x.ckpt")
         with pytest.raises(ValueError, match="no checkpoint of s3prl's run_downstream: it has no Args, Config"):
             load_experiment(tmp_path / "x.ckpt")
 

@@ -46,6 +46,8 @@ def main(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     try:
+        if args.experiment and (args.model_config or args.ckpt):
+            raise ValueError("-g and -k go with -u; an experiment (-e) brings its own upstream")
         files = find_files(args.wavs)
         names = ["fused"] if args.experiment else _names(_fusion(args))
         targets = {file: _targets(args.output / name, names, args.format) for file, name in files.items()}

@@ -50,7 +50,7 @@ class LoadedExperiment:
         """What the downstream gets.
 
         Args:
-            wavs: B waveforms, each (T',), 16 kHz, on any device.
+            wavs: B waveforms, each (T',), 16 kHz, on any device, of any precision.
 
         Returns:
             B sequences of (T_i, D).
@@ -59,12 +59,14 @@ class LoadedExperiment:
             TypeError, ValueError: a waveform is empty, not finite, not 1-D or not floating point; its index is named.
         """
         check_wavs(wavs)
-        wavs = [wav.to(self.args.device) for wav in wavs]
+        wavs = [wav.to(self.args.device, torch.float32) for wav in wavs]
         return self.featurizer(wavs, self.upstream(wavs))
 
     @torch.no_grad()
     def predict(self, wavs: Sequence[Tensor]) -> list[str]:
         """What the recipe says about each waveform: its transcript, phonemes, speaker or emotion.
+
+        One after the other, as ``-m inference`` does: heads of s3prl's see the padding in a batch.
 
         Args, Raises: as `features`.
 
@@ -76,7 +78,9 @@ class LoadedExperiment:
                 f"the recipe {self.args.downstream!r} has no prediction here, only {', '.join(PREDICT)} have; "
                 "call .downstream on .features(wavs)"
             )
-        return PREDICT[self.args.downstream](self.downstream, self.features(wavs))
+        check_wavs(wavs)
+        predict = PREDICT[self.args.downstream]
+        return [label for wav in wavs for label in predict(self.downstream, self.features([wav]))]
 
 
 def load_experiment(expdir_or_ckpt: str | Path, device: str = "cpu") -> LoadedExperiment:
@@ -138,7 +142,8 @@ def read_ckpt(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} cannot be read as a checkpoint: {error}") from error
     finally:
         patches.undo()
-    lacking = [key for key in ("Args", "Config", "Featurizer", "Downstream") if key not in dict(states)]
+    keys = states if isinstance(states, dict) else {}
+    lacking = [key for key in ("Args", "Config", "Featurizer", "Downstream") if key not in keys]
     if lacking:
         raise ValueError(f"{path} is no checkpoint of s3prl's run_downstream: it has no {', '.join(lacking)}")
     return states

@@ -39,7 +39,8 @@ def default_config(downstream: str) -> Path | None:
 def supply_libriphone(patches: Patches) -> None:
     """The wheel lacks the package downstream/ctc/corpus, so ``-d ctc`` ends in a ModuleNotFoundError."""
     package = "s3prl.downstream.ctc.corpus"
-    if util.find_spec(package) is None:
+    # What is supplied already, by a registration, has no spec to be found.
+    if package not in sys.modules and util.find_spec(package) is None:
         patches.set_item(sys.modules, package, ModuleType(package))
         patches.set_item(sys.modules, f"{package}.libriphone", libriphone)
 

@@ -104,9 +104,13 @@ def build_interface(
 
     Raises:
         ValueError: the name or an option is unknown, or layers and dims do not fit.
+        TypeError: a user's own class does not say its width.
     """
     cls = interface_class(name)
     for option in options:
         if option not in interface_options(name):
             raise ValueError(unknown(f"option of the interface {name}", option, interface_options(name)))
-    return cls(layers, dims, output_dim, **options)
+    interface = cls(layers, dims, output_dim, **options)
+    if not isinstance(getattr(interface, "output_dim", None), int):
+        raise TypeError(f"interface {name!r} must set self.output_dim, the width of its result, in its constructor")
+    return interface
