@@ -19,7 +19,7 @@ def find_files(paths: Sequence[str | Path]) -> dict[Path, Path]:
 
     Raises:
         FileNotFoundError: a path is not there, or a folder has no sound file.
-        ValueError: two files would be called the same, or files are not mono at 16 kHz; the first ones are named.
+        ValueError: two files would be called the same, or files are empty or not mono at 16 kHz; the first are named.
     """
     files: dict[Path, Path] = {}
     for path in map(Path, paths):
@@ -39,8 +39,8 @@ def find_files(paths: Sequence[str | Path]) -> dict[Path, Path]:
     wrong = [f"{file} ({fault})" for file in files for fault in [_fault(file)] if fault]
     if wrong:
         raise ValueError(
-            f"{len(wrong)} of {len(files)} files are not mono at {SAMPLE_RATE} Hz, or empty, e.g. {', '.join(wrong[:3])}"
-            f". Remove or convert them: ffmpeg -i FILE -ac 1 -ar {SAMPLE_RATE} NEW.wav"
+            f"{len(wrong)} of {len(files)} files are not mono at {SAMPLE_RATE} Hz or empty, e.g. {', '.join(wrong[:3])}"
+            f"; remove or convert them: ffmpeg -i FILE -ac 1 -ar {SAMPLE_RATE} NEW.wav"
         )
     return files
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import soundfile
@@ -13,6 +14,7 @@ from tiny_models import wavs
 
 import s3prl_fusion
 from s3prl_fusion import load_experiment
+from s3prl_fusion.host.inference import emotions, phonemes, speakers
 from s3prl_fusion.host.load import find_ckpt, read_ckpt
 from s3prl_fusion.host.runner import run
 
@@ -105,6 +107,21 @@ def test_a_prediction_does_not_depend_on_the_others_in_its_batch(recipe, trained
     experiment = load_experiment(talkative(trained(recipe), tmp_path / "exp"))
     batch = wavs(20000, 9000, 30000)
     assert experiment.predict(batch) == [experiment.predict([wav])[0] for wav in batch]
+
+
+@pytest.mark.parametrize("predict, device", [(phonemes, "cpu"), (speakers, "meta"), (emotions, "meta")])
+def test_lengths_are_on_the_device_where_the_recipes_own_forward_has_them(predict, device):
+    seen = []
+
+    def model(features, lengths):
+        seen.append(lengths.device.type)
+        return torch.zeros(1, 1, 1) if predict is phonemes else torch.zeros(1, 1), None
+
+    test_dataset = SimpleNamespace(label2speaker=list, idx2emotion=["neu"])
+    tokenizer = SimpleNamespace(pad_idx=0, eos_idx=1, decode=str)
+    expert = SimpleNamespace(projector=torch.nn.Identity(), model=model, test_dataset=test_dataset, tokenizer=tokenizer)
+    predict(expert, [torch.zeros(5, 2, device="meta")])
+    assert seen == [device]
 
 
 def test_waveforms_of_double_precision_are_taken(trained, tmp_path):

@@ -30,7 +30,7 @@ def transcripts(expert: Any, features: list[Tensor]) -> list[str]:
 
 def phonemes(expert: Any, features: list[Tensor]) -> list[str]:
     """PR: greedy CTC decoding, as the recipe's evaluation does. As `transcripts`, but phonemes."""
-    logits = _logits(expert, features)
+    logits = _logits(expert, features, torch.device("cpu"))
     skipped = (expert.tokenizer.pad_idx, expert.tokenizer.eos_idx)
     best = [tokens.unique_consecutive().tolist() for tokens in logits.argmax(dim=-1)]
     return [expert.tokenizer.decode([token for token in tokens if token not in skipped]) for tokens in best]
@@ -38,12 +38,13 @@ def phonemes(expert: Any, features: list[Tensor]) -> list[str]:
 
 def speakers(expert: Any, features: list[Tensor]) -> list[str]:
     """SID: the most likely speakers."""
-    return expert.test_dataset.label2speaker(_logits(expert, features).argmax(-1).tolist())
+    return expert.test_dataset.label2speaker(_logits(expert, features, features[0].device).argmax(-1).tolist())
 
 
 def emotions(expert: Any, features: list[Tensor]) -> list[str]:
     """ER: the most likely emotions."""
-    return [expert.test_dataset.idx2emotion[index] for index in _logits(expert, features).argmax(-1).tolist()]
+    best = _logits(expert, features, features[0].device).argmax(-1).tolist()
+    return [expert.test_dataset.idx2emotion[index] for index in best]
 
 
 PREDICT: dict[str, Callable[[Any, list[Tensor]], list[str]]] = {
@@ -68,6 +69,7 @@ def add_inference(downstream: str) -> Callable[[Any, list[Tensor], list[str]], l
     return inference
 
 
-def _logits(expert: Any, features: list[Tensor]) -> Tensor:
-    lengths = torch.IntTensor([len(feature) for feature in features])
+def _logits(expert: Any, features: list[Tensor], lengths_on: torch.device) -> Tensor:
+    """The head's result; the recipe's own forward has the lengths on the CPU (PR), or beside the features (SID, ER)."""
+    lengths = torch.tensor([len(feature) for feature in features], dtype=torch.int, device=lengths_on)
     return expert.model(expert.projector(pad_sequence(features, batch_first=True)), lengths)[0]

@@ -66,7 +66,7 @@ class LoadedExperiment:
     def predict(self, wavs: Sequence[Tensor]) -> list[str]:
         """What the recipe says about each waveform: its transcript, phonemes, speaker or emotion.
 
-        One after the other, as ``-m inference`` does: heads of s3prl's see the padding in a batch.
+        One after the other, as ``-m inference`` does: in a batch, features have frames of padding, which heads hear.
 
         Args, Raises: as `features`.
 
