@@ -18,10 +18,12 @@ class Hook:
         if name not in WATCHED:
             return None
         for finder in sys.meta_path:
-            spec = None if finder is cls else finder.find_spec(name, path, target)
-            if spec is not None and hasattr(spec.loader, "exec_module"):
-                _then_attach(spec.loader)
+            if finder is cls or not hasattr(finder, "find_spec"):
+                continue
+            spec = finder.find_spec(name, path, target)
             if spec is not None:
+                if hasattr(spec.loader, "exec_module"):
+                    _then_attach(spec.loader)
                 return spec
         return None
 
@@ -36,12 +38,14 @@ def _then_attach(loader):
 
             attach(module)
         except Exception as error:
-            # Whatever is wrong with s3prl_fusion, s3prl must go on as if it were not there.
-            print(
-                f"s3prl_fusion's hook does not work: {error!r}; fused upstreams are missing from {module.__name__}. "
-                "`s3prl-fusion hook remove` takes it away, S3PRL_FUSION_HOOK=0 switches it off",
-                file=sys.stderr,
-            )
+            # Whatever is wrong with s3prl_fusion, s3prl must go on as if it were not there; one message is enough.
+            if Hook in sys.meta_path:
+                sys.meta_path.remove(Hook)
+                print(
+                    f"s3prl_fusion's hook does not work: {error!r}; {module.__name__} knows no fused upstreams. "
+                    "`s3prl-fusion hook remove` takes it away, S3PRL_FUSION_HOOK=0 switches it off",
+                    file=sys.stderr,
+                )
 
     loader.exec_module = exec_and_attach
 
