@@ -7,6 +7,7 @@ would say of the member beside its name.
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Callable
 
 import tiny_models
@@ -149,20 +150,83 @@ def data2vec(folder: Path) -> dict:
     return {"ckpt": _save(folder, states)}
 
 
-def wav2vec(folder: Path) -> dict:
-    from s3prl.upstream.utils import merge_with_parent
-    from s3prl.upstream.wav2vec.wav2vec_model import Wav2VecConfig, Wav2VecModel
+WAV2VEC = {
+    "conv_feature_layers": "[(16,10,5),(16,8,4),(16,4,2),(16,4,2),(16,4,2)]",
+    "conv_aggregator_layers": "[(16,2,1),(16,3,1)]",
+    "infonce": True,
+    "dropout_features": 0.1,
+    "dropout_agg": 0.1,
+}
+VQ = {"vq_type": "gumbel", "vq_vars": 4, "vq_groups": 2, "vq_dim": 16, "vq_temp": (2.0, 0.5, 0.999)}
 
-    config = {
-        "conv_feature_layers": "[(16,10,5),(16,8,4),(16,4,2),(16,4,2),(16,4,2)]",
-        "conv_aggregator_layers": "[(16,2,1),(16,3,1)]",
-        "infonce": True,
-        "dropout_features": 0.1,
-        "dropout_agg": 0.1,
+
+def _wav2vec(**more: Any) -> Callable[[Path], dict]:
+    def build(folder: Path) -> dict:
+        from s3prl.upstream.utils import merge_with_parent
+        from s3prl.upstream.wav2vec.wav2vec_model import Wav2VecConfig, Wav2VecModel
+
+        config = {**WAV2VEC, **more}
+        weight = Wav2VecModel(merge_with_parent(Wav2VecConfig, config)).state_dict()
+        states = {"task_cfg": {"normalize": False}, "model_cfg": config, "model_weight": weight}
+        return {"ckpt": _save(folder, states)}
+
+    return build
+
+
+def lighthubert(folder: Path) -> dict:
+    from s3prl.upstream.lighthubert.lighthubert import LightHuBERT, LightHuBERTConfig
+
+    settings = {"_name": "hubert_pruner", "pruner_supernet": "small.yaml", "extractor_mode": "default"}
+    config = LightHuBERTConfig(settings)
+    config.supernet_type = "small"
+    return {"ckpt": _save(folder, {"cfg": {"model": settings}, "model": LightHuBERT(config).state_dict()})}
+
+
+def mae_ast(folder: Path) -> dict:
+    from s3prl.upstream.mae_ast.mae_ast import MAE_AST
+
+    patches = {f"ast_kernel_{what}_{axis}": 16 for what in ("size", "stride") for axis in ("chan", "time")}
+    transformer = {
+        f"{part}_{key}": value
+        for part in ("encoder", "decoder")
+        for key, value in {"layers": 2, "embed_dim": 32, "ffn_embed_dim": 64, "attention_heads": 2}.items()
     }
-    model = Wav2VecModel(merge_with_parent(Wav2VecConfig, config))
-    states = {"task_cfg": {"normalize": False}, "model_cfg": config, "model_weight": model.state_dict()}
-    return {"ckpt": _save(folder, states)}
+    dropouts = {f"{where}dropout": 0.1 for where in ("", "attention_", "activation_")}
+    masks = {"mask_length": 1, "mask_min_space": 1, "mask_other": 0, "mask_selection": "static", "mask_prob": 0.75}
+    model = {
+        **patches,
+        **transformer,
+        **dropouts,
+        **masks,
+        "encoder_layerdrop": 0.5,
+        "decoder_layerdrop": 0.0,
+        "dropout_input": 0.1,
+        "activation_fn": "gelu",
+        "layer_norm_first": True,
+        "enc_conv_pos": False,
+        "enc_sine_pos": True,
+        "dec_conv_pos": False,
+        "dec_sine_pos": True,
+        "conv_pos": 8,
+        "conv_pos_groups": 2,
+        "feature_grad_mult": 1.0,
+        "max_positions": None,
+        "max_token_length": 48000,
+        "no_mask_overlap": False,
+        "random_mask_prob": 0.75,
+        "use_post_enc_proj": False,
+        "checkpoint_activations": False,
+        "required_seq_len_multiple": 1,
+    }
+    task = {
+        "feature_dim": 128,
+        "feature_type": "spectrogram",
+        "mask_type": "chunk",
+        "sample_rate": 16000,
+        "feature_rate": 100,
+    }
+    weight = MAE_AST(SimpleNamespace(**model), SimpleNamespace(**task)).state_dict()
+    return {"ckpt": _save(folder, {"cfg": {"model": model, "task": task}, "model": weight})}
 
 
 def multires_hubert(folder: Path) -> dict:
@@ -227,10 +291,13 @@ FAMILIES: dict[str, Callable[[Path], dict]] = {
     "tera_local": _transformer(share_layer=False),
     "audio_albert_local": _transformer(share_layer=True),
     "cpc_local": cpc,
-    "wav2vec_local": wav2vec,
+    "wav2vec_local": _wav2vec(),
+    "vq_wav2vec_custom": _wav2vec(**VQ),
     "wav2vec2_local": wav2vec2,
     "hubert_local": _saved(tiny_models.save_hubert),
     "multires_hubert_local": multires_hubert,
+    "lighthubert_local": lighthubert,
+    "mae_ast_local": mae_ast,
     "wavlm_local": _saved(tiny_models.save_wavlm),
     "unispeech_sat_local": _saved(tiny_models.save_wavlm),
     "data2vec_local": data2vec,
