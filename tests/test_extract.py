@@ -112,12 +112,19 @@ class TestExtract:
             (["-u", "fban"], "unknown upstream 'fban'"),
             (["-u", PAIR, "-k", "x.pt"], "takes no checkpoint of its own"),
             (["-e", "nowhere"], "nowhere does not exist"),
+            (["-u", "fbank", "--device", "gpu"], "device 'gpu' is none"),
+            (["-e", "nowhere", "--device", "gpu"], "device 'gpu' is none"),
             (["-e", "nowhere", "-g", "x.yaml"], "-g and -k go with -u"),
         ],
     )
     def test_mistakes_end_with_2(self, argv, message, speech, tmp_path, capsys):
         assert main(["extract", *argv, str(speech), "-o", str(tmp_path / "out")]) == 2
         assert message in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+    def test_a_gpu_that_is_not_there_is_refused(self, speech, tmp_path, capsys, monkeypatch):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        assert main(["extract", "-u", "fbank", "--device", "cuda:1", str(speech), "-o", str(tmp_path / "out")]) == 2
+        assert "device 'cuda:1': torch finds no GPU here; say cpu" in capsys.readouterr().err
 
 
 class TestSoundFiles:

@@ -66,7 +66,7 @@ def main(args: argparse.Namespace) -> int:
 
 def _fusion(args: argparse.Namespace) -> FusionConfig:
     """What -u, -g and -k say; a stock upstream is a fusion of one."""
-    from ..host.register import check_name, refuse_ckpt
+    from ..host.checks import check_name, refuse_ckpt
 
     fusion = check_name(args.upstream, args.model_config)
     if fusion is None:
@@ -85,12 +85,14 @@ def _featurize(args: argparse.Namespace) -> Callable[[Tensor], list[Tensor]]:
     """A function from a waveform (T',) to the arrays to write for it."""
     import torch
 
+    from ..host.checks import check_device
     from ..host.load import load_experiment
     from ..upstreams.fused import FusedUpstream
 
     if args.experiment:
         experiment = load_experiment(args.experiment, args.device)
         return lambda wav: experiment.features([wav])
+    check_device(args.device)
     upstream = FusedUpstream(_fusion(args)).to(args.device).eval()
 
     @torch.no_grad()

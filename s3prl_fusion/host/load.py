@@ -20,11 +20,12 @@ from ..config import FusionConfig
 from ..featurizer import FusionFeaturizer
 from ..names import is_fused_name
 from ..upstreams.fused import FusedUpstream
+from .checks import check_device, check_name, find_fusion_yaml
 from .inference import PREDICT
 from .members import entries, quiet_torchaudio
 from .patches import Patches
 from .recipes import mend, supply_files, supply_libriphone
-from .register import allow_namespace, check_name, find_fusion_yaml
+from .register import allow_namespace
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,10 @@ def load_experiment(expdir_or_ckpt: str | Path, device: str = "cpu") -> LoadedEx
 
     Raises:
         FileNotFoundError: there is no checkpoint, or a file that it was trained with is gone; the message names it.
-        ValueError: the file is no checkpoint of s3prl's runner, or is of another fusion than its YAML says now.
+        ValueError: the file is no checkpoint of s3prl's runner, or is of another fusion than its YAML says now; or there
+            is no such device.
     """
+    check_device(device)
     path = find_ckpt(expdir_or_ckpt)
     states = read_ckpt(path)
     args, config = states["Args"], states["Config"]

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import glob
-from dataclasses import replace
 from importlib import import_module
-from pathlib import Path
 from types import ModuleType
 from typing import Any, Callable
 
 import torch
 from torch import nn
 
-from .. import checkpoint
-from ..config import FusionConfig
-from ..errors import HostError, UsageError, unknown
-from ..featurizer import FusionFeaturizer, check_selection
+from ..errors import HostError, UsageError
+from ..featurizer import FusionFeaturizer
 from ..files import whole_file
-from ..names import fusion_of, presets
+from ..names import presets
 from ..upstreams.fused import FusedUpstream
-from .inference import PREDICT, add_inference
-from .members import added_entries, check_members, entries, hub
+from .checks import check_name, check_run, refuse_ckpt
+from .members import added_entries, hub
 from .patches import Patches
 from .problem import supply_hear_only
-from .recipes import mend, supply_libriphone
+from .recipes import supply_libriphone
 
 _patches = Patches()
 _attached: set[str] = set()
@@ -62,36 +57,6 @@ def unregister() -> None:
     """Leaves s3prl as `register` found it. Idempotent."""
     _patches.undo()
     _attached.clear()
-
-
-def check_name(name: str, model_config: str | None = None) -> FusionConfig | None:
-    """Checks what ``-u`` and ``-g`` say, before anything loads.
-
-    Args:
-        name: an upstream's name, fused or stock.
-        model_config: the fusion YAML; needed by, and only used for, the name ``fused``.
-
-    Returns:
-        The fusion behind a fused name; ``None`` for a stock upstream.
-
-    Raises:
-        ValueError, TypeError, FileNotFoundError: the name, the YAML or a member is wrong; the message says how.
-    """
-    config = fusion_of(name, model_config)
-    if config is None:
-        if name not in {**vars(hub()), **added_entries()}:
-            raise ValueError(unknown("upstream", name, [*entries(), *presets(), "fused"]))
-        return None
-    check_members(config.members)
-    return config
-
-
-def refuse_ckpt(name: str, ckpt: str | None) -> None:
-    """Raises ValueError for run_downstream's ``-k`` beside a fused upstream."""
-    if ckpt is not None:
-        raise ValueError(
-            f"{name!r} takes no checkpoint of its own (-k {ckpt}); give its members theirs in a fusion YAML"
-        )
 
 
 def _fused_entry(name: str) -> Callable[..., FusedUpstream]:
@@ -140,7 +105,7 @@ def _register_runner(runner: ModuleType, patches: Patches) -> None:
 
     def init(self: Any, args: argparse.Namespace, config: dict[str, Any]) -> None:
         try:
-            _check_run(args, config, patches)
+            check_run(args, config, patches)
         except (ValueError, TypeError, OSError) as error:
             raise UsageError(str(error)) from error
         stock_init(self, args, config)
@@ -170,34 +135,6 @@ def _register_nn(module: ModuleType, patches: Patches) -> None:
     patches.set(stock_class, "__init__", init)
 
 
-def _check_run(args: argparse.Namespace, config: dict[str, Any], patches: Patches) -> None:
-    """Every check of a run that needs no model, and the mends of its recipe, before the runner loads anything."""
-    if args.upstream == "fused":
-        args.upstream_model_config = find_fusion_yaml(args)
-    downloaded = getattr(args, "hub", None) == "huggingface"
-    fusion = None if downloaded else check_name(args.upstream, args.upstream_model_config)
-    if fusion is not None:
-        refuse_ckpt(args.upstream, args.upstream_ckpt)
-        check_selection(args.upstream_feature_selection, args.upstream_layer_selection)
-        if args.init_ckpt:
-            normalize = fusion.normalize or args.upstream_feature_normalize
-            _check_ckpt(args.init_ckpt, replace(fusion, normalize=normalize))
-    mend(args.downstream, config, patches)
-    if args.mode == "inference" and args.downstream in PREDICT:
-        expert = import_module(f"s3prl.downstream.{args.downstream}.expert").DownstreamExpert
-        if not hasattr(expert, "inference"):
-            patches.set(expert, "inference", add_inference(args.downstream))
-
-
-def _check_ckpt(path: str, fusion: FusionConfig) -> None:
-    """Refuses a checkpoint of another fusion, of which only the featurizer's metadata is read into memory."""
-    states = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    try:
-        checkpoint.check(checkpoint.read(states.get("Featurizer", {})), fusion)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
 def _parameters(runner: Any) -> str:
     """How much of a run is frozen and how much is trained."""
     counts = {entry.name: sum(p.numel() for p in entry.model.parameters()) for entry in runner.all_entries}
@@ -206,20 +143,6 @@ def _parameters(runner: Any) -> str:
         f"[s3prl_fusion] {upstream} parameters: {counts['Upstream']:,} (upstream); "
         f"trained: {counts['Featurizer']:,} (featurizer), {counts['Downstream']:,} (downstream)"
     )
-
-
-def find_fusion_yaml(args: argparse.Namespace) -> str | None:
-    """A fusion YAML's absolute path, which goes into the checkpoint; for a past experiment whose YAML is gone, the copy
-    that the runner keeps in the expdir, wherever that has been moved to."""
-    if args.upstream_model_config is None:
-        return None
-    path = Path(args.upstream_model_config)
-    if path.is_file():
-        return str(path.resolve())
-    folders = [Path(args.expdir), *([Path(args.init_ckpt).parent] if args.init_ckpt else [])]
-    pattern = f"{glob.escape(path.stem)}_*{glob.escape(path.suffix)}"
-    copies = [copy for folder in folders for copy in sorted(folder.glob(pattern))]
-    return str(copies[-1].resolve()) if copies else str(path)
 
 
 class _TorchWithWholeSaves(ModuleType):

@@ -97,7 +97,7 @@ def _resumes(args: argparse.Namespace) -> bool:
 
 def _new_experiment(args: argparse.Namespace) -> list[str]:
     """What a run that is not restored from a checkpoint must say, and a default config if there is one."""
-    from .register import check_name
+    from .checks import check_name
 
     for option, value in (("-u UPSTREAM", args.upstream), ("-d DOWNSTREAM", args.downstream)):
         if value is None:

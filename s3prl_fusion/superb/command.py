@@ -161,7 +161,7 @@ def check_interfaces(names: Sequence[str]) -> None:
 
 def check_upstreams(upstreams: Sequence[str], extra: Sequence[str]) -> None:
     """Raise ValueError or FileNotFoundError for upstreams that cannot load, before anything is prepared."""
-    from ..host.register import check_name
+    from ..host.checks import check_name
     from .experiment import model_config_in
 
     model_config = model_config_in(extra)

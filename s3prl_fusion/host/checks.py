@@ -1,0 +1,108 @@
+"""Every check of a run that needs no model: before anything loads, with messages for the user."""
+
+from __future__ import annotations
+
+import argparse
+import glob
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .. import checkpoint
+from ..config import FusionConfig
+from ..errors import unknown
+from ..featurizer import check_selection
+from ..names import fusion_of, presets
+from .inference import PREDICT, add_inference
+from .members import added_entries, check_members, entries, hub
+from .patches import Patches
+from .recipes import mend
+
+
+def check_name(name: str, model_config: str | None = None) -> FusionConfig | None:
+    """Checks what ``-u`` and ``-g`` say, before anything loads.
+
+    Args:
+        name: an upstream's name, fused or stock.
+        model_config: the fusion YAML; needed by, and only used for, the name ``fused``.
+
+    Returns:
+        The fusion behind a fused name; ``None`` for a stock upstream.
+
+    Raises:
+        ValueError, TypeError, FileNotFoundError: the name, the YAML or a member is wrong; the message says how.
+    """
+    config = fusion_of(name, model_config)
+    if config is None:
+        if name not in {**vars(hub()), **added_entries()}:
+            raise ValueError(unknown("upstream", name, [*entries(), *presets(), "fused"]))
+        return None
+    check_members(config.members)
+    return config
+
+
+def check_device(device: str) -> None:
+    """Raises ValueError for what torch does not take for a device, and for a GPU where it finds none."""
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise ValueError(f"device {device!r} is none: {error}") from error
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {device!r}: torch finds no GPU here; say cpu, or leave it out")
+
+
+def refuse_ckpt(name: str, ckpt: str | None) -> None:
+    """Raises ValueError for run_downstream's ``-k`` beside a fused upstream."""
+    if ckpt is not None:
+        raise ValueError(
+            f"{name!r} takes no checkpoint of its own (-k {ckpt}); give its members theirs in a fusion YAML"
+        )
+
+
+def find_fusion_yaml(args: argparse.Namespace) -> str | None:
+    """A fusion YAML's absolute path, which goes into the checkpoint; for a past experiment whose YAML is gone, the copy
+    that the runner keeps in the expdir, wherever that has been moved to."""
+    if args.upstream_model_config is None:
+        return None
+    path = Path(args.upstream_model_config)
+    if path.is_file():
+        return str(path.resolve())
+    folders = [Path(args.expdir), *([Path(args.init_ckpt).parent] if args.init_ckpt else [])]
+    pattern = f"{glob.escape(path.stem)}_*{glob.escape(path.suffix)}"
+    copies = [copy for folder in folders for copy in sorted(folder.glob(pattern))]
+    return str(copies[-1].resolve()) if copies else str(path)
+
+
+def check_run(args: argparse.Namespace, config: dict[str, Any], patches: Patches) -> None:
+    """Checks a run's arguments and config, completes them, and mends its recipe, before the runner loads anything.
+
+    Raises:
+        ValueError, TypeError, OSError: something is wrong with them; the message says how.
+    """
+    if args.upstream == "fused":
+        args.upstream_model_config = find_fusion_yaml(args)
+    downloaded = getattr(args, "hub", None) == "huggingface"
+    fusion = None if downloaded else check_name(args.upstream, args.upstream_model_config)
+    if fusion is not None:
+        refuse_ckpt(args.upstream, args.upstream_ckpt)
+        check_selection(args.upstream_feature_selection, args.upstream_layer_selection)
+        if args.init_ckpt:
+            normalize = fusion.normalize or args.upstream_feature_normalize
+            _check_ckpt(args.init_ckpt, replace(fusion, normalize=normalize))
+    mend(args.downstream, config, patches)
+    if args.mode == "inference" and args.downstream in PREDICT:
+        expert = import_module(f"s3prl.downstream.{args.downstream}.expert").DownstreamExpert
+        if not hasattr(expert, "inference"):
+            patches.set(expert, "inference", add_inference(args.downstream))
+
+
+def _check_ckpt(path: str, fusion: FusionConfig) -> None:
+    """Refuses a checkpoint of another fusion, of which only the featurizer's metadata is read into memory."""
+    states = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    try:
+        checkpoint.check(checkpoint.read(states.get("Featurizer", {})), fusion)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
