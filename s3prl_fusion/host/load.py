@@ -96,8 +96,8 @@ def load_experiment(expdir_or_ckpt: str | Path, device: str = "cpu") -> LoadedEx
 
     Raises:
         FileNotFoundError: there is no checkpoint, or a file that it was trained with is gone; the message names it.
-        ValueError: the file is no checkpoint of s3prl's runner, or is of another fusion than its YAML says now; or there
-            is no such device.
+        ValueError: the file is no checkpoint of s3prl's runner, or is of another fusion than its YAML says now, or
+            there is no such device.
     """
     check_device(device)
     path = find_ckpt(expdir_or_ckpt)
