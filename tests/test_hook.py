@@ -24,7 +24,9 @@ class Environment:
         self.python = folder / "bin" / "python"
         self.site = Path(sysconfig.get_path("purelib", "posix_prefix", {"base": str(folder)}))
         root = Path(hook.__file__).resolve().parents[2]
-        (self.site / "here.pth").write_text(f"{sysconfig.get_path('purelib')}\n{root}\n")
+        # addsitedir minds the .pth files there: setuptools has one, which gives Python 3.12 and later their distutils.
+        here = sysconfig.get_path("purelib")
+        (self.site / "here.pth").write_text(f"import site; site.addsitedir({here!r})\n{root}\n")
 
     def run(self, *args: str, **variables: str) -> subprocess.CompletedProcess:
         environment = {

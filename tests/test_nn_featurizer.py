@@ -94,3 +94,39 @@ def test_fused_takes_its_yaml_as_extra_conf(registered, tmp_path):
     (tmp_path / "fusion.yaml").write_text("members: [fbank, mfcc]\ninterface: gumbel\n")
     upstream = S3PRLUpstream("fused", extra_conf={"model_config": str(tmp_path / "fusion.yaml")})
     assert upstream.upstream.fusion.interface.name == "gumbel"
+
+
+@pytest.mark.parametrize(
+    "name, options, message",
+    [
+        ("fused__fbank__mfcc", {"layers": [1], "dim": 8}, r"takes no dim, layers, only model_config; .* fusion YAML"),
+        ("fused", {"model_config": {"members": ["fbank"]}}, r"must be the path of a fusion YAML; got dict"),
+        (
+            "fused__fbank__mfcc",
+            {"model_config": "fusion.yaml"},
+            r"takes no -g fusion\.yaml; give the file to .* 'fused'",
+        ),
+    ],
+)
+def test_no_extra_conf_is_ignored_in_silence(registered, name, options, message):
+    from s3prl.nn import S3PRLUpstream
+
+    with pytest.raises((TypeError, ValueError), match=message):
+        S3PRLUpstream(name, extra_conf=options)
+
+
+def test_a_checkpoint_for_the_whole_fusion_is_refused_as_path_or_url_too(registered):
+    from s3prl.nn import S3PRLUpstream
+
+    with pytest.raises(ValueError, match=r"'fused' takes no checkpoint of its own .*in a fusion YAML"):
+        S3PRLUpstream("fused", path_or_url="fusion.yaml")
+
+
+@pytest.mark.parametrize("samples", [1, 300, 1000, 1601])
+@torch.no_grad()
+def test_short_utterances_keep_their_true_lengths(registered, samples):
+    upstream, featurizer = build("fused__fbank__mfcc")
+    lengths = torch.tensor([samples, max(1, samples // 2)])
+    fused, frames = featurizer(*upstream(torch.randn(2, samples, generator=torch.Generator().manual_seed(0)), lengths))
+    assert frames.tolist() == [-(-int(length) // 160) for length in lengths]
+    assert fused.size(1) == int(frames.max()) and fused.isfinite().all()

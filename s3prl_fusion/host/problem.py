@@ -9,9 +9,10 @@ from typing import Any, NoReturn
 
 from .patches import Patches
 
-# Imported for HEAR's scores alone (s3prl/task/_hear_score.py:9), and not declared: without them none of s3prl.problem
-# can be imported, SUPERB's problems neither.
-HEAR_ONLY = ("sed_eval", "dcase_util", "dcase_util.containers")
+# Without these none of s3prl.problem can be imported, SUPERB's problems neither. s3prl does not declare the first two,
+# which only HEAR's scores use (s3prl/task/_hear_score.py:9); Python 3.13 has no `chunk` any more, of which nothing is
+# used (s3prl/dataio/dataset/diarization.py:11).
+UNUSED = ("sed_eval", "dcase_util", "dcase_util.containers", "chunk")
 
 
 class _NotInstalled(ModuleType):
@@ -23,11 +24,14 @@ class _NotInstalled(ModuleType):
         return _NotInstalled(f"{self.__name__}.{name}")
 
     def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise ImportError(f"{self.__name__} is not installed: pip install sed_eval dcase_util 'setuptools<81'")
+        raise ImportError(
+            f"{self.__name__} is not installed; HEAR's problems need pip install sed_eval dcase_util 'setuptools<81'"
+        )
 
 
-def supply_hear_only(patches: Patches) -> None:
-    """Stands in for packages that only HEAR's problems use, where they are not installed."""
-    if util.find_spec("sed_eval") is None:
-        for name in HEAR_ONLY:
+def supply_unused(patches: Patches) -> None:
+    """Stands in for packages that are not installed and that SUPERB's problems import without using them."""
+    missing = {name for name in UNUSED if "." not in name and util.find_spec(name) is None}
+    for name in UNUSED:
+        if name.partition(".")[0] in missing:
             patches.set_item(sys.modules, name, _NotInstalled(name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from importlib import import_module
 from types import ModuleType
 from typing import Any, Callable
@@ -18,7 +19,7 @@ from ..upstreams.fused import FusedUpstream
 from .checks import check_name, check_run, refuse_ckpt
 from .members import added_entries, hub
 from .patches import Patches
-from .problem import supply_hear_only
+from .problem import supply_unused
 from .recipes import supply_libriphone
 
 _patches = Patches()
@@ -60,12 +61,14 @@ def unregister() -> None:
 
 
 def _fused_entry(name: str) -> Callable[..., FusedUpstream]:
-    """A hub entry, called by s3prl with ``ckpt``, ``model_config`` and ``refresh`` (s3prl/downstream/runner.py:149)."""
+    """A hub entry, called by s3prl with ``ckpt``, ``model_config`` and ``refresh`` (s3prl/downstream/runner.py:149),
+    and by s3prl.nn with what its user says in ``extra_conf`` (s3prl/nn/upstream.py:113)."""
 
     def entry(
-        ckpt: str | None = None, model_config: str | None = None, refresh: bool = False, **kwargs: Any
+        ckpt: str | None = None, model_config: str | None = None, refresh: bool = False, **options: Any
     ) -> FusedUpstream:
         refuse_ckpt(name, ckpt)
+        _check_extra_conf(name, model_config, options)
         config = check_name(name, model_config)
         assert config is not None, name
         return FusedUpstream(config)
@@ -73,6 +76,20 @@ def _fused_entry(name: str) -> Callable[..., FusedUpstream]:
     entry.__name__ = name
     entry.__doc__ = f"The fused upstream {name}; see s3prl_fusion.names."
     return entry
+
+
+def _check_extra_conf(name: str, model_config: Any, options: dict[str, Any]) -> None:
+    """Raises TypeError for what only a fusion YAML can say, so that nothing is ignored in silence."""
+    if options:
+        raise TypeError(
+            f"{name!r} takes no {', '.join(sorted(options))}, only model_config; give its members theirs in a fusion "
+            "YAML (extra_conf: {model_config: fusion.yaml}, with the upstream 'fused')"
+        )
+    if model_config is not None and not isinstance(model_config, (str, os.PathLike)):
+        raise TypeError(
+            f"{name!r}: model_config must be the path of a fusion YAML; got {type(model_config).__name__}. Write it to "
+            "a file, or make the upstream in Python: FusedUpstream(FusionConfig.from_dict(...))"
+        )
 
 
 def _register_names(module: ModuleType, patches: Patches) -> None:
@@ -93,7 +110,7 @@ def _register_names(module: ModuleType, patches: Patches) -> None:
         return _fused_entry(name)
 
     patches.set(module, "__getattr__", resolve)
-    supply_hear_only(patches)
+    supply_unused(patches)
 
 
 def _register_runner(runner: ModuleType, patches: Patches) -> None:
