@@ -32,7 +32,7 @@ setup(
         "torchaudio>=2.5,<2.9",
         "huggingface_hub<1",
         "transformers>=4.40,<5",
-        # Imported by s3prl or its recipes, but not declared by s3prl; setuptools for the distutils that Python 3.12 lost.
+        # Imported by s3prl, but not declared; setuptools has the distutils that Python 3.12 lost.
         "setuptools; python_version >= '3.12'",
         "tensorboardX",
         "tensorboard",

@@ -31,7 +31,8 @@ class _NotInstalled(ModuleType):
 
 def supply_unused(patches: Patches) -> None:
     """Stands in for packages that are not installed and that SUPERB's problems import without using them."""
-    missing = {name for name in UNUSED if "." not in name and util.find_spec(name) is None}
+    packages = {name.partition(".")[0] for name in UNUSED} - set(sys.modules)
+    missing = {name for name in packages if util.find_spec(name) is None}
     for name in UNUSED:
         if name.partition(".")[0] in missing:
             patches.set_item(sys.modules, name, _NotInstalled(name))
