@@ -110,7 +110,6 @@ def _register_names(module: ModuleType, patches: Patches) -> None:
         return _fused_entry(name)
 
     patches.set(module, "__getattr__", resolve)
-    supply_unused(patches)
 
 
 def _register_runner(runner: ModuleType, patches: Patches) -> None:
@@ -194,6 +193,7 @@ def allow_namespace(patches: Patches) -> None:
 # What is changed in which module of s3prl.
 SEAMS: dict[str, Callable[[ModuleType, Patches], None]] = {
     "s3prl.hub": _register_names,
+    "s3prl.dataio": lambda module, patches: supply_unused(patches),  # where s3prl.problem's imports begin
     "s3prl.nn.upstream": _register_nn,
     "s3prl.downstream.runner": _register_runner,
 }

@@ -7,7 +7,7 @@ which has put it there and takes it away. S3PRL_FUSION_HOOK=0 switches it off.
 import os
 import sys
 
-WATCHED = ("s3prl.hub", "s3prl.nn.upstream", "s3prl.downstream.runner")
+WATCHED = ("s3prl.hub", "s3prl.dataio", "s3prl.nn.upstream", "s3prl.downstream.runner")
 
 
 class Hook:
