@@ -40,6 +40,7 @@ setup(
         "librosa",
         "editdistance",
         "soundfile>=0.12.1",
+        "more_itertools",
         # Our own.
         "numpy",
         "pyyaml",
