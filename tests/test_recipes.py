@@ -236,7 +236,9 @@ class TestMend:
     def config(self, recipe_configs, recipe) -> dict:
         return yaml.safe_load(recipe_configs[recipe].read_text())
 
-    @pytest.mark.parametrize("recipe", sorted(CONFIGS))
+    @pytest.mark.parametrize(
+        "recipe", sorted(CONFIGS.keys() - {"sv_voxceleb1"})
+    )  # whose tests are in test_verification
     def test_a_good_config_is_kept_but_for_max_keep(self, recipe, recipe_configs, patches):
         config, mended = (self.config(recipe_configs, recipe) for _ in range(2))
         mend(recipe, mended, patches)
@@ -306,7 +308,7 @@ class TestMend:
 
     def test_a_recipe_that_needs_no_mend_is_left_alone(self, patches):
         config = {"runner": {"max_keep": 3}, "downstream_expert": {"anything": 1}}
-        mend("sv_voxceleb1", config, patches)
+        mend("speech_commands", config, patches)
         assert config == {"runner": {"max_keep": 3}, "downstream_expert": {"anything": 1}} and not patches
 
 

@@ -216,7 +216,7 @@ def test_one_error_lists_every_missing_corpus(tmp_path):
     lines = str(error.value).splitlines()
     assert [line.split(":")[0] for line in lines] == [
         "--librispeech is missing (needed by asr, pr)",
-        "--voxceleb1 is missing (needed by sid)",
+        "--voxceleb1 is missing (needed by sid, sv)",
         "--iemocap",
     ]
     assert "nowhere is not a folder" in lines[2]

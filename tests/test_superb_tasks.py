@@ -17,12 +17,14 @@ SETTINGS = {
     "pr": (1.0e-2, 100_000, 16, 2),
     "sid": (1.0e-4, 200_000, 8, 4),
     "er": (1.0e-4, 30_000, 4, 8),
+    "sv": (1.0e-4, 200_000, 10, 5),
 }
 BATCH_KEYS = {
     "asr": "downstream_expert.datarc.batch_size",
     "pr": "downstream_expert.corpus.batch_size",
     "sid": "downstream_expert.datarc.train_batch_size",
     "er": "downstream_expert.datarc.train_batch_size",
+    "sv": "downstream_expert.datarc.train_batch_size",
 }
 
 
@@ -38,10 +40,10 @@ def get(config: dict, key: str):
 def test_superb_settings(name):
     config = load(name)
     optimizer, runner = config["optimizer"], config["runner"]
-    assert (optimizer["name"], optimizer["torch_optim_name"]) == ("TorchOptim", "Adam")
+    assert (optimizer["name"], optimizer["torch_optim_name"]) == ("TorchOptim", "AdamW" if name == "sv" else "Adam")
     got = (optimizer["lr"], runner["total_steps"], get(config, BATCH_KEYS[name]), runner["gradient_accumulate_steps"])
     assert got == SETTINGS[name]
-    assert runner["gradient_clipping"] == 1
+    assert runner["gradient_clipping"] == (1000 if name == "sv" else 1)
 
 
 def test_superb_heads():
@@ -56,8 +58,16 @@ def test_superb_heads():
     assert load("asr")["downstream_expert"]["datarc"]["decoder_args"]["decoder_type"] == "None"
 
 
-@pytest.mark.parametrize("folder", ["", "demo"])
-@pytest.mark.parametrize("name", TASKS)
+def test_the_x_vector():
+    modelrc = load("sv")["downstream_expert"]["modelrc"]
+    assert (modelrc["module"], modelrc["ObjectiveLoss"]) == ("XVector", "AMSoftmaxLoss")
+    assert modelrc["LossConfig"]["AMSoftmaxLoss"] == {"s": 30.0, "m": 0.4}
+
+
+IN_DEMO = [("demo", name) for name, task in TASKS.items() if task.demo_folds]
+
+
+@pytest.mark.parametrize(("folder", "name"), [*(("", name) for name in TASKS), *IN_DEMO])
 def test_replaced_keys_are_placeholders(name, folder):
     task, config = TASKS[name], load(name, folder)
     for key in task.paths:

@@ -21,7 +21,13 @@ from ..files import cache_dir, write_whole
 from . import libriphone
 from .patches import Patches
 
-CONFIGS = {"asr": "asr.yaml", "ctc": "pr.yaml", "voxceleb1": "sid.yaml", "emotion": "er.yaml"}
+CONFIGS = {
+    "asr": "asr.yaml",
+    "ctc": "pr.yaml",
+    "voxceleb1": "sid.yaml",
+    "emotion": "er.yaml",
+    "sv_voxceleb1": "sv.yaml",
+}
 
 
 def default_config(downstream: str) -> Path | None:
@@ -116,11 +122,27 @@ def _mend_er(expert: dict[str, Any], patches: Patches) -> None:
                 )
 
 
+def _mend_sv(expert: dict[str, Any], patches: Patches) -> None:
+    from . import verification
+
+    _check_paths("downstream_expert.datarc", expert["datarc"], "file_path", *(f"{s}_meta_data" for s in _SV_SPLITS))
+    if "sox" not in sys.modules and util.find_spec("sox") is None:
+        # Imported for a class that is never used (s3prl/downstream/sv_voxceleb1/dataset.py:13).
+        patches.set_item(sys.modules, "sox", ModuleType("sox"))
+        sys.modules["sox"].Transformer = None
+    module = import_module("s3prl.downstream.sv_voxceleb1.expert")
+    patches.set(module, "SpeakerVerifi_train", verification.TrainingClips)
+    patches.set(module, "SpeakerVerifi_test", verification.TrialClips)
+    verification.mend_expert(module.DownstreamExpert, patches)
+
+
+_SV_SPLITS = ("train", "dev", "test")
 _MENDS: dict[str, Callable[[dict[str, Any], Patches], None]] = {
     "asr": _mend_asr,
     "ctc": _mend_pr,
     "voxceleb1": _mend_sid,
     "emotion": _mend_er,
+    "sv_voxceleb1": _mend_sv,
 }
 
 

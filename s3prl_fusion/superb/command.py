@@ -38,8 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--interfaces", metavar="NAME[,NAME...]", help="run each fused upstream with each of these interfaces")
     add("--librispeech", type=Path, metavar="DIR", help="folder with train-clean-100, dev-clean, test-clean (asr, pr)")
     add("--lexicon", metavar="FILE[,FILE...]", help="pronunciations for pr (default: CMUdict)")
-    add("--voxceleb1", type=Path, metavar="DIR", help="folder with dev/wav and test/wav (sid)")
+    add("--voxceleb1", type=Path, metavar="DIR", help="folder with dev/wav and test/wav (sid, sv)")
     add("--voxceleb1-list", type=Path, metavar="FILE", help="iden_split.txt, when it is not in the VoxCeleb1 folder")
+    add(
+        "--voxceleb1-trials",
+        type=Path,
+        metavar="FILE",
+        help="veri_test.txt, when it is not in the VoxCeleb1 folder (sv)",
+    )
     add("--iemocap", type=Path, metavar="DIR", help="folder with Session1 ... Session5 (er)")
     add("--seed", type=int, default=1337, help="seed of every training run (default: 1337, s3prl's)")
     add("--device", help="cpu, cuda, cuda:1 ... (default: cuda when there is one, else cpu)")
@@ -87,6 +93,9 @@ def run(args: argparse.Namespace) -> int:
     from .tasks import parse_tasks
 
     tasks = parse_tasks(args.tasks)
+    lacking = [task.name for task in tasks if args.demo and not task.demo_folds]
+    if lacking:
+        raise ValueError(f"-t {','.join(lacking)}: the demo has no corpus for it; leave it out, or leave --demo out")
     upstreams = choose_upstreams(args)
     exp = (args.exp or (DEMO_EXP if args.demo else None)) or _missing("-o EXP")
     exp = exp.expanduser().resolve()
@@ -179,7 +188,14 @@ def prepare_corpora(args: argparse.Namespace, tasks: Sequence[Task], exp: Path, 
     if args.demo:
         return demo.prepare(Path(assets.demo_dir()) / "corpus", exp / "data", write=write)
     lexicons = tuple(Path(name.strip()) for name in (args.lexicon or "").split(",") if name.strip())
-    sources = prepare.Sources(args.librispeech, args.voxceleb1, args.voxceleb1_list, args.iemocap, lexicons)
+    sources = prepare.Sources(
+        librispeech=args.librispeech,
+        voxceleb1=args.voxceleb1,
+        voxceleb1_list=args.voxceleb1_list,
+        voxceleb1_trials=args.voxceleb1_trials,
+        iemocap=args.iemocap,
+        lexicons=lexicons,
+    )
     return prepare.prepare(tasks, sources, exp / "data", write=write)
 
 

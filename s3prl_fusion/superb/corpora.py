@@ -20,6 +20,7 @@ from ..files import write_json, write_whole, write_with
 
 LIBRISPEECH_SPLITS = {"train-clean-100": 28539, "dev-clean": 2703, "test-clean": 2620}  # official utterance counts
 VOXCELEB1_UTTERANCES = 153516
+VOXCELEB1_TRIALS = 37720
 IEMOCAP_UTTERANCES = 5531
 EMOTIONS = {"neu": 0, "hap": 1, "ang": 2, "sad": 3}  # class indices of s3prl's own meta data
 MERGED = {"exc": "hap"}  # SUPERB counts excited as happy
@@ -32,6 +33,14 @@ LIBRISPEECH_HELP = (
 VOXCELEB1_HELP = (
     "get VoxCeleb1 (https://www.robots.ox.ac.uk/~vgg/data/voxceleb/vox1.html), unpack it as DIR/dev/wav/id1.../ and "
     "DIR/test/wav/id1.../, and pass DIR with --voxceleb1"
+)
+DEV_SPEAKERS = (
+    40  # held out of SV's training for its dev trials, as s3prl/downstream/sv_voxceleb1/preprocess.py:69 does
+)
+DEV_TRIALS = 20000
+TRIALS_HELP = (
+    "get https://www.robots.ox.ac.uk/~vgg/data/voxceleb/meta/veri_test.txt (37,720 trials) and put it into the "
+    "VoxCeleb1 folder, or pass it with --voxceleb1-trials"
 )
 SPEAKER_LIST_HELP = (
     "get https://www.robots.ox.ac.uk/~vgg/data/voxceleb/meta/iden_split.txt and put it into the VoxCeleb1 folder, or "
@@ -63,6 +72,9 @@ class Corpora:
     lexicons: Sequence[Path] = ()
     voxceleb1: Path | None = None
     speaker_list: Path | None = None
+    sv_speakers: Path | None = None
+    sv_dev_trials: Path | None = None
+    sv_test_trials: Path | None = None
     iemocap: Path | None = None
     emotions: Path | None = None
     version: str = ""  # of what is made here and may change: the demo's layout
@@ -241,6 +253,80 @@ def check_speaker_list(voxceleb1: Path, path: Path) -> None:
     warn_count("VoxCeleb1's list", len(lines), VOXCELEB1_UTTERANCES)
 
 
+def find_trials(voxceleb1: Path, given: Path | None) -> Path:
+    """The verification trials: the file given, else veri_test.txt in the corpus.
+
+    Raises:
+        FileNotFoundError: There is none; the message says where to get it.
+    """
+    path = given or voxceleb1 / "veri_test.txt"
+    if not path.is_file():
+        raise FileNotFoundError(f"no verification trials at {path}; {TRIALS_HELP}")
+    return path
+
+
+def read_trials(voxceleb1: Path, path: Path) -> list[str]:
+    """Lines `0|1 clip clip` of a list whose clips are under `voxceleb1/test/wav`, each trial once.
+
+    Raises:
+        CorpusError: A line has another form, a trial has both labels, clips are missing, or a label never occurs.
+    """
+    labels: dict[str, str] = {}
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, start=1):
+        match = re.fullmatch(r"([01])\s+(\S+/\S+/\S+\.wav)\s+(\S+/\S+/\S+\.wav)\s*", line)
+        if not match:
+            raise CorpusError(f"{path}:{number}: got {line!r}, expected '1 id10270/video/00001.wav id10270/...'")
+        trial = " ".join(match.groups()[1:])
+        if labels.setdefault(trial, match[1]) != match[1]:
+            raise CorpusError(f"{path}:{number}: the trial {trial} is there with both labels; get the list again")
+    root = voxceleb1 / "test" / "wav"
+    clips = sorted({clip for trial in labels for clip in trial.split()})
+    missing = [clip for clip in clips if not (root / clip).is_file()]
+    if missing:
+        raise CorpusError(f"{len(missing)} of {len(clips)} clips of {path} are not under {root}, first {missing[0]}")
+    if set(labels.values()) != {"0", "1"}:
+        raise CorpusError(f"{path}: an equal error rate needs trials of both labels, 0 and 1; {TRIALS_HELP}")
+    if len(labels) < len(lines):
+        print(f"{path}: {len(lines) - len(labels)} trials are there twice and count once", file=sys.stderr)
+    return [f"{label} {trial}" for trial, label in labels.items()]
+
+
+def hold_out(voxceleb1: Path) -> tuple[list[str], list[str]]:
+    """Training speakers of `voxceleb1/dev/wav`, and dev trials (`0|1 clip clip`) among the speakers held out.
+
+    At most 40 speakers, a quarter of a small corpus, and at most 20,000 different trials, half of either kind. Drawn
+    with a fixed seed: the same corpus always gives the same lists.
+
+    Raises:
+        CorpusError: There are fewer than 4 speakers, or those held out have one clip each.
+    """
+    import random
+
+    root = voxceleb1 / "dev" / "wav"
+    speakers = sorted(folder.name for folder in root.glob("id*") if folder.is_dir())
+    if len(speakers) < 4:
+        raise CorpusError(
+            f"{root} has {len(speakers)} speakers; SV needs 4 or more, 2 of them for dev; {VOXCELEB1_HELP}"
+        )
+    draw = random.Random(1337)
+    held_out = sorted(draw.sample(speakers, min(DEV_SPEAKERS, max(2, len(speakers) // 4))))
+    clips = {s: sorted(path.relative_to(root).as_posix() for path in (root / s).glob("*/*.wav")) for s in held_out}
+    several = [speaker for speaker in held_out if len(clips[speaker]) > 1]
+    if not several or not all(clips.values()):
+        raise CorpusError(
+            f"the speakers {', '.join(held_out)} of {root} have too few clips for trials; unpack it again"
+        )
+    trials: dict[str, None] = {}
+    for number in range(DEV_TRIALS):
+        if number % 2:
+            pair = draw.sample(clips[draw.choice(several)], 2)
+        else:
+            pair = [draw.choice(clips[speaker]) for speaker in draw.sample(held_out, 2)]
+        trials[f"{number % 2} {pair[0]} {pair[1]}"] = None
+    return [speaker for speaker in speakers if speaker not in held_out], list(trials)
+
+
 # IEMOCAP
 
 
@@ -282,7 +368,7 @@ def write_folds(sessions: Mapping[str, Sequence[Mapping[str, str]]], folder: Pat
             write_json(folder / held_out / f"{name}_meta_data.json", {"labels": EMOTIONS, "meta_data": list(rows)})
 
 
-def warn_count(what: str, got: int, official: int) -> None:
+def warn_count(what: str, got: int, official: int, unit: str = "utterances") -> None:
     """Say on stderr that a corpus is not the official one; small copies are allowed."""
     if got != official:
-        print(f"warning: {what} has {got} utterances, the official one {official}", file=sys.stderr)
+        print(f"warning: {what} has {got} {unit}, the official one {official}", file=sys.stderr)

@@ -19,6 +19,7 @@ class Sources:
     librispeech: Path | None = None
     voxceleb1: Path | None = None
     voxceleb1_list: Path | None = None
+    voxceleb1_trials: Path | None = None
     iemocap: Path | None = None
     lexicons: Sequence[Path] = ()
 
@@ -61,6 +62,9 @@ def locate(sources: Sources, folder: Path) -> Corpora:
         lexicons=(folder / "lexicon.txt",),
         voxceleb1=sources.voxceleb1 and sources.voxceleb1.resolve(),
         speaker_list=folder / "iden_split.txt",
+        sv_speakers=folder / "sv_train_speakers.txt",
+        sv_dev_trials=folder / "sv_dev_trials.txt",
+        sv_test_trials=folder / "sv_test_trials.txt",
         iemocap=sources.iemocap and sources.iemocap.resolve(),
         emotions=folder / "meta_data",
     )
@@ -100,11 +104,21 @@ def prepare_er(found: Corpora, sources: Sources) -> None:
     corpora.write_folds(sessions, found.emotions)
 
 
+def prepare_sv(found: Corpora, sources: Sources) -> None:
+    """The trials of VoxCeleb1, and the speakers to train on."""
+    test = corpora.read_trials(found.voxceleb1, corpora.find_trials(found.voxceleb1, sources.voxceleb1_trials))
+    corpora.warn_count("VoxCeleb1's trials", len(test), corpora.VOXCELEB1_TRIALS, unit="trials")
+    speakers, dev = corpora.hold_out(found.voxceleb1)
+    for path, lines in ((found.sv_test_trials, test), (found.sv_dev_trials, dev), (found.sv_speakers, speakers)):
+        write_whole(path, "".join(f"{line}\n" for line in lines))
+
+
 PREPARE: Mapping[str, Callable[[Corpora, Sources], None]] = {
     "asr": prepare_asr,
     "pr": prepare_pr,
     "sid": prepare_sid,
     "er": prepare_er,
+    "sv": prepare_sv,
 }
 
 

@@ -6,6 +6,7 @@ score too; `check_logged` holds both against each other.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -61,6 +62,35 @@ def accuracy(hypotheses: Mapping[str, str], references: Mapping[str, str]) -> fl
     """Share of utterances whose label is right, in percent."""
     check_same_utterances(hypotheses, references)
     return 100.0 * sum(hypotheses[key] == label for key, label in references.items()) / len(references)
+
+
+def equal_error_rate(hypotheses: Mapping[str, str], references: Mapping[str, str]) -> float:
+    """Where as many impostors are let in as speakers are refused, in percent.
+
+    Args:
+        hypotheses: Each trial's score; higher is more alike.
+        references: "1" for the same speaker, "0" for two.
+
+    Raises:
+        ScoreError: A score is no finite number, or the trials are all of one kind.
+    """
+    from s3prl.metric.common import compute_eer
+
+    check_same_utterances(hypotheses, references)
+    if set(references.values()) != {"0", "1"}:
+        raise ScoreError("the equal error rate needs trials of both kinds, 0 and 1")
+    try:
+        scores = [float(hypotheses[trial]) for trial in references]
+    except ValueError as error:
+        raise ScoreError(f"a trial's score is no number: {error}") from error
+    if not all(map(math.isfinite, scores)):
+        raise ScoreError("a trial's score is not finite; train with a lower learning rate")
+    return 100.0 * float(compute_eer([int(label) for label in references.values()], scores)[0])
+
+
+def chance_eer(references: Mapping[str, str]) -> float:
+    """The equal error rate of a coin, in percent."""
+    return 50.0
 
 
 def empty_error_rate(references: Mapping[str, str]) -> float:

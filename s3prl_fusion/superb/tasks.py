@@ -30,7 +30,7 @@ class Task:
     score: Callable[[Texts, Texts], float]  # (hypotheses, references) -> percent
     chance: Callable[[Texts], float]  # references -> percent that needs no speech at all
     folds: tuple[str | None, ...] = (None,)  # the score is their mean
-    demo_folds: tuple[str | None, ...] = (None,)
+    demo_folds: tuple[str | None, ...] = (None,)  # none: the demo has no corpus for the task
     fold_key: str = ""  # config key of the fold, for tasks that have several
 
     @property
@@ -137,7 +137,31 @@ ER = Task(
     fold_key="downstream_expert.datarc.test_fold",
 )
 
-TASKS: Mapping[str, Task] = {task.name: task for task in (ASR, PR, SID, ER)}
+SV = Task(
+    name="sv",
+    title="SV",
+    downstream="sv_voxceleb1",
+    corpus="voxceleb1",
+    paths={
+        "downstream_expert.datarc.file_path": "voxceleb1",
+        "downstream_expert.datarc.train_meta_data": "sv_speakers",
+        "downstream_expert.datarc.dev_meta_data": "sv_dev_trials",
+        "downstream_expert.datarc.test_meta_data": "sv_test_trials",
+    },
+    eval_split="test",
+    best_ckpt="dev-best.ckpt",
+    metric="EER",
+    higher_is_better=False,
+    hypothesis="test_predict.txt",
+    reference="test_truth.txt",
+    logged="sv-voxceleb1/test-EER",
+    logged_scale=100.0,
+    score=scoring.equal_error_rate,
+    chance=scoring.chance_eer,
+    demo_folds=(),
+)
+
+TASKS: Mapping[str, Task] = {task.name: task for task in (ASR, PR, SID, ER, SV)}
 
 
 def parse_tasks(names: str) -> list[Task]:

@@ -1,0 +1,71 @@
+"""The SUPERB leaderboard: its score, and the rows of it that are verified."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from statistics import fmean
+
+# Metric -> its value for FBANK and for the best upstream of the leaderboard's first table. All in percent, but PESQ (a
+# mean opinion score) and SI-SDR (dB). Names are "<task> <metric>".
+BOUNDS: Mapping[str, tuple[float, float]] = {
+    "PR PER": (82.01, 3.53),
+    "KS acc": (41.3826674, 96.66),
+    "IC acc": (9.649354219, 98.76),
+    "SID acc": (20.058174, 90.3),
+    "ER acc": (48.23672168, 67.62),
+    "ASR WER": (23.18, 3.62),
+    "QbE MTWV": (0.58, 7.36),
+    "SF F1": (69.64, 89.81),
+    "SF CER": (52.94, 21.76),
+    "SV EER": (9.56, 5.11),
+    "SD DER": (10.05, 5.62),
+    "ST BLEU": (2.32, 20.01),
+    "SE PESQ": (2.55, 2.64),
+    "SE STOI": (93.6, 94.2),
+    "SS SI-SDR": (9.2341, 10.4514),
+}
+SUPERB_TASKS = ("PR", "SID", "KS", "QbE", "IC", "ASR", "SV", "ER", "SD", "SF")  # of the SUPERB paper, Table 2
+
+# Published rows: upstream in s3prl's hub -> metric -> value.
+PUBLISHED: Mapping[str, Mapping[str, float]] = {
+    upstream: dict(zip(("PR PER", "ASR WER", "SID acc", "ER acc", "SV EER"), row))
+    for upstream, row in {
+        "fbank": (82.01, 23.18, 20.06, 48.24, 9.56),
+        "apc": (41.98, 21.28, 60.42, 59.33, 8.56),
+        "tera": (49.17, 18.17, 57.57, 56.27, 15.89),
+        "wav2vec2": (5.74, 6.43, 75.18, 63.43, 6.02),
+        "hubert": (5.41, 6.42, 81.42, 64.92, 5.11),
+        "hubert_large_ll60k": (3.53, 3.62, 90.33, 67.62, 5.98),
+    }.items()
+}
+
+
+def task_scores(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Each task's score: 0 for FBANK, 1000 for the best; a task's metrics are averaged.
+
+    Args:
+        metrics: Values by the names in `BOUNDS`.
+
+    Returns:
+        Scores by task, for the tasks whose metrics are all there.
+
+    Raises:
+        ValueError: A name is not in `BOUNDS`.
+    """
+    unknown = [name for name in metrics if name not in BOUNDS]
+    if unknown:
+        raise ValueError(f"unknown metric {unknown[0]!r}; choose from {', '.join(BOUNDS)}")
+    parts: dict[str, list[float]] = {}
+    needed: dict[str, int] = {}
+    for name, (fbank, top) in BOUNDS.items():
+        task = name.split()[0]
+        needed[task] = needed.get(task, 0) + 1
+        if name in metrics:
+            parts.setdefault(task, []).append(1000.0 * (metrics[name] - fbank) / (top - fbank))
+    return {task: fmean(values) for task, values in parts.items() if len(values) == needed[task]}
+
+
+def superb_score(metrics: Mapping[str, float], tasks: tuple[str, ...] = SUPERB_TASKS) -> float | None:
+    """The mean of the tasks' scores, or None when one is missing: part of the tasks is no SUPERB score."""
+    scores = task_scores(metrics)
+    return fmean(scores[task] for task in tasks) if all(task in scores for task in tasks) else None

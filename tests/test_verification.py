@@ -1,0 +1,202 @@
+"""SV: SoX's silence trimming, the data sets and the expert that stand in for s3prl's, and a run through its runner."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+import yaml
+from tiny_corpora import OPTIMIZER, RUNNER, clip
+
+from s3prl_fusion.assets import downstream_configs_dir
+from s3prl_fusion.cli import main
+from s3prl_fusion.host import verification
+from s3prl_fusion.host.silence import trim_silence
+from s3prl_fusion.superb import corpora, prepare
+from s3prl_fusion.superb.scoring import read_texts
+from s3prl_fusion.superb.tasks import TASKS
+
+
+def bursts(seed: int) -> np.ndarray:
+    """Noise in stretches of loudness on either side of SoX's threshold, on the grid of 16-bit files."""
+    generator = np.random.default_rng(seed)
+    loudness = [0, 0.0002, 0.0013, 0.0016, 0.01, 0.3]
+    count = generator.integers(1, 14)
+    parts = [generator.choice(loudness) * generator.standard_normal(generator.integers(50, 6000)) for _ in range(count)]
+    return (np.round(np.concatenate(parts).clip(-1, 0.99) * 32768) / 32768).astype(np.float32)
+
+
+@pytest.mark.skipif(shutil.which("sox") is None, reason="needs the sox program")
+@pytest.mark.parametrize("seed", range(8))
+def test_silence_is_trimmed_as_sox_does(tmp_path, seed):
+    wav = bursts(seed)
+    soundfile.write(tmp_path / "in.wav", wav, 16000, subtype="PCM_16")
+    effects = "channels 1 rate 16000 gain -3.0 silence 1 0.1 0.1% -1 0.1 0.1%".split()
+    command = ["sox", tmp_path / "in.wav", "-e", "float", "-b", "32", tmp_path / "out.wav", *effects]
+    subprocess.run(command, check=True, capture_output=True)
+    expected, _ = soundfile.read(tmp_path / "out.wav", dtype="float32")
+    got = trim_silence(wav)
+    assert got.shape == expected.shape
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
+def test_silence_between_sounds_goes_but_for_its_fringe():
+    tone = 0.3 * np.sin(np.arange(8000))
+    gap = np.zeros(4000)
+    trimmed = trim_silence(np.concatenate([gap, tone, gap, tone, gap]))
+    # A window of 320 samples stays loud until the tone has all but left it.
+    assert 2 * 8000 < len(trimmed) <= 2 * (8000 + 320)
+    assert len(trim_silence(np.zeros(16000))) == 0
+    short = np.concatenate([tone, np.zeros(1000), tone])
+    assert len(trim_silence(short)) == pytest.approx(len(short), abs=5)  # silence of less than 0.1 s stays
+
+
+def voxceleb(root: Path, speakers: int = 5, clips: int = 3) -> Path:
+    lines = []
+    for s in range(speakers + 2):
+        part = "test" if s >= speakers else "dev"
+        for c in range(clips):
+            clip(root / part / "wav" / f"id{10001 + s}" / "video" / f"{c:05d}.wav", 10 * s + c, 2.2)
+    first, second = (f"id{10001 + speakers + k}/video" for k in range(2))
+    lines += [f"1 {who}/00000.wav {who}/0000{c}.wav" for who in (first, second) for c in (1, 2)]
+    lines += [f"0 {first}/0000{c}.wav {second}/0000{c}.wav" for c in range(3)]
+    (root / "veri_test.txt").write_text("\n".join(lines) + "\n")
+    return root
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    root = tmp_path_factory.mktemp("sv")
+    return prepare.prepare([TASKS["sv"]], prepare.Sources(voxceleb1=voxceleb(root / "VoxCeleb1")), root / "data")
+
+
+def test_dev_speakers_are_held_out(prepared):
+    training = prepared.sv_speakers.read_text().split()
+    trials = [line.split() for line in prepared.sv_dev_trials.read_text().splitlines()]
+    held_out = {path.split("/")[0] for _, *paths in trials for path in paths}
+    assert held_out.isdisjoint(training)
+    assert held_out | set(training) == {f"id{10001 + s}" for s in range(5)}
+    assert {label: first.split("/")[0] == second.split("/")[0] for label, first, second in trials} == {
+        "0": False,
+        "1": True,
+    }
+    assert all(first != second for _, first, second in trials)
+    assert corpora.hold_out(prepared.voxceleb1) == corpora.hold_out(prepared.voxceleb1)
+
+
+@pytest.mark.parametrize(
+    ("line", "match"),
+    [
+        ("2 a/b/c.wav d/e/f.wav", r"veri_test\.txt:8: got '2 a/b/c\.wav"),
+        ("1 id10006/video/00009.wav id10006/video/00000.wav", "1 of 7 clips .* first id10006/video/00009.wav"),
+        ("0 id10006/video/00000.wav id10006/video/00001.wav", r":8: the trial .* is there with both labels"),
+    ],
+)
+def test_unusable_trials(tmp_path, line, match):
+    root = voxceleb(tmp_path)
+    with (root / "veri_test.txt").open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(corpora.CorpusError, match=match):
+        corpora.read_trials(root, root / "veri_test.txt")
+
+
+def test_missing_trials_say_where_to_get_them(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no verification trials .*get https://.*veri_test\.txt"):
+        corpora.find_trials(tmp_path, None)
+
+
+def sv_config(folder: Path, prepared: corpora.Corpora) -> Path:
+    config = yaml.safe_load((downstream_configs_dir() / "sv.yaml").read_text())
+    expert = config["downstream_expert"]
+    for key, field in TASKS["sv"].paths.items():
+        expert["datarc"][key.rpartition(".")[2]] = prepared.value(field)
+    expert["datarc"].update(num_workers=0, train_batch_size=3, eval_batch_size=2, max_timestep=16000)
+    expert["modelrc"].update(
+        input_dim=16, module_config={"XVector": {"agg_dim": 24, "dropout_p": 0.0, "batch_norm": False}}
+    )
+    config.update(runner={**RUNNER, "total_steps": 4, "eval_dataloaders": ["dev"]}, optimizer=OPTIMIZER)
+    path = folder / "sv.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def test_train_and_evaluate_through_the_runner(tmp_path, prepared, capsys, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    expdir, task = tmp_path / "exp", TASKS["sv"]
+    config = sv_config(tmp_path, prepared)
+    train = [
+        "-m",
+        "train",
+        "-u",
+        "fbank",
+        "-d",
+        "sv_voxceleb1",
+        "-c",
+        str(config),
+        "-p",
+        str(expdir),
+        "--device",
+        "cpu",
+    ]
+    assert main(["run", *train]) == 0
+    assert (expdir / "dev-best.ckpt").is_file()
+    assert main(["run", "-m", "evaluate", "-t", "test", "-e", str(expdir / "dev-best.ckpt"), "--device", "cpu"]) == 0
+    hypotheses, references = read_texts(expdir / task.hypothesis), read_texts(expdir / task.reference)
+    logged = float(re.findall(r"sv-voxceleb1/test-EER: (\S+)", capsys.readouterr().out)[-1])
+    assert task.score(hypotheses, references) == pytest.approx(100 * logged, abs=0.01)
+    assert list(references)[0] == "id10006-video-00000_id10006-video-00001"
+    assert sorted(references.values()) == ["0"] * 3 + ["1"] * 4
+    assert len(list((tmp_path / "cache").rglob("*.json"))) == 1  # nothing in s3prl's own folder
+
+
+@pytest.mark.parametrize("mode", ["train", "test"])
+def test_forward_is_stocks(registered, prepared, monkeypatch, tmp_path, mode):
+    """Stock's own forward, with its hard-wired GPU taken for the CPU."""
+    from s3prl_fusion.host import recipes
+    from s3prl_fusion.host.patches import Patches
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    config = yaml.safe_load(sv_config(tmp_path, prepared).read_text())
+    patches = Patches()
+    recipes.mend("sv_voxceleb1", config, patches)
+    try:
+        from s3prl.downstream.sv_voxceleb1.expert import DownstreamExpert
+
+        torch.manual_seed(0)
+        expert = DownstreamExpert(upstream_dim=8, downstream_expert=config["downstream_expert"], expdir=str(tmp_path))
+        features = [torch.randn(length, 8) for length in (40, 30, 25)]
+        ours = {"loss": []}
+        result = expert(mode, features, ["a", "b", "c"], labels=[0, 1, 0], records=ours)
+    finally:
+        patches.undo()
+    monkeypatch.setattr(torch.Tensor, "cuda", lambda self: self)
+    stock = {"loss": []}
+    expected = expert(mode, features, ["a", "b", "c"], labels=[0, 1, 0], records=stock)
+    torch.testing.assert_close(result, expected)
+    assert ours["loss"] == stock["loss"]
+    assert ours.keys() == stock.keys()
+    for name in ours.keys() - {"loss"}:
+        torch.testing.assert_close(ours[name], stock[name])
+
+
+def test_a_clip_that_is_too_short_is_named():
+    expert = SimpleNamespace(modelrc={"module": "XVector"})
+    with pytest.raises(ValueError, match="b has 14 frames or fewer"):
+        verification.forward(expert, "test", [torch.zeros(40, 8), torch.zeros(14, 8)], ["a", "b"], records={})
+
+
+def test_missing_lists_are_named_before_anything_loads(tmp_path, prepared):
+    from s3prl_fusion.host import recipes
+    from s3prl_fusion.host.patches import Patches
+
+    config = yaml.safe_load(sv_config(tmp_path, prepared).read_text())
+    config["downstream_expert"]["datarc"]["dev_meta_data"] = "/nowhere"
+    with pytest.raises(FileNotFoundError, match=r"datarc\.dev_meta_data is '/nowhere', which does not exist"):
+        recipes.mend("sv_voxceleb1", config, Patches())
