@@ -12,6 +12,7 @@ from . import __version__
 _RUN = "s3prl's run_downstream with fused upstreams; takes run_downstream's own arguments"
 _COMMANDS = {
     "superb": "superb.command",
+    "prepare": "commands.prepare",
     "list": "commands.list",
     "extract": "commands.extract",
     "weights": "commands.weights",

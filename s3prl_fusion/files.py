@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterable, Iterator
 
 
 def cache_dir() -> Path:
@@ -31,6 +32,36 @@ def write_with(path: str | os.PathLike[str], write: Callable[[Path], Any]) -> No
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as temporary:
         write(temporary)
+
+
+@contextmanager
+def whole_files(folder: str | os.PathLike[str], keep: Iterable[Path] = ()) -> Iterator[Path]:
+    """A draft of ``folder``, beside it; its files take their places when the block ends without an error.
+
+    Args:
+        folder: need not exist.
+        keep: files and folders, relative to ``folder``, that the draft begins with, where they exist.
+    """
+    folder = Path(folder)
+    draft = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    try:
+        draft.mkdir(parents=True)
+        for path in keep:
+            if (folder / path).is_dir():
+                shutil.copytree(folder / path, draft / path)
+            elif (folder / path).is_file():
+                shutil.copy2(folder / path, draft / path)
+        yield draft
+        for file in sorted(path for path in draft.rglob("*") if path.is_file()):
+            target = folder / file.relative_to(draft)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(file, target)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+        for parent in missing:
+            if parent.is_dir() and not any(parent.iterdir()):
+                parent.rmdir()
 
 
 def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:

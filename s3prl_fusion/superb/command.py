@@ -187,14 +187,13 @@ def prepare_corpora(args: argparse.Namespace, tasks: Sequence[Task], exp: Path, 
 
     if args.demo:
         return demo.prepare(Path(assets.demo_dir()) / "corpus", exp / "data", write=write)
-    lexicons = tuple(Path(name.strip()) for name in (args.lexicon or "").split(",") if name.strip())
     sources = prepare.Sources(
         librispeech=args.librispeech,
         voxceleb1=args.voxceleb1,
         voxceleb1_list=args.voxceleb1_list,
         voxceleb1_trials=args.voxceleb1_trials,
         iemocap=args.iemocap,
-        lexicons=lexicons,
+        lexicons=prepare.lexicon_files(args.lexicon),
     )
     return prepare.prepare(tasks, sources, exp / "data", write=write)
 

@@ -1,7 +1,8 @@
 """The real corpora: what is checked, and what the recipes need beside the audio.
 
 LibriSpeech, VoxCeleb1 and IEMOCAP stay where they are and are only read. What is made lands in one folder:
-`len_for_bucket/<split>.csv`, `lexicon.txt`, `iden_split.txt` and `meta_data/Session<k>/{train,test}_meta_data.json`.
+`len_for_bucket/<split>.csv`, `lexicon.txt`, `iden_split.txt`, `meta_data/Session<k>/{train,test}_meta_data.json` and
+`sv_{train_speakers,dev_trials,test_trials}.txt`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ VOXCELEB1_TRIALS = 37720
 IEMOCAP_UTTERANCES = 5531
 EMOTIONS = {"neu": 0, "hap": 1, "ang": 2, "sad": 3}  # class indices of s3prl's own meta data
 MERGED = {"exc": "hap"}  # SUPERB counts excited as happy
+OTHER_LABELS = {"fru", "sur", "fea", "dis", "oth", "xxx"}  # IEMOCAP's own; SUPERB leaves these utterances out
 SESSIONS = tuple(f"Session{k}" for k in range(1, 6))
 
 LIBRISPEECH_HELP = (
@@ -109,7 +111,10 @@ def read_length(path: Path) -> int:
     import soundfile
 
     try:
-        info = soundfile.info(str(path))
+        with soundfile.SoundFile(str(path)) as info:
+            # A FLAC file's header tells its length also when the end is missing.
+            whole = info.frames == 0 or (info.seek(info.frames - 1) == info.frames - 1 and len(info.read(1)) == 1)
+            short_wav = re.search(r"data : \d+ \(should be", info.extra_info)
     except soundfile.LibsndfileError as error:
         raise CorpusError(f"{path}: not readable as audio ({error.error_string}); fetch or unpack it again") from error
     if info.samplerate != SAMPLE_RATE or info.channels != 1 or info.frames == 0:
@@ -117,7 +122,31 @@ def read_length(path: Path) -> int:
             f"{path}: {info.frames} samples, {info.channels} channel(s), {info.samplerate} Hz; "
             f"the recipes need mono speech at {SAMPLE_RATE} Hz"
         )
+    if short_wav or not whole:
+        raise CorpusError(f"{path}: the end is missing; fetch or unpack it again")
     return info.frames
+
+
+def check_audio(files: Sequence[Path], what: str) -> list[int]:
+    """Lengths in samples. Files are read by several threads, under a progress bar called `what`.
+
+    Raises:
+        CorpusError: As `read_length`; counts the unusable files and names the first three.
+    """
+    from tqdm import tqdm
+
+    def check(path: Path) -> int | CorpusError:
+        try:
+            return read_length(path)
+        except CorpusError as error:
+            return error
+
+    with ThreadPoolExecutor(max_workers=min(16, 4 * (os.cpu_count() or 1))) as pool:
+        found = list(tqdm(pool.map(check, files), total=len(files), desc=what, leave=False))
+    errors = [error for error in found if isinstance(error, CorpusError)]
+    if errors:
+        raise CorpusError("\n".join([f"{len(errors)} of {len(files)} files are unusable:", *map(str, errors[:3])]))
+    return found
 
 
 def write_buckets(librispeech: Path, folder: Path, splits: Iterable[str] = tuple(LIBRISPEECH_SPLITS)) -> None:
@@ -126,7 +155,6 @@ def write_buckets(librispeech: Path, folder: Path, splits: Iterable[str] = tuple
     This is the layout that s3prl's ASR recipe calls len_for_bucket. A table that lists the very files is kept.
     """
     import pandas
-    from tqdm import tqdm
 
     for split in splits:
         files = find_flacs(librispeech, split)
@@ -134,9 +162,7 @@ def write_buckets(librispeech: Path, folder: Path, splits: Iterable[str] = tuple
         target = folder / f"{split}.csv"
         if target.is_file() and sorted(pandas.read_csv(target)["file_path"]) == sorted(names):
             continue
-        with ThreadPoolExecutor(max_workers=min(16, 4 * (os.cpu_count() or 1))) as pool:
-            progress = tqdm(pool.map(read_length, files), total=len(files), desc=f"lengths of {split}", leave=False)
-            lengths = list(progress)
+        lengths = check_audio(files, f"lengths of {split}")
         table = pandas.DataFrame({"file_path": names, "length": lengths, "label": None})
         table = table.sort_values(["length", "file_path"], ascending=[False, True])
         write_with(target, lambda path, table=table: table.to_csv(path, index=False))
@@ -152,6 +178,8 @@ def read_transcripts(librispeech: Path, split: str) -> dict[str, str]:
     for path in sorted((librispeech / split).rglob("*.trans.txt")):
         for line in path.read_text(encoding="utf-8").splitlines():
             utterance, _, text = line.strip().partition(" ")
+            if utterance in texts:
+                raise CorpusError(f"{path}: {utterance} has a transcript twice; unpack {split} again")
             texts[utterance] = text
     missing = [path for path in find_flacs(librispeech, split) if not texts.get(path.stem)]
     if missing:
@@ -226,31 +254,38 @@ def find_speaker_list(voxceleb1: Path, given: Path | None) -> Path:
     raise FileNotFoundError(f"no identification split at {candidates[0]}; {SPEAKER_LIST_HELP}")
 
 
-def check_speaker_list(voxceleb1: Path, path: Path) -> None:
-    """Check that `path` has lines `1|2|3 id1xxxx/video/clip.wav` and that each clip is under `voxceleb1/*/wav/`.
+def check_speaker_list(voxceleb1: Path, path: Path) -> list[Path]:
+    """The clips of a list with lines `1|2|3 id1xxxx/video/clip.wav`, each once and under `voxceleb1/*/wav/`.
 
     Raises:
-        CorpusError: The corpus has no wav folders, a line has another form, or clips are missing.
+        CorpusError: The corpus has no wav folders, a line has another form, or clips are missing or there
+            twice.
     """
     from tqdm import tqdm
 
     roots = sorted(folder for folder in voxceleb1.glob("*/wav") if folder.is_dir())
     if not roots:
         raise CorpusError(f"no {voxceleb1}/*/wav folders; {VOXCELEB1_HELP}")
-    missing = []
+    missing: list[str] = []
+    clips: dict[str, Path | None] = {}
     lines = path.read_text(encoding="utf-8").splitlines()
     for number, line in enumerate(tqdm(lines, desc="clips of VoxCeleb1", leave=False), start=1):
         match = re.fullmatch(r"([123]) +(id1\d{4}/[^/ ]+/[^/ ]+\.wav)", line.strip())
         if not match:
             raise CorpusError(f"{path}:{number}: got {line!r}, expected '1 id10001/video/00001.wav'")
-        if not any((root / match.group(2)).is_file() for root in roots):
-            missing.append(match.group(2))
+        clip = match.group(2)
+        if clip in clips:
+            raise CorpusError(f"{path}:{number}: {clip} is there twice; get the list again")
+        clips[clip] = next((root / clip for root in roots if (root / clip).is_file()), None)
+        if clips[clip] is None:
+            missing.append(clip)
     if missing or not lines:
         raise CorpusError(
             f"{len(missing)} of {len(lines)} clips of {path} are not under {voxceleb1}/*/wav, first {missing[:1]}; "
             f"{VOXCELEB1_HELP}"
         )
     warn_count("VoxCeleb1's list", len(lines), VOXCELEB1_UTTERANCES)
+    return [clip for clip in clips.values() if clip is not None]
 
 
 def find_trials(voxceleb1: Path, given: Path | None) -> Path:
@@ -348,8 +383,10 @@ def read_session(iemocap: Path, session: str) -> list[dict[str, str]]:
             if not line.startswith("[") or len(fields) < 3:
                 continue
             utterance, label = fields[1].strip(), MERGED.get(fields[2].strip(), fields[2].strip())
-            if label not in EMOTIONS:
+            if label in OTHER_LABELS:
                 continue
+            if label not in EMOTIONS:
+                raise CorpusError(f"{path}: {utterance} has the label {label!r}, which IEMOCAP does not use")
             clip = audio / utterance.rpartition("_")[0] / f"{utterance}.wav"
             if not clip.is_file():
                 raise CorpusError(f"{path} labels {utterance}, but {clip} does not exist; unpack {session} again")

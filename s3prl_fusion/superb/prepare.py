@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..files import write_whole
+from ..files import whole_files, write_whole
 from . import corpora
 from .corpora import Corpora, CorpusError
 from .tasks import Task
@@ -29,6 +29,11 @@ HELP = {
     "voxceleb1": corpora.VOXCELEB1_HELP,
     "iemocap": corpora.IEMOCAP_HELP,
 }
+
+
+def lexicon_files(option: str | None) -> tuple[Path, ...]:
+    """The files of a comma-separated --lexicon."""
+    return tuple(Path(name.strip()) for name in (option or "").split(",") if name.strip())
 
 
 def configured() -> Corpora:
@@ -70,6 +75,11 @@ def locate(sources: Sources, folder: Path) -> Corpora:
     )
 
 
+def holds(path: Path, text: str) -> bool:
+    """Whether a file is there with this very text: then the audio it lists was checked before."""
+    return path.is_file() and path.read_text(encoding="utf-8") == text
+
+
 def prepare_asr(found: Corpora, sources: Sources) -> None:
     """Bucket-length tables of LibriSpeech."""
     for split in corpora.LIBRISPEECH_SPLITS:
@@ -93,13 +103,18 @@ def prepare_pr(found: Corpora, sources: Sources) -> None:
 def prepare_sid(found: Corpora, sources: Sources) -> None:
     """The identification split of VoxCeleb1."""
     speaker_list = corpora.find_speaker_list(found.voxceleb1, sources.voxceleb1_list)
-    corpora.check_speaker_list(found.voxceleb1, speaker_list)
-    write_whole(found.speaker_list, speaker_list.read_text(encoding="utf-8"))
+    clips = corpora.check_speaker_list(found.voxceleb1, speaker_list)
+    text = speaker_list.read_text(encoding="utf-8")
+    if not holds(found.speaker_list, text):
+        corpora.check_audio(clips, "audio of VoxCeleb1")
+        write_whole(found.speaker_list, text)
 
 
 def prepare_er(found: Corpora, sources: Sources) -> None:
     """The five folds of IEMOCAP."""
     sessions = {session: corpora.read_session(found.iemocap, session) for session in corpora.SESSIONS}
+    clips = [found.iemocap / row["path"] for rows in sessions.values() for row in rows]
+    corpora.check_audio(clips, "audio of IEMOCAP")
     corpora.warn_count("IEMOCAP", sum(len(rows) for rows in sessions.values()), corpora.IEMOCAP_UTTERANCES)
     corpora.write_folds(sessions, found.emotions)
 
@@ -109,8 +124,15 @@ def prepare_sv(found: Corpora, sources: Sources) -> None:
     test = corpora.read_trials(found.voxceleb1, corpora.find_trials(found.voxceleb1, sources.voxceleb1_trials))
     corpora.warn_count("VoxCeleb1's trials", len(test), corpora.VOXCELEB1_TRIALS, unit="trials")
     speakers, dev = corpora.hold_out(found.voxceleb1)
-    for path, lines in ((found.sv_test_trials, test), (found.sv_dev_trials, dev), (found.sv_speakers, speakers)):
-        write_whole(path, "".join(f"{line}\n" for line in lines))
+    lists = {found.sv_test_trials: test, found.sv_dev_trials: dev, found.sv_speakers: speakers}
+    texts = {path: "".join(f"{line}\n" for line in lines) for path, lines in lists.items()}
+    if not all(holds(path, text) for path, text in texts.items()):
+        tested = {clip for line in test for clip in line.split()[1:]}
+        clips = [found.voxceleb1 / "test" / "wav" / clip for clip in sorted(tested)]
+        clips += sorted((found.voxceleb1 / "dev" / "wav").glob("id*/*/*.wav"))
+        corpora.check_audio(clips, "audio of VoxCeleb1")
+        for path, text in texts.items():
+            write_whole(path, text)
 
 
 PREPARE: Mapping[str, Callable[[Corpora, Sources], None]] = {
@@ -138,7 +160,12 @@ def prepare(tasks: Sequence[Task], sources: Sources, folder: Path, write: bool =
         CorpusError, FileNotFoundError: Something is missing or unusable; nothing half-written is left.
     """
     check_sources(tasks, sources)
-    found = locate(sources, folder.resolve())
+    folder = folder.resolve()
+    found = locate(sources, folder)
     for task in tasks if write else ():
-        PREPARE[task.name](found, sources)
+        values = [getattr(found, field) for field in task.paths.values()]
+        paths = [path for value in values for path in (value if isinstance(value, tuple) else [value])]
+        made = [path.relative_to(folder) for path in paths if folder in path.parents]
+        with whole_files(folder, keep=made) as draft:
+            PREPARE[task.name](locate(sources, draft), sources)
     return found
