@@ -13,6 +13,7 @@ _RUN = "s3prl's run_downstream with fused upstreams; takes run_downstream's own 
 _COMMANDS = {
     "superb": "superb.command",
     "prepare": "commands.prepare",
+    "submit": "commands.submit",
     "list": "commands.list",
     "extract": "commands.extract",
     "weights": "commands.weights",

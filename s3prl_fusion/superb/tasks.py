@@ -25,6 +25,7 @@ class Task:
     higher_is_better: bool
     hypothesis: str  # file that evaluate writes into expdir; {fold} is filled in
     reference: str
+    submitted: str  # the hypothesis' name in the leaderboard's predict.zip; {fold} is filled in
     logged: str  # evaluate prints "<logged>: <value>"
     logged_scale: float  # to percent
     score: Callable[[Texts, Texts], float]  # (hypotheses, references) -> percent
@@ -44,7 +45,7 @@ class Task:
         return f"{self.title} {self.metric}"
 
     def file(self, pattern: str, fold: str | None) -> str:
-        """`hypothesis` or `reference` for one fold."""
+        """`hypothesis`, `reference` or `submitted` for one fold."""
         return pattern.format(fold=fold)
 
 
@@ -64,6 +65,7 @@ ASR = Task(
     higher_is_better=False,
     hypothesis="test-clean-noLM-hyp.ark",
     reference="test-clean-noLM-ref.ark",
+    submitted="asr_public/predict.ark",
     logged="test-clean wer",
     logged_scale=1.0,
     score=scoring.token_error_rate,
@@ -86,6 +88,7 @@ PR = Task(
     higher_is_better=False,
     hypothesis="test-hyp.ark",
     reference="test-ref.ark",
+    submitted="pr_public/predict.ark",
     logged="test per",
     logged_scale=100.0,
     score=scoring.token_error_rate,
@@ -107,6 +110,7 @@ SID = Task(
     higher_is_better=True,
     hypothesis="test_predict.txt",
     reference="test_truth.txt",
+    submitted="sid_public/predict.txt",
     logged="test acc",
     logged_scale=100.0,
     score=scoring.accuracy,
@@ -128,6 +132,7 @@ ER = Task(
     higher_is_better=True,
     hypothesis="test_{fold}_predict.txt",
     reference="test_{fold}_truth.txt",
+    submitted="er_{fold}_public/predict.txt",
     logged="test acc",
     logged_scale=100.0,
     score=scoring.accuracy,
@@ -154,6 +159,7 @@ SV = Task(
     higher_is_better=False,
     hypothesis="test_predict.txt",
     reference="test_truth.txt",
+    submitted="sv_public/predict.txt",
     logged="sv-voxceleb1/test-EER",
     logged_scale=100.0,
     score=scoring.equal_error_rate,
