@@ -14,6 +14,7 @@ _COMMANDS = {
     "superb": "superb.command",
     "prepare": "commands.prepare",
     "submit": "commands.submit",
+    "profile": "commands.profile",
     "list": "commands.list",
     "extract": "commands.extract",
     "weights": "commands.weights",

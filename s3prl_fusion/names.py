@@ -144,3 +144,9 @@ def _entry(alias: str, large: bool, name: str) -> str:
     if alias not in LARGE:
         raise ValueError(f"{name!r}: {alias!r} has no large model; choose from {', '.join(sorted(LARGE))}")
     return LARGE[alias]
+
+
+def member_names(fusion: FusionConfig) -> list[str]:
+    """What to call each member: its name, and its number where there are two of one name."""
+    names = [member.name for member in fusion.members]
+    return [f"{name}.{i}" if names.count(name) > 1 else name for i, name in enumerate(names)]

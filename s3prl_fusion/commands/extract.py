@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..audio import find_files, load
-from ..config import FusionConfig, MemberConfig
 from ..errors import HostError
 from ..files import write_whole
+from ..names import member_names
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from ..config import FusionConfig
 
 HELP = "write features of sound files as .npy or .safetensors"
 FORMATS = ("npy", "safetensors")
@@ -49,7 +51,7 @@ def main(args: argparse.Namespace) -> int:
         if args.experiment and (args.model_config or args.ckpt):
             raise ValueError("-g and -k go with -u; an experiment (-e) brings its own upstream")
         files = find_files(args.wavs)
-        names = ["fused"] if args.experiment else _names(_fusion(args))
+        names = ["fused"] if args.experiment else member_names(_fusion(args))
         targets = {file: _targets(args.output / name, names, args.format) for file, name in files.items()}
         left = {f: t for f, t in targets.items() if args.overwrite or not all(path.exists() for path in t)}
         if len(left) < len(files):
@@ -65,20 +67,9 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _fusion(args: argparse.Namespace) -> FusionConfig:
-    """What -u, -g and -k say; a stock upstream is a fusion of one."""
-    from ..host.checks import check_name, refuse_ckpt
+    from ..host.checks import fusion_or_single
 
-    fusion = check_name(args.upstream, args.model_config)
-    if fusion is None:
-        return FusionConfig((MemberConfig(args.upstream, args.ckpt, args.model_config),))
-    refuse_ckpt(args.upstream, args.ckpt)
-    return fusion
-
-
-def _names(fusion: FusionConfig) -> list[str]:
-    """What to call each member: its name, and its number where there are two of one name."""
-    names = [member.name for member in fusion.members]
-    return [f"{name}.{i}" if names.count(name) > 1 else name for i, name in enumerate(names)]
+    return fusion_or_single(args.upstream, args.model_config, args.ckpt)
 
 
 def _featurize(args: argparse.Namespace) -> Callable[[Tensor], list[Tensor]]:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from .. import checkpoint
-from ..config import FusionConfig
+from ..config import FusionConfig, MemberConfig
 from ..errors import unknown
 from ..featurizer import check_selection
 from ..names import fusion_of, presets
@@ -60,6 +60,19 @@ def refuse_ckpt(name: str, ckpt: str | None) -> None:
         raise ValueError(
             f"{name!r} takes no checkpoint of its own (-k {ckpt}); give its members theirs in a fusion YAML"
         )
+
+
+def fusion_or_single(name: str, model_config: str | None = None, ckpt: str | None = None) -> FusionConfig:
+    """What -u, -g and -k say; a stock upstream is a fusion of one.
+
+    Raises:
+        ValueError, TypeError, OSError: as `check_name`, or a fused upstream is given a checkpoint.
+    """
+    fusion = check_name(name, model_config)
+    if fusion is None:
+        return FusionConfig((MemberConfig(name, ckpt, model_config),))
+    refuse_ckpt(name, ckpt)
+    return fusion
 
 
 def find_fusion_yaml(args: argparse.Namespace) -> str | None:
