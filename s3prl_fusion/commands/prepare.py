@@ -45,6 +45,5 @@ def main(args: argparse.Namespace) -> int:
         return 130
     print(f"{task.title} is prepared. {task.config} wants:")
     for key, field in task.paths.items():
-        value = found.value(field)
-        print(f"  {key}: {value if isinstance(value, str) else ', '.join(value)}")
+        print(f"  {key}: {', '.join(map(str, found.files(field)))}")
     return 0

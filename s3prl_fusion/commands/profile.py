@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -93,10 +94,10 @@ def profile(fusion: FusionConfig, seconds: list[float], device: str = "cpu") -> 
             states = upstream(wavs)
             for name, module in parts:
                 arguments = (wavs, states) if module is featurizer else (wavs,)
-                macs = count_macs(lambda module=module, arguments=arguments: module(*arguments))
-                spent, peak = measure(lambda module=module, arguments=arguments: module(*arguments), device)
-                learned = sum(parameter.numel() for parameter in module.parameters())
-                rows.append((length, name, macs, learned, spent / length, peak))
+                run = partial(module, *arguments)
+                spent, peak = measure(run, device)
+                parameters = sum(parameter.numel() for parameter in module.parameters())
+                rows.append((length, name, count_macs(run), parameters, spent / length, peak))
     columns = ["seconds", "part", "MACs", "parameters", "real_time_factor", "peak_MB"]
     return pandas.DataFrame(rows, columns=columns)
 

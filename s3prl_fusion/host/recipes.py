@@ -125,7 +125,8 @@ def _mend_er(expert: dict[str, Any], patches: Patches) -> None:
 def _mend_sv(expert: dict[str, Any], patches: Patches) -> None:
     from . import verification
 
-    _check_paths("downstream_expert.datarc", expert["datarc"], "file_path", *(f"{s}_meta_data" for s in _SV_SPLITS))
+    lists = ("train_meta_data", "dev_meta_data", "test_meta_data")
+    _check_paths("downstream_expert.datarc", expert["datarc"], "file_path", *lists)
     if "sox" not in sys.modules and util.find_spec("sox") is None:
         # Imported for a class that is never used (s3prl/downstream/sv_voxceleb1/dataset.py:13).
         patches.set_item(sys.modules, "sox", ModuleType("sox"))
@@ -136,7 +137,6 @@ def _mend_sv(expert: dict[str, Any], patches: Patches) -> None:
     verification.mend_expert(module.DownstreamExpert, patches)
 
 
-_SV_SPLITS = ("train", "dev", "test")
 _MENDS: dict[str, Callable[[dict[str, Any], Patches], None]] = {
     "asr": _mend_asr,
     "ctc": _mend_pr,

@@ -27,14 +27,19 @@ CONTEXT = 14  # frames that the x-vector's TDNN layers take off (s3prl/downstrea
 
 
 def read_trimmed(path: Path) -> np.ndarray:
-    """A clip without its silences: (T,) float32.
+    """A clip without its silences: (T,) float32, empty if there is no sound in it."""
+    import soundfile
+
+    return trim_silence(soundfile.read(str(path), dtype="float32")[0])
+
+
+def read_sound(path: Path) -> np.ndarray:
+    """As `read_trimmed`.
 
     Raises:
         ValueError: there is no sound in it.
     """
-    import soundfile
-
-    wav = trim_silence(soundfile.read(str(path), dtype="float32")[0])
+    wav = read_trimmed(path)
     if len(wav) == 0:
         raise ValueError(f"{path} is silence; remove it from the lists, or fetch it again")
     return wav
@@ -42,8 +47,6 @@ def read_trimmed(path: Path) -> np.ndarray:
 
 def trimmed_lengths(root: Path, clips: Sequence[str]) -> list[int]:
     """Samples of each clip once its silences are out; kept in the user's cache folder, one file a list of clips."""
-    import soundfile
-
     stats = [(root / clip).stat() for clip in clips]
     listed = [[clip, stat.st_size, stat.st_mtime_ns] for clip, stat in zip(clips, stats)]
     key = hashlib.sha256(json.dumps([str(root.resolve()), listed]).encode()).hexdigest()[:16]
@@ -51,13 +54,24 @@ def trimmed_lengths(root: Path, clips: Sequence[str]) -> list[int]:
     if path.is_file():
         return json.loads(path.read_text())
     with ThreadPoolExecutor() as pool:
-        wavs = pool.map(lambda clip: len(trim_silence(soundfile.read(str(root / clip), dtype="float32")[0])), clips)
-        lengths = list(tqdm(wavs, total=len(clips), desc="trimming VoxCeleb1"))
+        counted = pool.map(lambda clip: len(read_trimmed(root / clip)), clips)
+        lengths = list(tqdm(counted, total=len(clips), desc="trimming VoxCeleb1"))
     write_json(path, lengths)
     return lengths
 
 
-class TrainingClips(Dataset):
+class Clips(Dataset):
+    """What both data sets share."""
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def collate_fn(self, samples: Sequence[tuple]) -> Any:
+        """Columns in place of rows."""
+        return zip(*samples)
+
+
+class TrainingClips(Clips):
     """Random crops of the training speakers' clips: (wav (T,), clip's name, speaker's index) items.
 
     Args:
@@ -93,24 +107,17 @@ class TrainingClips(Dataset):
                 "samples of sound; check the corpus, or lower downstream_expert.datarc.vad_config.min_sec"
             )
 
-    def __len__(self) -> int:
-        return len(self.dataset)
-
     def __getitem__(self, index: int) -> tuple[np.ndarray, str, int]:
         clip = self.dataset[index]
-        wav = read_trimmed(self.root / clip)
+        wav = read_sound(self.root / clip)
         if self.max_timestep is not None and len(wav) > self.max_timestep:
             start = random.randint(0, len(wav) - self.max_timestep)
             wav = wav[start : start + self.max_timestep]
         speaker = clip.split("/")[0]
         return wav, clip.replace("/", "-").removesuffix(".wav"), self.all_speakers.index(speaker)
 
-    def collate_fn(self, samples: Sequence[tuple]) -> Any:
-        """Columns in place of rows."""
-        return zip(*samples)
 
-
-class TrialClips(Dataset):
+class TrialClips(Clips):
     """Every clip of a list of trials once: (wav (T,), path) items; ``pair_table`` has [label, path, path] rows.
 
     Args:
@@ -124,15 +131,8 @@ class TrialClips(Dataset):
         self.pair_table = [[label, *(str(Path(file_path) / clip) for clip in clips)] for label, *clips in lines]
         self.dataset = list(dict.fromkeys(path for _, *paths in self.pair_table for path in paths))
 
-    def __len__(self) -> int:
-        return len(self.dataset)
-
     def __getitem__(self, index: int) -> tuple[np.ndarray, str]:
-        return read_trimmed(Path(self.dataset[index])), self.dataset[index]
-
-    def collate_fn(self, samples: Sequence[tuple]) -> Any:
-        """Columns in place of rows."""
-        return zip(*samples)
+        return read_sound(Path(self.dataset[index])), self.dataset[index]
 
 
 def trial_name(first: str, second: str) -> str:

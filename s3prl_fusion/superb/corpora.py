@@ -36,9 +36,7 @@ VOXCELEB1_HELP = (
     "get VoxCeleb1 (https://www.robots.ox.ac.uk/~vgg/data/voxceleb/vox1.html), unpack it as DIR/dev/wav/id1.../ and "
     "DIR/test/wav/id1.../, and pass DIR with --voxceleb1"
 )
-DEV_SPEAKERS = (
-    40  # held out of SV's training for its dev trials, as s3prl/downstream/sv_voxceleb1/preprocess.py:69 does
-)
+DEV_SPEAKERS = 40  # held out of SV's training, as s3prl/downstream/sv_voxceleb1/preprocess.py:69 does
 DEV_TRIALS = 20000
 TRIALS_HELP = (
     "get https://www.robots.ox.ac.uk/~vgg/data/voxceleb/meta/veri_test.txt (37,720 trials) and put it into the "
@@ -80,6 +78,11 @@ class Corpora:
     iemocap: Path | None = None
     emotions: Path | None = None
     version: str = ""  # of what is made here and may change: the demo's layout
+
+    def files(self, field: str) -> list[Path]:
+        """A field as a list, also where it is one path."""
+        value = getattr(self, field)
+        return [value] if isinstance(value, Path) else list(value)
 
     def value(self, field: str) -> str | list[str]:
         """A field as it stands in a config: a path, or a list of paths."""
@@ -266,7 +269,6 @@ def check_speaker_list(voxceleb1: Path, path: Path) -> list[Path]:
     roots = sorted(folder for folder in voxceleb1.glob("*/wav") if folder.is_dir())
     if not roots:
         raise CorpusError(f"no {voxceleb1}/*/wav folders; {VOXCELEB1_HELP}")
-    missing: list[str] = []
     clips: dict[str, Path | None] = {}
     lines = path.read_text(encoding="utf-8").splitlines()
     for number, line in enumerate(tqdm(lines, desc="clips of VoxCeleb1", leave=False), start=1):
@@ -277,15 +279,14 @@ def check_speaker_list(voxceleb1: Path, path: Path) -> list[Path]:
         if clip in clips:
             raise CorpusError(f"{path}:{number}: {clip} is there twice; get the list again")
         clips[clip] = next((root / clip for root in roots if (root / clip).is_file()), None)
-        if clips[clip] is None:
-            missing.append(clip)
+    missing = [clip for clip, file in clips.items() if file is None]
     if missing or not lines:
         raise CorpusError(
             f"{len(missing)} of {len(lines)} clips of {path} are not under {voxceleb1}/*/wav, first {missing[:1]}; "
             f"{VOXCELEB1_HELP}"
         )
     warn_count("VoxCeleb1's list", len(lines), VOXCELEB1_UTTERANCES)
-    return [clip for clip in clips.values() if clip is not None]
+    return list(clips.values())
 
 
 def find_trials(voxceleb1: Path, given: Path | None) -> Path:

@@ -55,14 +55,19 @@ def task_scores(metrics: Mapping[str, float]) -> dict[str, float]:
     unknown = [name for name in metrics if name not in BOUNDS]
     if unknown:
         raise ValueError(f"unknown metric {unknown[0]!r}; choose from {', '.join(BOUNDS)}")
-    parts: dict[str, list[float]] = {}
-    needed: dict[str, int] = {}
-    for name, (fbank, top) in BOUNDS.items():
-        task = name.split()[0]
-        needed[task] = needed.get(task, 0) + 1
-        if name in metrics:
-            parts.setdefault(task, []).append(1000.0 * (metrics[name] - fbank) / (top - fbank))
-    return {task: fmean(values) for task, values in parts.items() if len(values) == needed[task]}
+    names_of: dict[str, list[str]] = {}
+    for name in BOUNDS:
+        names_of.setdefault(name.split()[0], []).append(name)
+    return {
+        task: fmean(_scaled(name, metrics[name]) for name in names)
+        for task, names in names_of.items()
+        if all(name in metrics for name in names)
+    }
+
+
+def _scaled(name: str, value: float) -> float:
+    fbank, top = BOUNDS[name]
+    return 1000.0 * (value - fbank) / (top - fbank)
 
 
 def superb_score(metrics: Mapping[str, float], tasks: tuple[str, ...] = SUPERB_TASKS) -> float | None:

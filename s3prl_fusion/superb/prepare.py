@@ -163,8 +163,7 @@ def prepare(tasks: Sequence[Task], sources: Sources, folder: Path, write: bool =
     folder = folder.resolve()
     found = locate(sources, folder)
     for task in tasks if write else ():
-        values = [getattr(found, field) for field in task.paths.values()]
-        paths = [path for value in values for path in (value if isinstance(value, tuple) else [value])]
+        paths = [path for field in task.paths.values() for path in found.files(field)]
         made = [path.relative_to(folder) for path in paths if folder in path.parents]
         with whole_files(folder, keep=made) as draft:
             PREPARE[task.name](locate(sources, draft), sources)

@@ -7,7 +7,6 @@ are held against their references first.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 
 from ..files import write_with
@@ -68,16 +67,16 @@ def _checked(upstream: Path, task: Task, fold: str | None) -> Path:
     return hypothesis
 
 
-def pack(files: dict[str, Path], output: Path) -> Sequence[str]:
+def pack(files: dict[str, Path], output: Path) -> list[str]:
     """Write predict.zip, whole or not at all, and the same bytes for the same files. Returns the names in it."""
-    names = sorted(f"predict/{name}" for name in files)
+    entries = {f"predict/{name}": file for name, file in sorted(files.items())}
 
     def write(path: Path) -> None:
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name in names:
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, file in entries.items():
                 entry = zipfile.ZipInfo(name)  # its date is fixed
                 entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
-                archive.writestr(entry, files[name.removeprefix("predict/")].read_bytes())
+                archive.writestr(entry, file.read_bytes())
 
     write_with(output, write)
-    return names
+    return list(entries)
