@@ -14,7 +14,8 @@ import s3prl_fusion
 from s3prl_fusion.assets import downstream_configs_dir
 from s3prl_fusion.cli import main
 from s3prl_fusion.errors import UsageError, unknown
-from s3prl_fusion.host.runner import complete_arguments, host_version
+from s3prl_fusion.host.members import host_version
+from s3prl_fusion.host.runner import complete_arguments
 
 NEW = ["-m", "train", "-u", "fbank", "-d", "asr", "-p", "exp"]
 

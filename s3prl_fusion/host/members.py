@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, Callable, Iterator, Mapping, Sequence
@@ -40,6 +41,21 @@ def hub() -> Any:
             "pip install --upgrade s3prl-fusion (s3prl, torch and torchaudio below 2.9, huggingface_hub below 1)"
         ) from error
     return module
+
+
+def host_version() -> str:
+    """Which s3prl Python sees: distribution, version and path."""
+    import s3prl
+
+    path = Path(s3prl.__file__).resolve().parent
+    for distribution in ("s3prl", "espnet-s3prl"):
+        try:
+            found = metadata.distribution(distribution)
+        except metadata.PackageNotFoundError:
+            continue
+        if Path(found.locate_file("s3prl")).resolve() == path:
+            return f"{distribution} {found.version} ({path})"
+    return f"s3prl {(path / 'version.txt').read_text().strip()} from a source checkout ({path})"
 
 
 @contextmanager

@@ -5,22 +5,27 @@ from __future__ import annotations
 import argparse
 import os
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Callable
 
 import torch
 from torch import nn
 
+from .. import __version__
 from ..errors import HostError, UsageError
 from ..featurizer import FusionFeaturizer
-from ..files import whole_file
+from ..files import whole_file, write_json
 from ..names import presets
 from ..upstreams.fused import FusedUpstream
 from .checks import check_name, check_run, refuse_ckpt
-from .members import added_entries, hub
+from .members import added_entries, host_version, hub
 from .patches import Patches
 from .problem import supply_unused
 from .recipes import supply_libriphone
+from .resume import KEY, Position, follow
+
+RUN_FILE = "run.json"  # in an expdir
 
 _patches = Patches()
 _attached: set[str] = set()
@@ -114,6 +119,7 @@ def _register_names(module: ModuleType, patches: Patches) -> None:
 
 def _register_runner(runner: ModuleType, patches: Patches) -> None:
     stock_featurizer, stock_init = runner.Featurizer, runner.Runner.__init__
+    torch_as_seen = _TorchWithWholeSaves(runner.torch.__name__)
 
     def featurizer(upstream: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
         fused = isinstance(getattr(upstream, "module", upstream), FusedUpstream)
@@ -125,12 +131,18 @@ def _register_runner(runner: ModuleType, patches: Patches) -> None:
         except (ValueError, TypeError, OSError) as error:
             raise UsageError(str(error)) from error
         stock_init(self, args, config)
-        print(_parameters(self), flush=True)
+        description = describe_run(self)
+        print(_in_words(description), flush=True)
+        if args.mode == "train":
+            # Distributed, each process has random states of its own, and one of them saves.
+            torch_as_seen.position = None if torch.distributed.is_initialized() else follow(self)
+            if runner.is_leader_process():
+                write_json(Path(args.expdir) / RUN_FILE, description)
 
     # The runner has the name bound since its import (s3prl/downstream/runner.py:24): it is replaced there.
     patches.set(runner, "Featurizer", featurizer)
     patches.set(runner.Runner, "__init__", init)
-    patches.set(runner, "torch", _TorchWithWholeSaves(runner.torch.__name__))
+    patches.set(runner, "torch", torch_as_seen)
     supply_libriphone(patches)
     allow_namespace(patches)
 
@@ -151,26 +163,44 @@ def _register_nn(module: ModuleType, patches: Patches) -> None:
     patches.set(stock_class, "__init__", init)
 
 
-def _parameters(runner: Any) -> str:
+def describe_run(runner: Any) -> dict[str, Any]:
+    """What a run is made of: versions, device, and numbers of parameters. A training keeps it in its `RUN_FILE`."""
+    device = torch.device(runner.args.device)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+    return {
+        "s3prl_fusion": __version__,
+        "host": host_version(),
+        "torch": torch.__version__,
+        "device": f"{device.type} ({name})" if name else device.type,
+        "upstream_trained": runner.upstream.trainable,
+        "parameters": {e.name.lower(): sum(p.numel() for p in e.model.parameters()) for e in runner.all_entries},
+    }
+
+
+def _in_words(description: dict[str, Any]) -> str:
     """How much of a run is frozen and how much is trained."""
-    counts = {entry.name: sum(p.numel() for p in entry.model.parameters()) for entry in runner.all_entries}
-    upstream = "trained" if runner.upstream.trainable else "frozen"
+    counts = {name: f"{count:,}" for name, count in description["parameters"].items()}
+    upstream = "trained" if description["upstream_trained"] else "frozen"
     return (
-        f"[s3prl_fusion] {upstream} parameters: {counts['Upstream']:,} (upstream); "
-        f"trained: {counts['Featurizer']:,} (featurizer), {counts['Downstream']:,} (downstream)"
+        f"[s3prl_fusion] {upstream} parameters: {counts['upstream']} (upstream); "
+        f"trained: {counts['featurizer']} (featurizer), {counts['downstream']} (downstream)"
     )
 
 
 class _TorchWithWholeSaves(ModuleType):
-    """torch as the runner sees it: a checkpoint replaces the one before it only once it is whole.
+    """torch as the runner sees it: a checkpoint replaces the one before it only once it is whole, and keeps `position`.
 
     The runner writes dev-best.ckpt over itself (s3prl/downstream/runner.py:419): killed there, it would be lost.
     """
+
+    position: Position | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(torch, name)
 
     def save(self, states: Any, path: str) -> None:
+        if self.position is not None:
+            states[KEY] = self.position.state()
         with whole_file(path) as temporary:
             torch.save(states, temporary)
 

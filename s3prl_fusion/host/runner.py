@@ -7,7 +7,6 @@ import builtins
 import os
 import sys
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Callable, Iterator, Sequence
 
@@ -26,7 +25,7 @@ def run(argv: Sequence[str], fill_in: Callable[[dict[str, Any]], None] | None = 
         The exit status: 0, or 2 for a mistake of the user's, which is printed.
     """
     try:
-        from .members import quiet_torchaudio
+        from .members import host_version, quiet_torchaudio
         from .register import register
 
         register()
@@ -40,21 +39,6 @@ def run(argv: Sequence[str], fill_in: Callable[[dict[str, Any]], None] | None = 
         print(f"s3prl-fusion run: error: {error}", file=sys.stderr)
         return 2
     return 0
-
-
-def host_version() -> str:
-    """Which s3prl Python sees: distribution, version and path."""
-    import s3prl
-
-    path = Path(s3prl.__file__).resolve().parent
-    for distribution in ("s3prl", "espnet-s3prl"):
-        try:
-            found = metadata.distribution(distribution)
-        except metadata.PackageNotFoundError:
-            continue
-        if Path(found.locate_file("s3prl")).resolve() == path:
-            return f"{distribution} {found.version} ({path})"
-    return f"s3prl {(path / 'version.txt').read_text().strip()} from a source checkout ({path})"
 
 
 def complete_arguments(argv: Sequence[str]) -> list[str]:
