@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .errors import CorpusError
+
 if TYPE_CHECKING:
+    from soundfile import SoundFile
     from torch import Tensor
 
 SAMPLE_RATE = 16000
+UNKNOWN_SIZE = 2**31 - 4096  # a WAV that was written to a pipe declares this many bytes or more
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 
 
@@ -19,7 +26,7 @@ def find_files(paths: Sequence[str | Path]) -> dict[Path, Path]:
 
     Raises:
         FileNotFoundError: a path is not there, or a folder has no sound file.
-        ValueError: two files would be called the same, or files are empty or not mono at 16 kHz; the first are named.
+        ValueError: two files would be called the same, or files are unusable (see `count_samples`).
     """
     files: dict[Path, Path] = {}
     for path in map(Path, paths):
@@ -36,12 +43,7 @@ def find_files(paths: Sequence[str | Path]) -> dict[Path, Path]:
             advice = "remove one" if file.parent == sources[name].parent else "give the folder above both"
             raise ValueError(f"{sources[name]} and {file} would both be called {name}; {advice}")
         sources[name] = file
-    wrong = [f"{file} ({fault})" for file in files for fault in [_fault(file)] if fault]
-    if wrong:
-        raise ValueError(
-            f"{len(wrong)} of {len(files)} files are not mono at {SAMPLE_RATE} Hz or empty, e.g. {', '.join(wrong[:3])}"
-            f"; remove or convert them: ffmpeg -i FILE -ac 1 -ar {SAMPLE_RATE} NEW.wav"
-        )
+    count_samples(list(files), "sound files")
     return files
 
 
@@ -49,17 +51,56 @@ def _is_sound(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
-def _fault(path: Path) -> str | None:
+def count_samples(files: Sequence[Path], what: str) -> list[int]:
+    """The length of each file in samples. Several threads look at the files, under a progress bar called `what`.
+
+    Raises:
+        CorpusError: files cannot be read, are empty, lack their end, or are not mono at 16 kHz; the message counts
+            them and names the first three. A cut Ogg file cannot be told from a short one.
+    """
+    from tqdm import tqdm
+
+    with ThreadPoolExecutor(max_workers=min(16, 4 * (os.cpu_count() or 1))) as pool:
+        found = list(tqdm(pool.map(_samples_or_fault, files), total=len(files), desc=what, leave=False))
+    faults = [f"{file}: {fault}" for file, fault in zip(files, found) if isinstance(fault, str)]
+    if faults:
+        raise CorpusError("\n".join([f"{len(faults)} of {len(files)} files are unusable:", *faults[:3]]))
+    return found
+
+
+def _samples_or_fault(path: Path) -> int | str:
     import soundfile
 
+    empty = "no samples; remove it, or fetch it again"
+    if path.stat().st_size == 0:
+        return empty
     try:
-        info = soundfile.info(str(path))
+        with soundfile.SoundFile(str(path)) as sound:
+            if sound.frames == 0:
+                return empty
+            if sound.samplerate != SAMPLE_RATE or sound.channels != 1:
+                return (
+                    f"{sound.channels} channel(s), {sound.samplerate} Hz; needed is mono at {SAMPLE_RATE} Hz: "
+                    f"ffmpeg -i FILE -ac 1 -ar {SAMPLE_RATE} NEW.wav"
+                )
+            return sound.frames if _has_its_end(sound) else "the end is missing; fetch or unpack it again"
     except soundfile.LibsndfileError as error:
-        return str(error)
-    if info.frames == 0:
-        return "no samples"
-    fits = info.samplerate == SAMPLE_RATE and info.channels == 1
-    return None if fits else f"{info.channels} channels, {info.samplerate} Hz"
+        return f"not readable as audio ({error.error_string}); fetch or unpack it again"
+
+
+def _has_its_end(sound: SoundFile) -> bool:
+    import soundfile
+
+    # libsndfile takes a short WAV for what is there, and only notes it in its log.
+    short = re.search(r"^data : (\d+) \(should be (\d+)\)", sound.extra_info, re.MULTILINE)
+    if short and int(short[2]) < int(short[1]) < UNKNOWN_SIZE:
+        return False
+    try:
+        # The header of a FLAC or MP3 file tells its length also when the end is missing.
+        sound.seek(sound.frames - 1)
+        return len(sound.read(1)) == 1
+    except soundfile.LibsndfileError:
+        return False
 
 
 def load(path: Path) -> Tensor:

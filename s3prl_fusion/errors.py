@@ -1,4 +1,4 @@
-"""One way to say "unknown name", and the one exception for a host that cannot be used."""
+"""One way to say "unknown name", and the exceptions that several parts share."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ class HostError(RuntimeError):
 
 class UsageError(ValueError):
     """What the user asked for cannot be run; raised before anything loads, and shown without a traceback."""
+
+
+class CorpusError(ValueError):
+    """A corpus, or a sound file, lacks something or cannot be used. The message says what to do."""
 
 
 def unknown(kind: str, got: object, allowed: Iterable[str], limit: int = 12) -> str:

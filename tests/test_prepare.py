@@ -8,87 +8,105 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import tiny_corpora
-from test_verification import voxceleb
+from official_layouts import as_wav
+from tiny_corpora import official
 
-from s3prl_fusion import files
+from s3prl_fusion import audio, files
 from s3prl_fusion.cli import main
+from s3prl_fusion.superb.tasks import TASKS
 
-CHAPTER = Path("train-clean-100") / "1" / "7"
-
-
-@pytest.fixture
-def librispeech(tmp_path):
-    return tiny_corpora.librispeech(tmp_path)["root"]
+CHAPTER = "train-clean-100/19/198"
 
 
 @pytest.fixture
-def voxceleb1(tmp_path):
-    root = voxceleb(tmp_path / "VoxCeleb1")
-    tiny_corpora.voxceleb1(tmp_path)
-    (tmp_path / "iden_split.txt").rename(root / "iden_split.txt")
-    return root
+def corpora(tmp_path):
+    return official(tmp_path / "corpora")
 
 
-@pytest.fixture
-def iemocap(tmp_path):
-    root = tmp_path / "IEMOCAP"
-    for k in range(1, 6):
-        dialogue = f"Ses0{k}F_impro01"
-        lines = ["% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n"]
-        for n, label in enumerate(("neu", "exc", "fru", "ang", "sad")):
-            name = f"{dialogue}_F{n:03d}"
-            tiny_corpora.clip(root / f"Session{k}" / "sentences" / "wav" / dialogue / f"{name}.wav", 10 * k + n)
-            lines.append(f"[{n}.0 - {n}.9]\t{name}\t{label}\t[2.5, 2.5, 2.5]\n")
-        table = root / f"Session{k}" / "dialog" / "EmoEvaluation" / f"{dialogue}.txt"
-        table.parent.mkdir(parents=True)
-        table.write_text("".join(lines))
-    return root
+def run(task: str, corpora: dict[str, Path], output: Path, *more: object) -> int:
+    return main(["prepare", task, "--corpus", str(corpora[TASKS[task].corpus]), "-o", str(output), *map(str, more)])
 
 
-def prepare(task: str, corpus: Path, output: Path, *more: object) -> int:
-    return main(["prepare", task, "--corpus", str(corpus), "-o", str(output), *map(str, more)])
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def refused(capsys, task: str, corpus: Path, output: Path, *more: object) -> str:
-    before = sorted(output.parent.iterdir())
-    assert prepare(task, corpus, output, *more) == 2
-    assert sorted(output.parent.iterdir()) == before
+def refused(capsys, task: str, corpora: dict[str, Path], output: Path, *more: object) -> str:
+    before = sorted(output.parent.iterdir()), contents(output)
+    assert run(task, corpora, output, *more) == 2
+    assert (sorted(output.parent.iterdir()), contents(output)) == before
     return capsys.readouterr().err
 
 
-@pytest.mark.parametrize("task", ["asr", "pr", "sid", "er", "sv"])
-def test_a_whole_corpus_is_prepared_once(task, request, tmp_path, capsys):
-    corpus = request.getfixturevalue({"er": "iemocap", "sid": "voxceleb1", "sv": "voxceleb1"}.get(task, "librispeech"))
+@pytest.mark.parametrize("task", list(TASKS))
+def test_a_whole_corpus_is_prepared_once(task, corpora, tmp_path, capsys):
     output = tmp_path / "out" / "data"
-    assert prepare(task, corpus, output) == 0
+    assert run(task, corpora, output) == 0
     assert str(output) in capsys.readouterr().out
-    made = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
-    assert made
-    assert prepare(task, corpus, output) == 0
-    assert {path: path.read_bytes() for path in output.rglob("*") if path.is_file()} == made
+    assert (made := contents(output))
+    assert run(task, corpora, output) == 0
+    assert contents(output) == made
     assert list(output.parent.iterdir()) == [output]
 
 
-def test_a_missing_transcript(librispeech, tmp_path, capsys):
-    table = librispeech / CHAPTER / "1-7.trans.txt"
-    table.write_text("".join(table.read_text().splitlines(keepends=True)[1:]))
-    assert "have no transcript, first" in (text := refused(capsys, "asr", librispeech, tmp_path / "data"))
-    assert "1-7-0000.flac" in text
+def test_speech_in_the_official_layouts_is_ready_for_every_task(tmp_path):
+    from s3prl_fusion.host.silence import trim_silence
+
+    corpora = official(tmp_path / "corpora", speech=True)
+    for task in TASKS:
+        assert run(task, corpora, tmp_path / "data") == 0
+    lexicon = (tmp_path / "data" / "lexicon.txt").read_text()
+    assert "CONFERENCE K AA1 N F ER0 AH0 N S\n" in lexicon
+    # What SV's config wants of a clip to train on (downstream_configs/sv.yaml, vad_config.min_sec).
+    clips = corpora["voxceleb1"].rglob("*.wav")
+    assert min(len(trim_silence(soundfile.read(clip, dtype="float32")[0])) for clip in clips) > 32000
 
 
-def test_a_transcript_that_is_there_twice(librispeech, tmp_path, capsys):
-    table = librispeech / CHAPTER / "1-7.trans.txt"
-    table.write_text(table.read_text() + "1-7-0000 HELLO\n")
-    text = refused(capsys, "pr", librispeech, tmp_path / "data")
-    assert "1-7.trans.txt: 1-7-0000 has a transcript twice" in text
+@pytest.mark.parametrize(
+    ("task", "warnings"),
+    [
+        ("asr", ["train-clean-100 has 8 utterances, 28,531 fewer", "dev-clean has 2", "test-clean has 2"]),
+        ("pr", ["train-clean-100 has 8 utterances, 28,531 fewer", "dev-clean has 2", "test-clean has 2"]),
+        ("sid", ["has 24 clips, 153,492 fewer than the official 153,516", "has 6 speakers, 1,245 fewer"]),
+        ("sv", ["list of trials has 10 trials, 37,710 fewer", "has 24 clips, 153,492", "has 6 speakers, 1,245"]),
+        ("er", ["IEMOCAP has 40 utterances, 5,491 fewer than the official 5,531"]),
+    ],
+)
+def test_a_small_corpus_is_told_apart_from_the_official_one(task, warnings, corpora, tmp_path, capsys):
+    assert run(task, corpora, tmp_path / "data") == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    assert len(told) == len(warnings)
+    assert all(part in line for part, line in zip(warnings, told))
 
 
-def test_a_word_without_pronunciation(librispeech, tmp_path, capsys):
+@pytest.mark.parametrize("task", ["asr", "pr"])
+def test_transcripts(task, corpora, tmp_path, capsys):
+    table = corpora["librispeech"] / CHAPTER / "19-198.trans.txt"
+    text = table.read_text()
+    table.write_text("".join(text.splitlines(keepends=True)[1:]))
+    told = refused(capsys, task, corpora, tmp_path / "data")
+    assert f"1 audio files have no transcript, first {table.with_name('19-198-0000.flac')}" in told
+    table.write_text(text + "19-198-0000 HELLO\n")
+    assert f"{table}: 19-198-0000 has a transcript twice" in refused(capsys, task, corpora, tmp_path / "data")
+
+
+@pytest.mark.parametrize("task", ["asr", "pr"])
+def test_an_utterance_as_flac_and_wav(task, corpora, tmp_path, capsys):
+    file = corpora["librispeech"] / CHAPTER / "19-198-0003.flac"
+    content = file.read_bytes()
+    wav = as_wav(file)
+    assert run(task, corpora, tmp_path / "data") == 0
+    table = (tmp_path / "data" / "len_for_bucket" / "train-clean-100.csv").read_text()
+    assert f"{CHAPTER}/19-198-0003.wav,20800" in table
+    file.write_bytes(content)
+    assert f"{file} and {wav} are the same utterance" in refused(capsys, task, corpora, tmp_path / "data")
+
+
+def test_a_word_without_pronunciation(corpora, tmp_path, capsys):
     lexicon = tmp_path / "short.txt"
     lexicon.write_text("HELLO HH AH0 L OW1\n")
-    text = refused(capsys, "pr", librispeech, tmp_path / "data", "--lexicon", lexicon)
-    assert f"3 words have no pronunciation in {lexicon}: DAY, GOOD, WORLD" in text
+    text = refused(capsys, "pr", corpora, tmp_path / "data", "--lexicon", lexicon)
+    assert f"3 words have no pronunciation in {lexicon}: DAY, GOOD, WORLD; DAY is said in " in text
 
 
 def empty(path: Path) -> None:
@@ -104,63 +122,92 @@ def stereo(path: Path) -> None:
 
 
 def truncated(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def text(path: Path) -> None:
+    path.write_text("<html>404</html>")
 
 
 @pytest.mark.parametrize(
     ("spoil", "fault"),
     [
-        (empty, "not readable as audio"),
-        (telephone, "8000 Hz; the recipes need mono speech at 16000 Hz"),
-        (stereo, "2 channel"),
-        (truncated, "fetch or unpack it again"),
+        (empty, "no samples; remove it, or fetch it again"),
+        (telephone, "1 channel(s), 8000 Hz; needed is mono at 16000 Hz"),
+        (stereo, "2 channel(s), 16000 Hz"),
+        (truncated, "the end is missing; fetch or unpack it again"),
+        (text, "not readable as audio"),
     ],
 )
-@pytest.mark.parametrize("task", ["asr", "sid", "er", "sv"])
-def test_spoilt_audio_is_named(task, spoil, fault, request, tmp_path, capsys):
-    fixture, name = {
-        "asr": ("librispeech", CHAPTER / "1-7-0002.flac"),
-        "sid": ("voxceleb1", "dev/wav/id10001/video2/00001.wav"),
-        "sv": ("voxceleb1", "test/wav/id10006/video/00001.wav"),
-        "er": ("iemocap", "Session3/sentences/wav/Ses03F_impro01/Ses03F_impro01_F003.wav"),
-    }[task]
-    corpus = request.getfixturevalue(fixture)
-    spoil(corpus / name)
-    text = refused(capsys, task, corpus, tmp_path / "data")
-    assert f"{corpus / name}: " in text
-    assert fault in text
+@pytest.mark.parametrize(
+    ("task", "name"),
+    [
+        ("asr", f"{CHAPTER}/19-198-0002.flac"),
+        ("asr", f"{CHAPTER}/19-198-0002.wav"),
+        ("pr", "test-clean/61/70968/61-70968-0001.flac"),
+        ("pr", "test-clean/61/70968/61-70968-0001.wav"),
+        ("sid", "dev/wav/id10001/7gWzIy6yIIk/00001.wav"),
+        ("sv", "test/wav/id10270/8YfW04nYxZ4/00001.wav"),
+        ("sv", "dev/wav/id10004/1zcIwhmdeo4/00002.wav"),
+        ("er", "Session3/sentences/wav/Ses03F_impro01/Ses03F_impro01_F002.wav"),
+    ],
+)
+def test_spoilt_audio_is_named(task, name, spoil, fault, corpora, tmp_path, capsys):
+    path = corpora[TASKS[task].corpus] / name
+    if not path.exists():
+        as_wav(path.with_suffix(".flac"))
+    spoil(path)
+    told = refused(capsys, task, corpora, tmp_path / "data")
+    assert "1 of " in told and f"{path}: {fault}" in told
 
 
-def test_a_clip_that_is_listed_twice(voxceleb1, tmp_path, capsys):
-    table = voxceleb1 / "iden_split.txt"
+@pytest.mark.parametrize("tasks", ["asr,pr", "pr,asr", "sid,sv", "sid,sid", "sv,sv"])
+def test_audio_is_looked_at_once(tasks, corpora, tmp_path, monkeypatch):
+    looked_at, look = [], audio._samples_or_fault
+    monkeypatch.setattr(audio, "_samples_or_fault", lambda path: looked_at.append(path) or look(path))
+    first, second = tasks.split(",")
+    assert run(first, corpora, tmp_path / "data") == 0
+    assert len(looked_at) == len(set(looked_at)) > 0
+    looked_at.clear()
+    assert run(second, corpora, tmp_path / "data") == 0
+    assert looked_at == []
+
+
+def test_a_clip_that_is_listed_twice(corpora, tmp_path, capsys):
+    table = corpora["voxceleb1"] / "iden_split.txt"
     table.write_text(table.read_text() + table.read_text().splitlines()[0] + "\n")
-    assert "iden_split.txt:7: id10001/video1/00001.wav is there twice" in refused(
-        capsys, "sid", voxceleb1, tmp_path / "data"
-    )
+    told = refused(capsys, "sid", corpora, tmp_path / "data")
+    assert f"{table}:25: id10001/1zcIwhmdeo4/00001.wav is there twice" in told
 
 
-def test_a_label_that_is_none_of_iemocaps(iemocap, tmp_path, capsys):
-    table = iemocap / "Session2" / "dialog" / "EmoEvaluation" / "Ses02F_impro01.txt"
+def test_a_label_that_is_none_of_iemocaps(corpora, tmp_path, capsys):
+    table = corpora["iemocap"] / "Session2" / "dialog" / "EmoEvaluation" / "Ses02F_impro01.txt"
     table.write_text(table.read_text().replace("\tsad\t", "\tsaad\t"))
-    text = refused(capsys, "er", iemocap, tmp_path / "data")
-    assert "Ses02F_impro01.txt: Ses02F_impro01_F004 has the label 'saad'" in text
+    told = refused(capsys, "er", corpora, tmp_path / "data")
+    assert f"{table}:35: Ses02F_impro01_F002 has the label 'saad'" in told
 
 
-@pytest.mark.parametrize("task", ["er", "sv"])
-def test_a_full_disk_leaves_nothing(task, request, tmp_path, capsys, monkeypatch):
-    corpus = request.getfixturevalue({"er": "iemocap", "sv": "voxceleb1"}[task])
-    write_bytes, left = Path.write_bytes, [2]
+@pytest.mark.parametrize(("task", "written"), [("asr", 1), ("pr", 1), ("pr", 3), ("sid", 0), ("er", 2), ("sv", 2)])
+def test_a_full_disk_leaves_nothing(task, written, corpora, tmp_path, capsys, monkeypatch):
+    write_bytes, left = Path.write_bytes, [written]
 
     def fills_up(self: Path, content: bytes) -> int:
         left[0] -= 1
         if left[0] < 0:
+            write_bytes(self, content[: len(content) // 2])
             raise OSError(errno.ENOSPC, "No space left on device", str(self))
         return write_bytes(self, content)
 
     monkeypatch.setattr(files.Path, "write_bytes", fills_up)
-    assert "No space left on device" in refused(capsys, task, corpus, tmp_path / "data")
+    assert "No space left on device" in refused(capsys, task, corpora, tmp_path / "data")
 
 
-def test_options_of_other_tasks_are_refused(librispeech, tmp_path, capsys):
-    text = refused(capsys, "asr", librispeech, tmp_path / "data", "--list", "iden_split.txt")
-    assert "--list is for sid and sv; leave it out for asr" in text
+@pytest.mark.parametrize("task", list(TASKS))
+def test_the_corpus_itself_is_never_written_to(task, corpora, capsys):
+    output = corpora[TASKS[task].corpus]
+    assert f"{output} is the corpus itself, which is only read" in refused(capsys, task, corpora, output)
+
+
+def test_options_of_other_tasks_are_refused(corpora, tmp_path, capsys):
+    told = refused(capsys, "asr", corpora, tmp_path / "data", "--list", "iden_split.txt")
+    assert "--list is for sid and sv; leave it out for asr" in told

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import tiny_corpora
 import yaml
+from official_layouts import as_wav
 
 from s3prl_fusion.assets import downstream_configs_dir
 from s3prl_fusion.files import whole_file, write_whole
-from s3prl_fusion.host.libriphone import LibriPhoneDataset, read_lexicon
+from s3prl_fusion.host.libriphone import LibriPhoneDataset
 from s3prl_fusion.host.patches import Patches
 from s3prl_fusion.host.recipes import CONFIGS, cache_file_lists, default_config, mend
 
@@ -86,12 +87,16 @@ class TestLibriPhone:
         dataset = self.dataset(libri, tokenizer, bucket_size=9)
         assert all(dataset[i] == self.expected(libri, tokenizer) for i in range(len(dataset)))
 
-    def test_the_recipes_own_loader_reads_it(self, libri, tokenizer, patches):
+    @pytest.mark.parametrize("converted", [False, True])
+    def test_the_recipes_own_loader_reads_it(self, tmp_path, tokenizer, patches, converted):
         from s3prl.downstream.ctc import data
 
         from s3prl_fusion.host.recipes import supply_libriphone
 
         supply_libriphone(patches)
+        libri = tiny_corpora.librispeech(tmp_path)
+        for file in libri["root"].rglob("*.flac") if converted else ():
+            as_wav(file)
         corpus = {
             "name": "libriphone",
             "path": str(libri["root"]),
@@ -103,15 +108,10 @@ class TestLibriPhone:
         }
         wavs, labels, names = next(iter(data.load_dataset("train", tokenizer, corpus)))
         assert [len(wav) for wav in wavs] == sorted((len(wav) for wav in wavs), reverse=True)
+        assert len(names) == 4
         for label, name in zip(labels, names):
             text = tiny_corpora.TRANSCRIPTS["train-clean-100"][int(name[-4:])]
             assert label.tolist() == tokenizer.encode(phonemes(text))
-
-    def test_the_first_pronunciation_counts_over_all_files(self, tmp_path):
-        (tmp_path / "a.txt").write_text("READ R IY1 D\nREAD R EH1 D\n\n")
-        (tmp_path / "b.txt").write_text("READ R AY1 D\nROAD\tR OW1 D\n")
-        lexicon = read_lexicon([tmp_path / "a.txt", tmp_path / "b.txt"])
-        assert lexicon == {"READ": ["R", "IY1", "D"], "ROAD": ["R", "OW1", "D"]}
 
     def test_words_without_a_pronunciation_are_listed(self, libri, tokenizer, tmp_path):
         (tmp_path / "small.txt").write_text("GOOD G UH1 D\n")
@@ -126,7 +126,9 @@ class TestLibriPhone:
             self.dataset(libri, tokenizer, lexicon=[str(tmp_path / "british.txt")])
 
     def test_an_empty_split_is_named(self, libri, tokenizer):
-        with pytest.raises(FileNotFoundError, match=r"no \.flac file with a transcript below .*train-other-500"):
+        with pytest.raises(
+            FileNotFoundError, match=r"no \.flac or \.wav file with a transcript below .*train-other-500"
+        ):
             self.dataset(libri, tokenizer, ("train-other-500",))
 
 

@@ -13,13 +13,15 @@ import pytest
 import soundfile
 import torch
 import yaml
-from tiny_corpora import OPTIMIZER, RUNNER, clip
+from official_layouts import DEV_SPEAKERS, official_voxceleb1
+from tiny_corpora import OPTIMIZER, RUNNER
 
 from s3prl_fusion.assets import downstream_configs_dir
 from s3prl_fusion.cli import main
 from s3prl_fusion.host import verification
 from s3prl_fusion.host.silence import trim_silence
-from s3prl_fusion.superb import corpora, prepare
+from s3prl_fusion.superb import prepare, voxceleb1
+from s3prl_fusion.superb.corpora import Corpora, CorpusError
 from s3prl_fusion.superb.scoring import read_texts
 from s3prl_fusion.superb.tasks import TASKS
 
@@ -58,23 +60,12 @@ def test_silence_between_sounds_goes_but_for_its_fringe():
     assert len(trim_silence(short)) == pytest.approx(len(short), abs=5)  # silence of less than 0.1 s stays
 
 
-def voxceleb(root: Path, speakers: int = 5, clips: int = 3) -> Path:
-    lines = []
-    for s in range(speakers + 2):
-        part = "test" if s >= speakers else "dev"
-        for c in range(clips):
-            clip(root / part / "wav" / f"id{10001 + s}" / "video" / f"{c:05d}.wav", 10 * s + c, 2.2)
-    first, second = (f"id{10001 + speakers + k}/video" for k in range(2))
-    lines += [f"1 {who}/00000.wav {who}/0000{c}.wav" for who in (first, second) for c in (1, 2)]
-    lines += [f"0 {first}/0000{c}.wav {second}/0000{c}.wav" for c in range(3)]
-    (root / "veri_test.txt").write_text("\n".join(lines) + "\n")
-    return root
-
-
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     root = tmp_path_factory.mktemp("sv")
-    return prepare.prepare([TASKS["sv"]], prepare.Sources(voxceleb1=voxceleb(root / "VoxCeleb1")), root / "data")
+    return prepare.prepare(
+        [TASKS["sv"]], prepare.Sources(voxceleb1=official_voxceleb1(root / "VoxCeleb1")), root / "data"
+    )
 
 
 def test_dev_speakers_are_held_out(prepared):
@@ -82,37 +73,40 @@ def test_dev_speakers_are_held_out(prepared):
     trials = [line.split() for line in prepared.sv_dev_trials.read_text().splitlines()]
     held_out = {path.split("/")[0] for _, *paths in trials for path in paths}
     assert held_out.isdisjoint(training)
-    assert held_out | set(training) == {f"id{10001 + s}" for s in range(5)}
+    assert held_out | set(training) == set(DEV_SPEAKERS)
     assert {label: first.split("/")[0] == second.split("/")[0] for label, first, second in trials} == {
         "0": False,
         "1": True,
     }
     assert all(first != second for _, first, second in trials)
-    assert corpora.hold_out(prepared.voxceleb1) == corpora.hold_out(prepared.voxceleb1)
+    assert voxceleb1.hold_out(prepared.voxceleb1) == voxceleb1.hold_out(prepared.voxceleb1)
 
 
 @pytest.mark.parametrize(
     ("line", "match"),
     [
-        ("2 a/b/c.wav d/e/f.wav", r"veri_test\.txt:8: got '2 a/b/c\.wav"),
-        ("1 id10006/video/00009.wav id10006/video/00000.wav", "1 of 7 clips .* first id10006/video/00009.wav"),
-        ("0 id10006/video/00000.wav id10006/video/00001.wav", r":8: the trial .* is there with both labels"),
+        ("2 a/b/c.wav d/e/f.wav", r"veri_test\.txt:11: got '2 a/b/c\.wav"),
+        ("1 id10270/x/00001.wav id10271/7gWzIy6yIIk/00001.wav", "1 of 9 clips .* first id10270/x/00001.wav"),
+        (
+            "0 id10270/1zcIwhmdeo4/00001.wav id10270/7gWzIy6yIIk/00001.wav",
+            ":11: the trial .* is there with both labels",
+        ),
     ],
 )
 def test_unusable_trials(tmp_path, line, match):
-    root = voxceleb(tmp_path)
+    root = official_voxceleb1(tmp_path)
     with (root / "veri_test.txt").open("a") as file:
         file.write(line + "\n")
-    with pytest.raises(corpora.CorpusError, match=match):
-        corpora.read_trials(root, root / "veri_test.txt")
+    with pytest.raises(CorpusError, match=match):
+        voxceleb1.read_trials(root, root / "veri_test.txt")
 
 
 def test_missing_trials_say_where_to_get_them(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no verification trials .*get https://.*veri_test\.txt"):
-        corpora.find_trials(tmp_path, None)
+        voxceleb1.find_trials(tmp_path, None)
 
 
-def sv_config(folder: Path, prepared: corpora.Corpora) -> Path:
+def sv_config(folder: Path, prepared: Corpora) -> Path:
     config = yaml.safe_load((downstream_configs_dir() / "sv.yaml").read_text())
     expert = config["downstream_expert"]
     for key, field in TASKS["sv"].paths.items():
@@ -151,8 +145,8 @@ def test_train_and_evaluate_through_the_runner(tmp_path, prepared, capsys, monke
     hypotheses, references = read_texts(expdir / task.hypothesis), read_texts(expdir / task.reference)
     logged = float(re.findall(r"sv-voxceleb1/test-EER: (\S+)", capsys.readouterr().out)[-1])
     assert task.score(hypotheses, references) == pytest.approx(100 * logged, abs=0.01)
-    assert list(references)[0] == "id10006-video-00000_id10006-video-00001"
-    assert sorted(references.values()) == ["0"] * 3 + ["1"] * 4
+    assert list(references)[0] == "id10270-1zcIwhmdeo4-00001_id10270-1zcIwhmdeo4-00002"
+    assert sorted(references.values()) == ["0"] * 4 + ["1"] * 6
     assert len(list((tmp_path / "cache").rglob("*.json"))) == 1  # nothing in s3prl's own folder
 
 

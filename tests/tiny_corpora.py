@@ -1,5 +1,6 @@
 """Miniature corpora in the layouts of LibriSpeech, VoxCeleb1 and IEMOCAP, and the recipes' configs for them.
 
+`official` makes the layouts as they come (official_layouts.py); the other functions add what `prepare` would make.
 No dropout, no worker processes, one batch an epoch: so a run does not depend on how often it was interrupted.
 """
 
@@ -8,17 +9,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import soundfile
 import yaml
+from official_layouts import TRANSCRIPTS, clip, write_chapter
+from official_layouts import official as official
 
-RATE = 16000
 LEXICON = {"HELLO": "HH AH0 L OW1", "WORLD": "W ER1 L D", "GOOD": "G UH1 D", "DAY": "D EY1"}
-TRANSCRIPTS = {
-    "train-clean-100": ["HELLO WORLD", "GOOD DAY", "GOOD", "HELLO DAY WORLD"],
-    "dev-clean": ["DAY", "WORLD GOOD"],
-    "test-clean": ["HELLO", "GOOD WORLD"],
-}
 SPEAKERS = ("id10001", "id10002")
 EMOTIONS = ("neu", "hap", "ang", "sad")
 RUNNER = {
@@ -33,30 +29,14 @@ RUNNER = {
 OPTIMIZER = {"name": "TorchOptim", "torch_optim_name": "Adam", "lr": 1.0e-3}
 
 
-def clip(path: Path, seed: int, seconds: float = 1.0) -> int:
-    """Writes noise around a tone and returns its number of samples."""
-    generator = np.random.default_rng(seed)
-    samples = round(seconds * RATE)
-    tone = np.sin(2 * np.pi * (100 + 40 * (seed % 7)) * np.arange(samples) / RATE)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, 0.2 * tone + 0.05 * generator.standard_normal(samples), RATE)
-    return samples
-
-
 def librispeech(root: Path) -> dict[str, Path]:
     """LibriSpeech's layout, the buckets of the ASR recipe and a lexicon for PR."""
     corpus, buckets, lexicon = root / "LibriSpeech", root / "len_for_bucket", root / "lexicon.txt"
     buckets.mkdir(parents=True)
     for s, (split, texts) in enumerate(TRANSCRIPTS.items()):
-        chapter = Path(split) / f"{s + 1}" / "7"
-        rows, lines = ["file_path,length,label"], []
-        for i, text in enumerate(texts):
-            name = f"{s + 1}-7-{i:04d}"
-            samples = clip(corpus / chapter / f"{name}.flac", 10 * s + i, 1.0 + 0.1 * i)
-            rows.append(f"{chapter / name}.flac,{samples},0")
-            lines.append(f"{name} {text}\n")
-        (buckets / f"{split}.csv").write_text("\n".join(rows) + "\n")
-        (corpus / chapter / f"{s + 1}-7.trans.txt").write_text("".join(lines))
+        files = write_chapter(corpus / split / f"{s + 1}" / "7", texts, 10 * s)
+        rows = [f"{file.relative_to(corpus)},{soundfile.info(file).frames},0" for file in files]
+        (buckets / f"{split}.csv").write_text("\n".join(["file_path,length,label", *rows]) + "\n")
     lexicon.write_text("".join(f"{word} {phonemes}\n" for word, phonemes in LEXICON.items()))
     return {"root": corpus, "buckets": buckets, "lexicon": lexicon}
 

@@ -7,14 +7,15 @@ import sys
 from pathlib import Path
 
 HELP = "check a corpus and write what a task needs beside it"
+DEMO = "demo"  # in place of a task: the recordings that ship with the package
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of `s3prl-fusion prepare`."""
     from ..superb.tasks import TASKS
 
-    parser.add_argument("task", choices=list(TASKS))
-    parser.add_argument("--corpus", type=Path, required=True, metavar="DIR", help="LibriSpeech, VoxCeleb1 or IEMOCAP")
+    parser.add_argument("task", choices=[*TASKS, DEMO])
+    parser.add_argument("--corpus", type=Path, metavar="DIR", help="LibriSpeech (.flac or .wav), VoxCeleb1 or IEMOCAP")
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="DIR", help="where to write; made if missing"
     )
@@ -24,26 +25,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Prepares one task; returns 0, or 2 when the corpus cannot be used: then nothing has been written."""
-    from ..superb import prepare
-    from ..superb.tasks import TASKS
-
-    task = TASKS[args.task]
-    lists = {"sid": "voxceleb1_list", "sv": "voxceleb1_trials"}
     try:
-        for option, value, users in (("--lexicon", args.lexicon, ("pr",)), ("--list", args.list, tuple(lists))):
-            if value is not None and task.name not in users:
-                raise ValueError(f"{option} is for {' and '.join(users)}; leave it out for {task.name}")
-        given = {task.corpus: args.corpus, "lexicons": prepare.lexicon_files(args.lexicon)}
-        if args.list:
-            given[lists[task.name]] = args.list
-        found = prepare.prepare([task], prepare.Sources(**given), args.output)
+        print(prepare_demo(args) if args.task == DEMO else prepare_task(args))
     except (ValueError, OSError) as error:
         print(f"s3prl-fusion prepare: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nstopped; nothing has been written", file=sys.stderr)
         return 130
-    print(f"{task.title} is prepared. {task.config} wants:")
-    for key, field in task.paths.items():
-        print(f"  {key}: {', '.join(map(str, found.files(field)))}")
     return 0
+
+
+def prepare_task(args: argparse.Namespace) -> str:
+    """Prepares one task from the user's corpus; returns what to tell the user."""
+    from ..superb import prepare
+    from ..superb.tasks import TASKS
+
+    task = TASKS[args.task]
+    if args.corpus is None:
+        raise ValueError(f"--corpus is missing: {prepare.HELP[task.corpus]}")
+    given = {task.corpus: args.corpus}
+    for option, value in (("--lexicon", prepare.lexicon_files(args.lexicon)), ("--list", args.list)):
+        if value:
+            users = [name for name, user in TASKS.items() if option in user.prepare_options]
+            if task.name not in users:
+                raise ValueError(f"{option} is for {' and '.join(users)}; leave it out for {task.name}")
+            given[task.prepare_options[option]] = value
+    found = prepare.prepare([task], prepare.Sources(**given), args.output)
+    lines = [f"{task.title} is prepared. {task.config} wants:"]
+    return "\n".join([*lines, *(f"  {key}: {', '.join(map(str, found.files(f)))}" for key, f in task.paths.items())])
+
+
+def prepare_demo(args: argparse.Namespace) -> str:
+    """Lays the demo's corpora out; returns what to tell the user."""
+    from ..assets import demo_dir
+    from ..superb import demo
+
+    found = demo.prepare(demo_dir() / "corpus", args.output)
+    return f"The demo's corpora are in {found.librispeech.parent}."

@@ -11,27 +11,7 @@ from typing import Any, Sequence
 
 from torch.utils.data import Dataset
 
-
-def read_lexicon(paths: Sequence[str | Path]) -> dict[str, list[str]]:
-    """Reads ``WORD PHONEME PHONEME ...`` lines; the first pronunciation of a word counts."""
-    lexicon: dict[str, list[str]] = {}
-    for path in paths:
-        with open(path, encoding="utf-8") as file:
-            for line in file:
-                word, *phonemes = line.split() or [""]
-                if phonemes:
-                    lexicon.setdefault(word, phonemes)
-    return lexicon
-
-
-def read_transcripts(folder: Path) -> dict[Path, str]:
-    """The transcript of every .flac file below a LibriSpeech split."""
-    transcripts = {}
-    for table in sorted(folder.rglob("*.trans.txt")):
-        for line in table.read_text(encoding="utf-8").splitlines():
-            name, _, text = line.partition(" ")
-            transcripts[table.parent / f"{name}.flac"] = text
-    return transcripts
+from ..transcripts import find_audio, read_lexicon, read_transcripts
 
 
 def _check_phonemes(pronunciations: dict[str, list[str]], tokenizer: Any, lexicon: Sequence[str | Path]) -> None:
@@ -57,8 +37,9 @@ class LibriPhoneDataset(Dataset):
         ascending: shortest label first.
 
     Raises:
-        FileNotFoundError: a split has no .flac file with a transcript.
-        ValueError: words have no pronunciation, or phonemes are not in the vocabulary; the message lists them.
+        FileNotFoundError: a split has no .flac or .wav file with a transcript.
+        ValueError: an utterance is there twice, words have no pronunciation, or phonemes are not in the vocabulary;
+            the message lists them.
     """
 
     def __init__(
@@ -75,9 +56,11 @@ class LibriPhoneDataset(Dataset):
         pronunciations = read_lexicon(lexicon)
         transcripts: dict[Path, str] = {}
         for name in split:
-            found = {file: text for file, text in read_transcripts(Path(path) / name).items() if file.is_file()}
+            folder = Path(path) / name
+            audio = find_audio(folder)
+            found = {audio[key]: text for key, text in read_transcripts(folder).items() if key in audio}
             if not found:
-                raise FileNotFoundError(f"no .flac file with a transcript below {Path(path) / name}; check the corpus")
+                raise FileNotFoundError(f"no .flac or .wav file with a transcript below {folder}; check the corpus")
             transcripts.update(found)
         unknown = sorted({word for text in transcripts.values() for word in text.split()} - pronunciations.keys())
         if unknown:

@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import transcripts
 from ..assets import demo_dir
 from ..files import cache_dir, write_whole
-from . import corpora, effects
+from . import effects, iemocap, librispeech
 from .corpora import Corpora, CorpusError
 from .prepare import configured
 
@@ -95,7 +96,7 @@ def librispeech_clips(table: pandas.DataFrame, corpus: Path, root: Path) -> Iter
     """LibriSpeech's files; writes the transcripts. A voice is a speaker, a split is a chapter."""
     rows = table[table["split"] != ""]
     speakers = {voice: 1001 + number for number, voice in enumerate(sorted(rows["voice"].unique()))}
-    splits = list(corpora.LIBRISPEECH_SPLITS)
+    splits = list(librispeech.SPLITS)
     for (voice, split), group in rows.groupby(["voice", "split"]):
         chapter = f"{speakers[voice]}-{1 + splits.index(split)}"
         folder = root / split / chapter.replace("-", "/")
@@ -134,7 +135,7 @@ def iemocap_clips(table: pandas.DataFrame, corpus: Path, root: Path) -> Iterator
                 name = f"{session}/sentences/wav/{speaker}_demo/{speaker}_demo_{index:03d}_{style}.wav"
                 labelled.append({"path": name, "label": style, "speaker": speaker})
                 yield Clip(corpus / row.path, root / name, seed_of("er", voice, row.prompt, style), style=style)
-    corpora.write_folds(sessions, root / "meta_data")
+    iemocap.write_folds(sessions, root / "meta_data")
 
 
 def lay_out(corpus: Path, folder: Path) -> None:
@@ -152,15 +153,15 @@ def lay_out(corpus: Path, folder: Path) -> None:
     with ProcessPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
         for _ in tqdm(pool.map(make, clips, chunksize=8), total=len(clips), desc="demo corpora", unit="clip"):
             pass
-    corpora.write_buckets(folder / "LibriSpeech", folder / "len_for_bucket")
-    texts = table.loc[table["split"] != "", "transcript"]
-    corpora.write_lexicon(texts, corpora.cmu_lexicon(), folder / "lexicon.txt", "CMUdict")
+    librispeech.write_buckets(folder / "LibriSpeech", folder / "len_for_bucket")
+    texts = {corpus / row.path: row.transcript for row in table[table["split"] != ""].itertuples()}
+    librispeech.write_lexicon(texts, librispeech.cmu_lexicon(), folder / "lexicon.txt", "CMUdict")
 
 
 def _digest(corpus: Path) -> str:
     """What the layout depends on: the manifest and the code that reads it."""
     digest = hashlib.sha256((corpus / "manifest.csv").read_bytes())
-    for module in (__file__, effects.__file__, corpora.__file__):
+    for module in (__file__, effects.__file__, iemocap.__file__, librispeech.__file__, transcripts.__file__):
         digest.update(Path(module).read_bytes())
     return digest.hexdigest()
 

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..audio import count_samples
 from ..files import whole_files, write_whole
-from . import corpora
-from .corpora import Corpora, CorpusError
-from .tasks import Task
+from . import iemocap, librispeech, voxceleb1
+from .corpora import Corpora, CorpusError, warn_count
+from .tasks import TASKS, Task
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,7 @@ class Sources:
     lexicons: Sequence[Path] = ()
 
 
-HELP = {
-    "librispeech": corpora.LIBRISPEECH_HELP,
-    "voxceleb1": corpora.VOXCELEB1_HELP,
-    "iemocap": corpora.IEMOCAP_HELP,
-}
+HELP = {"librispeech": librispeech.HELP, "voxceleb1": voxceleb1.HELP, "iemocap": iemocap.HELP}
 
 
 def lexicon_files(option: str | None) -> tuple[Path, ...]:
@@ -82,55 +79,54 @@ def holds(path: Path, text: str) -> bool:
 
 def prepare_asr(found: Corpora, sources: Sources) -> None:
     """Bucket-length tables of LibriSpeech."""
-    for split in corpora.LIBRISPEECH_SPLITS:
-        corpora.read_transcripts(found.librispeech, split)
-    corpora.write_buckets(found.librispeech, found.buckets)
+    for split in librispeech.SPLITS:
+        librispeech.read_split(found.librispeech, split)
+    librispeech.write_buckets(found.librispeech, found.buckets)
 
 
 def prepare_pr(found: Corpora, sources: Sources) -> None:
-    """The pronunciations of LibriSpeech's words."""
+    """The pronunciations of LibriSpeech's words; bucket-length tables too, which tell that audio has been checked."""
     symbols = set(found.phonemes.read_text(encoding="utf-8").split())
     origin = ", ".join(str(path) for path in sources.lexicons) or "CMUdict"
-    lexicon = corpora.read_lexicon(sources.lexicons, symbols) if sources.lexicons else corpora.cmu_lexicon()
-    texts: list[str] = []
-    for split, official in corpora.LIBRISPEECH_SPLITS.items():
-        transcripts = corpora.read_transcripts(found.librispeech, split)
-        corpora.warn_count(f"LibriSpeech's {split}", len(transcripts), official)
-        texts += transcripts.values()
-    corpora.write_lexicon(texts, lexicon, found.lexicons[0], origin)
+    lexicon = librispeech.read_lexicon(sources.lexicons, symbols) if sources.lexicons else librispeech.cmu_lexicon()
+    texts: dict[Path, str] = {}
+    for split in librispeech.SPLITS:
+        texts.update(librispeech.read_split(found.librispeech, split))
+    librispeech.write_lexicon(texts, lexicon, found.lexicons[0], origin)
+    librispeech.write_buckets(found.librispeech, found.buckets)
 
 
 def prepare_sid(found: Corpora, sources: Sources) -> None:
     """The identification split of VoxCeleb1."""
-    speaker_list = corpora.find_speaker_list(found.voxceleb1, sources.voxceleb1_list)
-    clips = corpora.check_speaker_list(found.voxceleb1, speaker_list)
+    speaker_list = voxceleb1.find_speaker_list(found.voxceleb1, sources.voxceleb1_list)
+    clips = voxceleb1.check_speaker_list(found.voxceleb1, speaker_list)
+    voxceleb1.warn_counts(clips)
     text = speaker_list.read_text(encoding="utf-8")
     if not holds(found.speaker_list, text):
-        corpora.check_audio(clips, "audio of VoxCeleb1")
+        count_samples(clips, "audio of VoxCeleb1")
         write_whole(found.speaker_list, text)
 
 
 def prepare_er(found: Corpora, sources: Sources) -> None:
     """The five folds of IEMOCAP."""
-    sessions = {session: corpora.read_session(found.iemocap, session) for session in corpora.SESSIONS}
+    sessions = {session: iemocap.read_session(found.iemocap, session) for session in iemocap.SESSIONS}
     clips = [found.iemocap / row["path"] for rows in sessions.values() for row in rows]
-    corpora.check_audio(clips, "audio of IEMOCAP")
-    corpora.warn_count("IEMOCAP", sum(len(rows) for rows in sessions.values()), corpora.IEMOCAP_UTTERANCES)
-    corpora.write_folds(sessions, found.emotions)
+    warn_count("IEMOCAP", len(clips), iemocap.UTTERANCES)
+    count_samples(clips, "audio of IEMOCAP")
+    iemocap.write_folds(sessions, found.emotions)
 
 
 def prepare_sv(found: Corpora, sources: Sources) -> None:
     """The trials of VoxCeleb1, and the speakers to train on."""
-    test = corpora.read_trials(found.voxceleb1, corpora.find_trials(found.voxceleb1, sources.voxceleb1_trials))
-    corpora.warn_count("VoxCeleb1's trials", len(test), corpora.VOXCELEB1_TRIALS, unit="trials")
-    speakers, dev = corpora.hold_out(found.voxceleb1)
+    test = voxceleb1.read_trials(found.voxceleb1, voxceleb1.find_trials(found.voxceleb1, sources.voxceleb1_trials))
+    speakers, dev = voxceleb1.hold_out(found.voxceleb1)
+    clips = voxceleb1.find_clips(found.voxceleb1)
+    voxceleb1.warn_counts(clips)
     lists = {found.sv_test_trials: test, found.sv_dev_trials: dev, found.sv_speakers: speakers}
     texts = {path: "".join(f"{line}\n" for line in lines) for path, lines in lists.items()}
     if not all(holds(path, text) for path, text in texts.items()):
-        tested = {clip for line in test for clip in line.split()[1:]}
-        clips = [found.voxceleb1 / "test" / "wav" / clip for clip in sorted(tested)]
-        clips += sorted((found.voxceleb1 / "dev" / "wav").glob("id*/*/*.wav"))
-        corpora.check_audio(clips, "audio of VoxCeleb1")
+        checked = set(found.speaker_list.read_text(encoding="utf-8").split()) if found.speaker_list.is_file() else ()
+        count_samples([clip for clip in clips if "/".join(clip.parts[-3:]) not in checked], "audio of VoxCeleb1")
         for path, text in texts.items():
             write_whole(path, text)
 
@@ -142,6 +138,13 @@ PREPARE: Mapping[str, Callable[[Corpora, Sources], None]] = {
     "er": prepare_er,
     "sv": prepare_sv,
 }
+
+
+def made_for(task: Task, found: Corpora, folder: Path) -> list[Path]:
+    """What tasks on the corpus of `task` need from `folder`, relative to it: it tells which audio has been checked."""
+    fields = {field for other in TASKS.values() if other.corpus == task.corpus for field in other.paths.values()}
+    paths = [path for field in sorted(fields) for path in found.files(field)]
+    return [path.relative_to(folder) for path in paths if folder in path.parents]
 
 
 def prepare(tasks: Sequence[Task], sources: Sources, folder: Path, write: bool = True) -> Corpora:
@@ -162,9 +165,10 @@ def prepare(tasks: Sequence[Task], sources: Sources, folder: Path, write: bool =
     check_sources(tasks, sources)
     folder = folder.resolve()
     found = locate(sources, folder)
+    if folder in (found.librispeech, found.voxceleb1, found.iemocap):
+        # Its own lists would pass for ours, which tell that audio has been checked.
+        raise CorpusError(f"{folder} is the corpus itself, which is only read; choose another folder to write to")
     for task in tasks if write else ():
-        paths = [path for field in task.paths.values() for path in found.files(field)]
-        made = [path.relative_to(folder) for path in paths if folder in path.parents]
-        with whole_files(folder, keep=made) as draft:
+        with whole_files(folder, keep=made_for(task, found, folder)) as draft:
             PREPARE[task.name](locate(sources, draft), sources)
     return found

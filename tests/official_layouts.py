@@ -1,0 +1,143 @@
+"""LibriSpeech, VoxCeleb1 and IEMOCAP as their owners hand them out, in miniature."""
+
+from __future__ import annotations
+
+import csv
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+RATE = 16000
+TRANSCRIPTS = {
+    "train-clean-100": ["HELLO WORLD", "GOOD DAY", "GOOD", "HELLO DAY WORLD"],
+    "dev-clean": ["DAY", "WORLD GOOD"],
+    "test-clean": ["HELLO", "GOOD WORLD"],
+}
+CHAPTERS = {
+    "train-clean-100": ("19/198", "26/495"),
+    "dev-clean": ("84/121123",),
+    "test-clean": ("61/70968",),
+}
+DEV_SPEAKERS, TEST_SPEAKERS = ("id10001", "id10002", "id10003", "id10004"), ("id10270", "id10271")
+CLIPS = {"1zcIwhmdeo4/00001.wav": 1, "1zcIwhmdeo4/00002.wav": 1, "7gWzIy6yIIk/00001.wav": 2, "8YfW04nYxZ4/00001.wav": 3}
+TURNS = {  # of IEMOCAP's dialogs
+    "F_impro01": {"F000": "neu", "M000": "exc", "F001": "fru", "M001": "ang", "F002": "sad"},
+    "M_script01_1": {"M000": "hap", "F000": "xxx", "M001": "neu", "F001": "ang", "M002": "sad"},
+}
+DEMO = Path(__file__).parent.parent / "demo" / "corpus"
+
+
+def clip(path: Path, seed: int, seconds: float = 1.0) -> int:
+    """Writes noise around a tone and returns its number of samples."""
+    generator = np.random.default_rng(seed)
+    samples = round(seconds * RATE)
+    tone = np.sin(2 * np.pi * (100 + 40 * (seed % 7)) * np.arange(samples) / RATE)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, 0.2 * tone + 0.05 * generator.standard_normal(samples), RATE)
+    return samples
+
+
+@functools.lru_cache
+def recordings() -> list[dict[str, str]]:
+    """The demo's recordings of 1 to 2.5 s, rows of its manifest."""
+    with (DEMO / "manifest.csv").open(encoding="utf-8", newline="") as table:
+        return [row for row in csv.DictReader(table) if 1 <= float(row["seconds"]) <= 2.5]
+
+
+def speech(path: Path, seed: int, seconds: float = 1.0) -> None:
+    """Joins recordings until they last `seconds`; speaker `seed // 10`, and those above 4 are voices played slower."""
+    speaker, number = divmod(seed, 10)
+    voice = sorted({row["voice"] for row in recordings()})[speaker % 5]
+    files = [DEMO / row["path"] for row in recordings() if row["voice"] == voice]
+    wav = np.zeros(0)
+    while len(wav) < seconds * RATE:
+        wav = np.concatenate([wav, soundfile.read(files[3 * number % len(files)])[0]])
+        number += 7
+    moments = np.arange(0, len(wav) - 1, 0.9 if speaker > 4 else 1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.interp(moments, np.arange(len(wav)), wav), RATE)
+
+
+def as_wav(file: Path) -> Path:
+    """Puts a .wav in a .flac file's place."""
+    wav = file.with_suffix(".wav")
+    soundfile.write(wav, *soundfile.read(file))
+    file.unlink()
+    return wav
+
+
+def write_chapter(folder: Path, texts: Sequence[str], seed: int = 0, takes: Sequence[Path] = ()) -> list[Path]:
+    """A chapter of LibriSpeech, `.../<speaker>/<chapter>`, of recordings or noise; returns its sound files."""
+    name = "-".join(folder.parts[-2:])
+    files = [folder / f"{name}-{i:04d}.flac" for i in range(len(texts))]
+    for i, file in enumerate(files):
+        clip(file, seed + i, 1.0 + 0.1 * i)
+        if takes:
+            soundfile.write(file, *soundfile.read(takes[i]))
+    (folder / f"{name}.trans.txt").write_text("".join(f"{f.stem} {text}\n" for f, text in zip(files, texts)))
+    return files
+
+
+def official_librispeech(root: Path, spoken: bool = False) -> Path:
+    for split, chapters in CHAPTERS.items():
+        rows = [row for row in recordings() if row["split"] == split] if spoken else []
+        for c, chapter in enumerate(chapters):
+            texts = TRANSCRIPTS[split]
+            taken = rows[c * len(texts) : (c + 1) * len(texts)]
+            takes = [DEMO / row["path"] for row in taken]
+            write_chapter(root / split / chapter, [row["transcript"] for row in taken] or texts, 10 * c, takes)
+    return root
+
+
+def official_voxceleb1(root: Path, spoken: bool = False) -> Path:
+    """With iden_split.txt and veri_test.txt; every clip has more than 2 s of sound."""
+    split_list = []
+    for s, speaker in enumerate(DEV_SPEAKERS + TEST_SPEAKERS):
+        part = root / ("test" if speaker in TEST_SPEAKERS else "dev") / "wav"
+        for c, (name, split) in enumerate(CLIPS.items()):
+            (speech if spoken else clip)(part / speaker / name, 10 * s + c, 2.7 if spoken else 2.2)
+            split_list.append(f"{split} {speaker}/{name}\n")
+    first, *others = CLIPS
+    a, b = TEST_SPEAKERS
+    trials = [f"1 {who}/{first} {who}/{other}\n" for who in (a, b) for other in others]
+    trials += [f"0 {a}/{name} {b}/{name}\n" for name in CLIPS]
+    (root / "iden_split.txt").write_text("".join(split_list))
+    (root / "veri_test.txt").write_text("".join(trials))
+    return root
+
+
+def official_iemocap(root: Path, spoken: bool = False) -> Path:
+    for k in range(1, 6):
+        session = root / f"Session{k}"
+        labels = session / "dialog" / "EmoEvaluation"
+        (labels / "Categorical").mkdir(parents=True)
+        for d, (dialog, turns) in enumerate(TURNS.items()):
+            name = f"Ses0{k}{dialog}"
+            lines = ["% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n"]
+            for n, (turn, label) in enumerate(turns.items()):
+                speaker = 2 * (k - 1) + (turn[0] == "M")
+                wav = session / "sentences" / "wav" / name / f"{name}_{turn}.wav"
+                (speech if spoken else clip)(wav, 10 * speaker + 5 * d + n, 1.0)
+                lines.append(f"[{2 * n + 6}.2901 - {2 * n + 8}.2357]\t{name}_{turn}\t{label}\t[2.5000, 2.5000, 2.5000]")
+                lines += [f"C-E{e}:\tNeutral;\t()" for e in (2, 3, 4)] + [f"C-{turn[0]}1:\tNeutral; Sadness;\t()"]
+                lines += [f"A-E{e}:\tval 3; act 2; dom  2;\t(mildly aggravated)" for e in (3, 4)] + [""]
+            (labels / f"{name}.txt").write_text("\n".join(lines) + "\n")
+            (labels / "Categorical" / f"{name}_e2_cat.txt").write_text(f"{name}_{turn} :Neutral state; ()\n")
+    return root
+
+
+def official(root: Path, speech: bool = False) -> dict[str, Path]:
+    """All three corpora as their owners hand them out, small: roots by name, VoxCeleb1's lists inside its own.
+
+    Args:
+        root: they are made below it.
+        speech: fill them from the demo's recordings, with their true transcripts; else with noise.
+    """
+    return {
+        "librispeech": official_librispeech(root / "LibriSpeech", speech),
+        "voxceleb1": official_voxceleb1(root / "VoxCeleb1", speech),
+        "iemocap": official_iemocap(root / "IEMOCAP", speech),
+    }
