@@ -9,28 +9,41 @@ from pathlib import Path
 import pandas
 import pytest
 
-from s3prl_fusion.superb import report
+from s3prl_fusion.cli import main
+from s3prl_fusion.superb import chart, report, tables
+from s3prl_fusion.superb.scoring import ScoreError
 from s3prl_fusion.superb.tasks import TASKS, parse_tasks
 
 
-def result(folder: Path, upstream: str, task: str, score: float, fold: str | None = None, frozen=None) -> Path:
-    """Write a score file as the score stage does."""
+def result(folder: Path, upstream: str, task: str, score: float, fold: str | None = None, **more) -> Path:
+    """Write a score file as the score stage does, where the pipeline would."""
     content = {
         "upstream": upstream,
         "interface": "hconv" if upstream.startswith("fused") else "weighted_sum",
+        "members": [],
         "task": task,
         "fold": fold,
         "score": score,
+        "dev_score": 50.0,
         "chance": 25.0 if task == "er" else 100.0,
         "utterances": 10,
         "train_seconds": 60.0,
         "evaluate_seconds": 15.0,
         "seed": 1337,
+        "lr": 1e-4,
+        "config_hash": "0123456789ab",
         "featurizer_parameters": 1000,
         "downstream_parameters": 20 if task == "er" else 3000,
-        "frozen_parameters": frozen,
+        "frozen_parameters": None,
+        "s3prl_fusion": "0.1.0",
+        "host": "s3prl 0.4.18",
+        "torch": "2.8.0",
+        "device": "cpu",
+        **more,
     }
-    path = folder / f"{upstream}-{task}-{fold}.json"
+    variant = f"{task}_lr{content['lr']:g}_seed{content['seed']}"
+    path = folder / upstream.replace(" ", "-") / variant / (fold or "") / "score.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content), encoding="utf-8")
     return path
 
@@ -38,22 +51,21 @@ def result(folder: Path, upstream: str, task: str, score: float, fold: str | Non
 @pytest.fixture
 def results(tmp_path):
     return [
-        result(tmp_path, "fused_demo", "asr", 40.0, frozen=5_000_000),
-        result(tmp_path, "fused_demo", "er", 60.0, "fold1", frozen=5_000_000),
-        result(tmp_path, "fused_demo", "er", 70.0, "fold2", frozen=5_000_000),
+        result(tmp_path, "fused_demo", "asr", 40.0, frozen_parameters=5_000_000),
+        result(tmp_path, "fused_demo", "er", 60.0, "fold1", frozen_parameters=5_000_000),
+        result(tmp_path, "fused_demo", "er", 70.0, "fold2", frozen_parameters=5_000_000),
         result(tmp_path, "fbank", "asr", 90.0),
     ]
 
 
 def test_one_row_an_upstream_folds_averaged(results):
-    tasks = parse_tasks("asr,er")
-    table = report.tabulate(report.read_runs(results), tasks).set_index("upstream")
-    assert list(table.index) == ["fused_demo", "fbank", report.FLOOR]
+    table = tables.tabulate(tables.read_runs(results)).set_index("upstream")
+    assert list(table.index) == ["fused_demo", "fbank", tables.FLOOR]
     assert table.loc["fused_demo", "ER acc"] == pytest.approx(65.0)
     assert table.loc["fused_demo", "seconds"] == pytest.approx(225.0)
     assert math.isnan(table.loc["fbank", "ER acc"])
     assert list(table["interface"]) == ["hconv", "weighted_sum", ""]
-    assert table.loc[report.FLOOR, ["ASR WER", "ER acc"]].tolist() == [100.0, 25.0]
+    assert table.loc[tables.FLOOR, ["ASR WER", "ER acc"]].tolist() == [100.0, 25.0]
     assert table.loc["fused_demo", "asr_downstream_parameters"] == 3000
     assert table.loc["fused_demo", "er_downstream_parameters"] == 20
     assert pandas.isna(table.loc["fbank", "frozen_parameters"])
@@ -61,24 +73,32 @@ def test_one_row_an_upstream_folds_averaged(results):
 
 def test_markdown(results):
     tasks = parse_tasks("asr,er")
-    lines = report.main_table(report.tabulate(report.read_runs(results), tasks), tasks).splitlines()
+    lines = tables.main_table(tables.tabulate(tables.read_runs(results)), tasks).splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert len({len(row) for row in cells}) == 1
     assert cells[0][2:4] == ["ASR WER % ↓", "ER acc % ↑"]
     assert cells[2] == ["fused_demo", "hconv", "**40.00**", "**65.00**", "1,000", "3,000 / 20", "5,000,000", "3:45"]
     assert cells[3] == ["fbank", "weighted_sum", "90.00", "", "1,000", "3,000 /", "", "1:15"]
-    assert cells[4] == [report.FLOOR, "", "100.00", "25.00", "", "", "", ""]
+    assert cells[4] == [tables.FLOOR, "", "100.00", "25.00", "", "", "", ""]
 
 
 def test_files(results, tmp_path):
-    tasks = parse_tasks("asr,er")
-    main = report.report(results, tasks, tmp_path / "exp", "Scores")
-    exp = tmp_path / "exp"
-    assert sorted(path.name for path in exp.iterdir()) == ["results.csv", "results.md", "results.png", "runs.csv"]
+    exp = tmp_path / "report"
+    table = report.report(results, exp, "Scores")
+    names = ["results.csv", "results.json", "results.md", "results.png", "runs.csv"]
+    assert sorted(path.name for path in exp.iterdir()) == names
     text = (exp / "results.md").read_text(encoding="utf-8")
     assert text.startswith("# Scores\n")
-    assert main in text
-    assert "| fused_demo | ER fold2 | acc 70.00 % | 1,000 | 20 | 1:00 | 0:15 |" in text
+    assert table.split("\nwritten to")[0] in text
+    assert (
+        "| fused_demo | ER fold2 | 1337 | 0.0001 | 50.00 | acc 70.00 % | 1,000 | 20 | 1:00 | 0:15 | cpu | 0123456789ab "
+        "| 0.1.0 | s3prl 0.4.18 | 2.8.0 |" in text
+    )
+    assert "ER: fold1, fold2 of 5 folds." in text
+    assert "SUPERB" not in text and "published" not in text and "Learning rates" not in text
+    content = json.loads((exp / "results.json").read_text(encoding="utf-8"))
+    assert [row["ASR WER"] for row in content["table"]] == [40.0, 90.0, 100.0]
+    assert content["runs"][1]["config_hash"] == "0123456789ab"
     runs = pandas.read_csv(exp / "runs.csv")
     assert runs["score"].tolist() == [40.0, 60.0, 70.0, 90.0]
     assert pandas.read_csv(exp / "results.csv")["ASR WER"].tolist() == [40.0, 90.0, 100.0]
@@ -91,8 +111,8 @@ def test_the_chart_says_which_way_is_better(results, tmp_path, monkeypatch):
     figures = []
     close = pyplot.close
     monkeypatch.setattr(pyplot, "close", figures.append)
-    tasks = list(TASKS.values())[::3]
-    report.draw(report.tabulate(report.read_runs(results), tasks), tasks, tmp_path / "chart.png")
+    tasks = [TASKS["asr"], TASKS["er"]]
+    chart.draw(tables.tabulate(tables.read_runs(results)), tasks, tmp_path / "chart.png")
     panels = figures[0].axes
     assert ["lower is better" in panel.get_title() for panel in panels] == [True, False]
     assert ["higher is better" in panel.get_title() for panel in panels] == [False, True]
@@ -101,17 +121,111 @@ def test_the_chart_says_which_way_is_better(results, tmp_path, monkeypatch):
     close(figures[0])
 
 
-def test_the_papers_scores_stand_beside_ours_where_it_has_one(tmp_path):
-    tasks = parse_tasks("asr,er")
+ER_FOLDS = {"fold1": 1085, "fold2": 1023, "fold3": 1151, "fold4": 1031, "fold5": 1241}
+
+
+def text_of(runs: list[Path], folder: Path) -> str:
+    report.report(runs, folder / "report", "Scores")
+    return (folder / "report" / "results.md").read_text(encoding="utf-8")
+
+
+def rows_under(text: str, heading: str) -> list[str]:
+    part = text.split(f"## {heading}")[1].split("## ")[0]
+    return [line for line in part.splitlines() if line.startswith("| ")][2:]
+
+
+def test_published_scores_stand_beside_ours_where_they_mean_the_same(tmp_path):
     runs = [
-        result(tmp_path, "fused_wavlm_hubert", "asr", 5.0),
-        result(tmp_path, "fused_wavlm_hubert", "er", 70.0),
-        result(tmp_path, "fbank", "asr", 90.0),
+        result(tmp_path, "fused_wavlm_hubert", "asr", 5.0, utterances=2620),
+        *(result(tmp_path, "fused_wavlm_hubert", "er", 70.0, fold, utterances=n) for fold, n in ER_FOLDS.items()),
+        result(tmp_path, "fused_wavlm_hubert", "sv", 3.0, utterances=37720),
+        result(tmp_path, "hubert", "asr", 6.5, utterances=2620),
+        result(tmp_path, "hubert_base", "sv", 5.5, utterances=37720),
+        result(tmp_path, "fbank", "asr", 23.0, utterances=2619),
     ]
-    report.report(runs, tasks, tmp_path / "exp", "Scores")
-    text = (tmp_path / "exp" / "results.md").read_text(encoding="utf-8").split("## Beside the paper")[1]
-    rows = [line for line in text.splitlines() if line.startswith("| fused") or line.startswith("| fbank")]
-    assert rows == [
-        "| fused_wavlm_hubert | hconv | ASR WER | 5.00 | 4.86 |",
-        "| fused_wavlm_hubert | hconv | ER acc | 70.00 | 70.49 |",
+    assert rows_under(text_of(runs, tmp_path), "Beside published scores") == [
+        "| fused_wavlm_hubert | hconv | ASR WER | 5.00 | 4.86 |  |",
+        "| fused_wavlm_hubert | hconv | ER acc | 70.00 | 70.49 |  |",
+        "| hubert | weighted_sum | ASR WER | 6.50 |  | 6.42 |",
+        "| hubert_base | weighted_sum | SV EER | 5.50 |  | 5.11 |",
     ]
+
+
+def test_superb_scores_need_the_official_test_sets(tmp_path):
+    folds = dict(ER_FOLDS)
+    runs = [
+        result(tmp_path, "hubert", "asr", 6.42, utterances=2620),
+        result(tmp_path, "hubert", "sid", 81.42, utterances=8251),
+        *(result(tmp_path, "hubert", "er", 64.92, fold, utterances=n) for fold, n in folds.items()),
+        result(tmp_path, "fbank", "sid", 50.0, utterances=8250),
+    ]
+    # By hand: (6.42 - 23.18) / (3.62 - 23.18), (81.42 - 20.058174) / (90.3 - 20.058174), and so on.
+    assert rows_under(text_of(runs, tmp_path), "SUPERB score") == [
+        "| hubert | weighted_sum | 856.9 | 873.6 | 860.7 |  |"
+    ]
+
+
+def test_seeds_give_a_mean_and_a_spread(tmp_path):
+    runs = [
+        *(result(tmp_path, "up", "asr", score, seed=seed) for seed, score in ((1, 40.0), (2, 44.0), (3, 42.0))),
+        *(result(tmp_path, "up", "er", score, fold, seed=1) for fold, score in (("fold1", 60.0), ("fold2", 70.0))),
+        *(result(tmp_path, "up", "er", score, fold, seed=2) for fold, score in (("fold1", 62.0), ("fold2", 72.0))),
+        result(tmp_path, "up", "er", 99.0, "fold1", seed=3),  # without its other fold: no score
+    ]
+    row = tables.tabulate(tables.read_runs(runs)).iloc[0]
+    assert (row["ASR WER"], row["ASR WER spread"], row["ASR WER seeds"]) == (42.0, 2.0, 3)
+    assert (row["ER acc"], row["ER acc seeds"]) == (66.0, 2)
+    assert row["ER acc spread"] == pytest.approx(math.sqrt(2))
+    text = text_of(runs, tmp_path)
+    assert "| up | weighted_sum | 42.00 ± 2.00 | 66.00 ± 1.41 |" in text
+    assert "mean and standard deviation over seeds" in text
+
+
+def test_the_learning_rate_with_the_best_dev_score_counts_and_the_others_are_told(tmp_path):
+    runs = [
+        result(tmp_path, "up", "asr", 30.0, lr=1e-3, dev_score=20.0),
+        result(tmp_path, "up", "asr", 25.0, lr=1e-4, dev_score=22.0),
+    ]
+    for rate, dev in ((1e-3, 20.0), (1e-4, 22.0), (1e-5, 60.0)):  # the last was tried, but not evaluated
+        stamp = tmp_path / "up" / f"asr_lr{rate:g}_seed1337" / "stages" / "train.json"
+        stamp.parent.mkdir(parents=True, exist_ok=True)
+        content = {"status": "done", "upstream": "up", "task": "asr", "seed": 1337, "lr": rate, "dev_score": dev}
+        stamp.write_text(json.dumps(content), encoding="utf-8")
+    # A seed that only the chosen rate was trained on says nothing about the rates.
+    other = tmp_path / "up" / "asr_lr0.001_seed2" / "stages" / "train.json"
+    other.parent.mkdir(parents=True)
+    other.write_text(json.dumps({**content, "seed": 2, "lr": 1e-3, "dev_score": 99.0}), encoding="utf-8")
+    text = text_of(runs, tmp_path)
+    assert "| up | weighted_sum | 30.00 |" in text
+    assert rows_under(text, "Learning rates") == [
+        "| up | ASR WER % ↓ | 1e-05: 60.00, 0.0001: 22.00, 0.001: **20.00** |"
+    ]
+
+
+def test_the_same_run_twice_is_refused(tmp_path):
+    runs = [result(tmp_path / exp, "up", "asr", 40.0) for exp in ("a", "b")]
+    with pytest.raises(ScoreError, match=r"a/up.* and .*b/up.* are the same task, fold and seed"):
+        tables.read_runs(runs)
+
+
+def test_fused_rows_are_told_apart_by_their_members(tmp_path):
+    runs = [
+        result(tmp_path / exp, "fused", "asr", score, members=members)
+        for exp, score, members in (("a", 40.0, ["fbank", "mfcc"]), ("b", 50.0, ["fbank"]))
+    ]
+    table = tables.tabulate(tables.read_runs(runs))
+    assert list(table["upstream"]) == ["fused (fbank + mfcc)", "fused (fbank)", tables.FLOOR]
+
+
+def test_the_command(results, tmp_path, capsys):
+    assert main(["results", str(tmp_path), "-o", str(tmp_path / "report")]) == 0
+    assert "| fused_demo | hconv | **40.00** | **65.00** |" in capsys.readouterr().out
+    assert (tmp_path / "report" / "results.png").is_file()
+    for words, match in (
+        ([], "EXP is missing"),
+        ([str(tmp_path / "nowhere")], "nowhere has no score.json in it or below"),
+        ([str(tmp_path), "--compare", "a", "b"], "--compare takes two experiments and no others"),
+        (["--compare", str(tmp_path / "fbank"), str(tmp_path / "nowhere")], "nowhere: no score.json"),
+    ):
+        assert main(["results", *words]) == 2
+        assert match in capsys.readouterr().err

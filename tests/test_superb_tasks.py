@@ -101,7 +101,7 @@ def test_symbol_files():
 
 
 def test_cmudict_uses_known_symbols():
-    from s3prl_fusion.superb.corpora import cmu_lexicon
+    from s3prl_fusion.superb.librispeech import cmu_lexicon
 
     phonemes = set((downstream_configs_dir() / "phoneme.txt").read_text(encoding="utf-8").split())
     assert {phoneme for pronunciation in cmu_lexicon().values() for phoneme in pronunciation} <= phonemes

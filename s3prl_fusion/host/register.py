@@ -169,7 +169,7 @@ def describe_run(runner: Any) -> dict[str, Any]:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
     return {
         "s3prl_fusion": __version__,
-        "host": host_version(),
+        "host": host_version().partition(" (")[0],
         "torch": torch.__version__,
         "device": f"{device.type} ({name})" if name else device.type,
         "upstream_trained": runner.upstream.trainable,

@@ -1,4 +1,4 @@
-"""The SUPERB leaderboard: its score, and the rows of it that are verified."""
+"""The SUPERB leaderboard: its score, the rows of it that are verified, and the utterances whose costs it asks for."""
 
 from __future__ import annotations
 
@@ -37,6 +37,26 @@ PUBLISHED: Mapping[str, Mapping[str, float]] = {
         "hubert": (5.41, 6.42, 81.42, 64.92, 5.11),
         "hubert_large_ll60k": (3.53, 3.62, 90.33, 67.62, 5.98),
     }.items()
+}
+
+# Published costs: upstream in s3prl's hub -> (MACs, summed over all of PROFILED_SAMPLES; parameters).
+PUBLISHED_COSTS: Mapping[str, tuple[int, int]] = {
+    "fbank": (479_126_160, 0),
+    "apc": (501_705_362_352, 4_105_296),
+    "tera": (567_707_468_688, 21_327_360),
+    "wav2vec2": (1_669_156_022_848, 95_044_608),
+    "hubert": (1_669_156_022_848, 94_697_600),
+    "hubert_large_ll60k": (4_323_560_629_376, 316_609_408),
+}
+
+# Lengths in samples of the 32 utterances of LibriSpeech test-clean whose multiply-accumulates are asked for, one at a
+# time, summed in these groups: testing/s3prl_profiling_test.py in github.com/B06901052/DeepSpeed, branch
+# superb-challenge, which profiles the upstream's forward.
+PROFILED_SAMPLES: Mapping[str, tuple[int, ...]] = {
+    "short": (20560, 34560, 38480, 42560, 45600, 48720, 52000, 55120),
+    "medium": (59120, 62720, 66400, 71200, 75200, 78640, 82800, 87520),
+    "long": (92720, 98560, 104400, 111120, 118480, 125040, 132720, 142640),
+    "longer": (154000, 166720, 180880, 197920, 217920, 239280, 268160, 326000),
 }
 
 

@@ -2,19 +2,28 @@
 
 The functions take `{utterance: text}` mappings, as `read_texts` returns them, and give percent. A recipe prints its own
 score too; `check_logged` holds both against each other.
+
+A score has one definition: the `resampled_*` functions give a `Statistic`, and the score is that of the whole set.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy
 
 TOLERANCE = 0.01  # percent points; the recipes average in single precision
 
+# (R, n) how often each resample draws each utterance, utterances sorted -> (R,) percent; NaN where it is undefined.
+Statistic = Callable[["numpy.ndarray"], "numpy.ndarray"]
 
-class ScoreError(RuntimeError):
+
+class ScoreError(ValueError):
     """The written files and the logged score disagree, or one of them is unusable."""
 
 
@@ -46,22 +55,99 @@ def check_same_utterances(hypotheses: Mapping[str, str], references: Mapping[str
         )
 
 
-def token_error_rate(hypotheses: Mapping[str, str], references: Mapping[str, str]) -> float:
-    """Edit distance over space-separated tokens, summed, per reference token, in percent (WER, PER)."""
+def token_counts(hypotheses: Mapping[str, str], references: Mapping[str, str]) -> tuple[list[int], list[int]]:
+    """Edit distance over space-separated tokens, and reference tokens, of each utterance in sorted order.
+
+    Raises:
+        ScoreError: The utterances differ, or the references hold no tokens.
+    """
     import editdistance
 
     check_same_utterances(hypotheses, references)
-    errors = sum(editdistance.eval(hypotheses[key].split(), text.split()) for key, text in references.items())
-    tokens = sum(len(text.split()) for text in references.values())
-    if tokens == 0:
+    pairs = [(hypotheses[key].split(), references[key].split()) for key in sorted(references)]
+    tokens = [len(reference) for _, reference in pairs]
+    if sum(tokens) == 0:
         raise ScoreError("the references hold no tokens")
-    return 100.0 * errors / tokens
+    return [editdistance.eval(hypothesis, reference) for hypothesis, reference in pairs], tokens
+
+
+def label_counts(hypotheses: Mapping[str, str], references: Mapping[str, str]) -> tuple[list[int], list[int]]:
+    """1 where the label is right, else 0, and 1 label, of each utterance in sorted order."""
+    check_same_utterances(hypotheses, references)
+    return [int(hypotheses[key] == references[key]) for key in sorted(references)], [1] * len(references)
+
+
+def _ratio(counts: tuple[list[int], list[int]]) -> Statistic:
+    import numpy
+
+    numbers = numpy.array(counts, dtype=float).T  # whole numbers, so that sums are exact
+
+    def statistic(weights: numpy.ndarray) -> numpy.ndarray:
+        part, whole = (weights @ numbers).T
+        return numpy.divide(100.0 * part, whole, out=numpy.full(len(whole), math.nan), where=whole > 0)
+
+    return statistic
+
+
+def resampled_token_error_rate(hypotheses: Mapping[str, str], references: Mapping[str, str]) -> Statistic:
+    """`token_error_rate` of resamples; NaN where none of the drawn references has a token."""
+    return _ratio(token_counts(hypotheses, references))
+
+
+def resampled_accuracy(hypotheses: Mapping[str, str], references: Mapping[str, str]) -> Statistic:
+    """`accuracy` of resamples."""
+    return _ratio(label_counts(hypotheses, references))
+
+
+def resampled_equal_error_rate(hypotheses: Mapping[str, str], references: Mapping[str, str]) -> Statistic:
+    """`equal_error_rate` of resamples; NaN where all drawn trials are of one kind.
+
+    A trial counts as often as it is drawn; the curve is interpolated as s3prl.metric.common.compute_eer does it.
+
+    Raises:
+        ScoreError: A score is no finite number, or the trials are all of one kind.
+    """
+    import numpy
+    from scipy.interpolate import interp1d
+    from scipy.optimize import brentq
+    from sklearn.metrics import roc_curve
+
+    check_same_utterances(hypotheses, references)
+    if set(references.values()) != {"0", "1"}:
+        raise ScoreError("the equal error rate needs trials of both kinds, 0 and 1")
+    try:
+        scores = numpy.array([float(hypotheses[trial]) for trial in sorted(references)])
+    except ValueError as error:
+        raise ScoreError(f"a trial's score is no number: {error}") from error
+    if not numpy.isfinite(scores).all():
+        raise ScoreError("a trial's score is not finite; train with a lower learning rate")
+    labels = numpy.array([int(references[trial]) for trial in sorted(references)])
+    order = numpy.argsort(-scores)  # once, because roc_curve sorts faster what is sorted
+    labels, scores = labels[order], scores[order]
+
+    def one(weights: numpy.ndarray) -> float:
+        if not 0 < weights @ labels < weights.sum():
+            return math.nan
+        accepted = interp1d(*roc_curve(labels, scores, pos_label=1, sample_weight=weights)[:2])
+        return 100.0 * float(brentq(lambda rate: 1.0 - rate - accepted(rate), 0.0, 1.0))
+
+    return lambda weights: numpy.array([one(row) for row in weights[:, order]])
+
+
+def _plain(statistic: Statistic, utterances: int) -> float:
+    import numpy
+
+    return float(statistic(numpy.ones((1, utterances)))[0])
+
+
+def token_error_rate(hypotheses: Mapping[str, str], references: Mapping[str, str]) -> float:
+    """Edit distance over space-separated tokens, summed, per reference token, in percent (WER, PER)."""
+    return _plain(resampled_token_error_rate(hypotheses, references), len(references))
 
 
 def accuracy(hypotheses: Mapping[str, str], references: Mapping[str, str]) -> float:
     """Share of utterances whose label is right, in percent."""
-    check_same_utterances(hypotheses, references)
-    return 100.0 * sum(hypotheses[key] == label for key, label in references.items()) / len(references)
+    return _plain(resampled_accuracy(hypotheses, references), len(references))
 
 
 def equal_error_rate(hypotheses: Mapping[str, str], references: Mapping[str, str]) -> float:
@@ -74,18 +160,7 @@ def equal_error_rate(hypotheses: Mapping[str, str], references: Mapping[str, str
     Raises:
         ScoreError: A score is no finite number, or the trials are all of one kind.
     """
-    from s3prl.metric.common import compute_eer
-
-    check_same_utterances(hypotheses, references)
-    if set(references.values()) != {"0", "1"}:
-        raise ScoreError("the equal error rate needs trials of both kinds, 0 and 1")
-    try:
-        scores = [float(hypotheses[trial]) for trial in references]
-    except ValueError as error:
-        raise ScoreError(f"a trial's score is no number: {error}") from error
-    if not all(map(math.isfinite, scores)):
-        raise ScoreError("a trial's score is not finite; train with a lower learning rate")
-    return 100.0 * float(compute_eer([int(label) for label in references.values()], scores)[0])
+    return _plain(resampled_equal_error_rate(hypotheses, references), len(references))
 
 
 def chance_eer(references: Mapping[str, str]) -> float:

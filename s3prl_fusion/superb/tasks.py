@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from . import scoring
 
@@ -29,10 +29,13 @@ class Task:
     logged: str  # evaluate prints "<logged>: <value>"
     logged_scale: float  # to percent
     score: Callable[[Texts, Texts], float]  # (hypotheses, references) -> percent
+    resampled: Callable[[Texts, Texts], scoring.Statistic]  # `score` of resamples of the utterances
     chance: Callable[[Texts], float]  # references -> percent that needs no speech at all
+    official: Mapping[str | None, int]  # fold -> utterances (SV: trials) of the test set that published scores are on
     folds: tuple[str | None, ...] = (None,)  # the score is their mean
     demo_folds: tuple[str | None, ...] = (None,)  # none: the demo has no corpus for the task
     fold_key: str = ""  # config key of the fold, for tasks that have several
+    prepare_options: Mapping[str, str] = field(default_factory=dict)  # of `prepare` -> field of prepare.Sources
 
     @property
     def config(self) -> str:
@@ -43,6 +46,11 @@ class Task:
     def column(self) -> str:
         """Heading in tables, for example `ASR WER`."""
         return f"{self.title} {self.metric}"
+
+    @property
+    def arrow(self) -> str:
+        """Which way is better."""
+        return "↑" if self.higher_is_better else "↓"
 
     def file(self, pattern: str, fold: str | None) -> str:
         """`hypothesis`, `reference` or `submitted` for one fold."""
@@ -69,7 +77,9 @@ ASR = Task(
     logged="test-clean wer",
     logged_scale=1.0,
     score=scoring.token_error_rate,
+    resampled=scoring.resampled_token_error_rate,
     chance=scoring.empty_error_rate,
+    official={None: 2620},
 )
 
 PR = Task(
@@ -92,7 +102,10 @@ PR = Task(
     logged="test per",
     logged_scale=100.0,
     score=scoring.token_error_rate,
+    resampled=scoring.resampled_token_error_rate,
     chance=scoring.empty_error_rate,
+    official={None: 2620},
+    prepare_options={"--lexicon": "lexicons"},
 )
 
 SID = Task(
@@ -114,7 +127,10 @@ SID = Task(
     logged="test acc",
     logged_scale=100.0,
     score=scoring.accuracy,
+    resampled=scoring.resampled_accuracy,
     chance=scoring.chance_accuracy,
+    official={None: 8251},
+    prepare_options={"--list": "voxceleb1_list"},
 )
 
 ER = Task(
@@ -136,7 +152,9 @@ ER = Task(
     logged="test acc",
     logged_scale=100.0,
     score=scoring.accuracy,
+    resampled=scoring.resampled_accuracy,
     chance=scoring.chance_accuracy,
+    official={"fold1": 1085, "fold2": 1023, "fold3": 1151, "fold4": 1031, "fold5": 1241},
     folds=("fold1", "fold2", "fold3", "fold4", "fold5"),
     demo_folds=("fold1",),
     fold_key="downstream_expert.datarc.test_fold",
@@ -163,8 +181,11 @@ SV = Task(
     logged="sv-voxceleb1/test-EER",
     logged_scale=100.0,
     score=scoring.equal_error_rate,
+    resampled=scoring.resampled_equal_error_rate,
     chance=scoring.chance_eer,
+    official={None: 37720},
     demo_folds=(),
+    prepare_options={"--list": "voxceleb1_trials"},
 )
 
 TASKS: Mapping[str, Task] = {task.name: task for task in (ASR, PR, SID, ER, SV)}

@@ -1,0 +1,57 @@
+"""Tables and a chart of scored experiments, or a comparison of two; made from their files alone, never edited."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+HELP = "tables and a chart of scores, SUPERB score, published numbers; --compare two experiments"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options of `s3prl-fusion results`."""
+    parser.add_argument("exps", nargs="*", type=Path, metavar="EXP", help="experiment folders, or folders in them")
+    parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="where to write (default: the first EXP)")
+    parser.add_argument(
+        "--compare", nargs=2, type=Path, metavar=("A", "B"), help="paired bootstrap between two EXP/<upstream>"
+    )
+    parser.add_argument("--resamples", type=int, default=1000, metavar="N", help="of the bootstrap (default: 1000)")
+    parser.add_argument("--seed", type=int, default=1337, metavar="N", help="of the bootstrap (default: 1337)")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Prints the table; returns 0, or 2 when there is nothing to show or it does not fit together."""
+    try:
+        print(comparison(args) if args.compare else tables(args))
+    except (ValueError, OSError) as error:
+        print(f"s3prl-fusion results: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def tables(args: argparse.Namespace) -> str:
+    """Writes the report; returns what to tell the user."""
+    from ..superb.report import report
+    from ..superb.results import find_results
+
+    if not args.exps:
+        raise ValueError("EXP is missing: give the -o of `s3prl-fusion superb`, or two experiments with --compare")
+    found = {exp: find_results(exp) for exp in args.exps}
+    for exp, results in found.items():
+        if not results:
+            raise ValueError(f"{exp} has no score.json in it or below; run `s3prl-fusion superb`, or `score`, first")
+    return report([path for results in found.values() for path in results], args.output or args.exps[0], "Scores")
+
+
+def comparison(args: argparse.Namespace) -> str:
+    """The comparison of two experiments, in Markdown; also written where -o says."""
+    from ..files import write_whole
+    from ..superb.compare import compare, compare_table
+
+    if args.exps:
+        raise ValueError(f"--compare takes two experiments and no others; got {args.exps[0]} beside them")
+    table = compare_table(compare(*args.compare, resamples=args.resamples, seed=args.seed))
+    if args.output:
+        write_whole(args.output / "comparison.md", table)
+    return table

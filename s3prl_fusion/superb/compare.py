@@ -1,0 +1,252 @@
+"""Is the difference between two experiments more than luck with the test set? A paired bootstrap over utterances.
+
+Only the test set is resampled, for both experiments and all of their seeds alike: the interval tells how far the
+difference would move on other utterances of the same kind, not what another seed in training would change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .results import find_results
+from .scoring import TOLERANCE, ScoreError, Statistic, read_texts
+from .tables import markdown, read_runs
+from .tasks import TASKS, Task, Texts
+
+if TYPE_CHECKING:
+    import numpy
+    import pandas
+    import tqdm
+
+CHUNK = 2**21  # drawn utterances at a time: 16 MB as 64-bit numbers
+SECONDS = 2.0  # before a progress bar shows
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One test set, and the runs of both experiments on it."""
+
+    utterances: int
+    statistics: tuple[Sequence[Statistic], Sequence[Statistic]]  # of the first and the second; one a seed
+
+    def means(self, weights: numpy.ndarray) -> numpy.ndarray:
+        """The mean over the seeds for each experiment.
+
+        Args:
+            weights: (R, utterances), how often each utterance is drawn.
+
+        Returns:
+            (2, R) percent; NaN where the score is undefined.
+        """
+        import numpy
+
+        return numpy.stack([numpy.mean([one(weights) for one in side], axis=0) for side in self.statistics])
+
+    def resample(self, rng: numpy.random.Generator, resamples: int, bar: tqdm.tqdm) -> numpy.ndarray:
+        """`means` of resamples, (2, resamples). One in which the score is undefined is drawn again."""
+        import numpy
+
+        chunks, rows = [], max(1, CHUNK // self.utterances)
+        for start in range(0, resamples, rows):
+            chunk = numpy.full((2, min(rows, resamples - start)), numpy.nan)
+            while (undefined := numpy.isnan(chunk).any(axis=0)).any():
+                chunk[:, undefined] = self.means(draw(rng, int(undefined.sum()), self.utterances))
+            chunks.append(chunk)
+            bar.update(chunk.shape[1])
+        return numpy.concatenate(chunks, axis=1)
+
+
+def draw(rng: numpy.random.Generator, resamples: int, utterances: int) -> numpy.ndarray:
+    """How often each utterance is drawn, (resamples, utterances); each row draws `utterances`, with replacement."""
+    import numpy
+
+    drawn = rng.integers(utterances, size=(resamples, utterances))
+    drawn += utterances * numpy.arange(resamples)[:, None]
+    counts = numpy.bincount(drawn.ravel(), minlength=resamples * utterances)
+    return counts.reshape(resamples, utterances).astype(float)
+
+
+def read_side(folder: Path) -> pandas.DataFrame:
+    """The runs of one experiment at the chosen learning rates: columns as in score.json, and `folder`; no fold is "".
+
+    Raises:
+        ScoreError: There are no runs, runs of several upstreams, or one run twice.
+    """
+    results = find_results(folder)
+    if not results:
+        raise ScoreError(f"{folder}: no score.json in it or below; give EXP/<upstream> of a finished experiment")
+    runs = read_runs(results)
+    upstreams = sorted(set(runs["label"]))
+    if len(upstreams) > 1:
+        raise ScoreError(f"{folder} has the upstreams {', '.join(upstreams)}; name one of them: EXP/<upstream>")
+    return runs.assign(folder=[Path(path) for path in runs["expdir"]])
+
+
+def folds_of(task: Task, sides: Sequence[pandas.DataFrame]) -> list[str]:
+    """The folds of one task, which every seed of both experiments must have.
+
+    Raises:
+        ScoreError: One lacks a fold.
+    """
+    union = {fold for runs in sides for fold in runs["fold"]}
+    for runs in sides:
+        for seed, group in runs.groupby("seed"):
+            missing = sorted(union - set(group["fold"]))
+            if missing:
+                raise ScoreError(
+                    f"{task.title}: seed {seed} in {group['folder'].iloc[0]} lacks {missing};"
+                    " both experiments need the same folds, for every seed"
+                )
+    return sorted(union)
+
+
+def read_fold(task: Task, fold: str, sides: Sequence[pandas.DataFrame]) -> Fold:
+    """Read the runs of one fold.
+
+    Raises:
+        ScoreError: A file is missing or unusable, the references differ, or a score is not that of its score.json.
+    """
+    import numpy
+
+    where = f"{task.title} {fold}".strip()
+    first: tuple[Path, Texts] | None = None
+    statistics: tuple[list[Statistic], list[Statistic]] = ([], [])
+    for runs, side in zip(sides, statistics):
+        for _, run in runs[runs["fold"] == fold].sort_values("seed").iterrows():
+            hypothesis, reference = (
+                run["folder"] / task.file(pattern, fold) for pattern in (task.hypothesis, task.reference)
+            )
+            try:
+                references = read_texts(reference)
+                statistic = task.resampled(read_texts(hypothesis), references)
+            except (OSError, ScoreError) as error:
+                raise ScoreError(f"{where}: {hypothesis}: {error}; evaluate this run again") from error
+            first = first or (reference, references)
+            check_same_references(where, first, (reference, references))
+            score = float(statistic(numpy.ones((1, len(references))))[0])
+            if not abs(score - run["score"]) <= TOLERANCE:
+                raise ScoreError(
+                    f"{where}: the files in {run['folder']} give {score:.4f} %, but its score.json has"
+                    f" {run['score']:.4f} %; score it again"
+                )
+            side.append(statistic)
+    return Fold(len(first[1]), statistics)
+
+
+def check_same_references(where: str, one: tuple[Path, Texts], other: tuple[Path, Texts]) -> None:
+    """Raise ScoreError unless two reference files hold the same utterances and texts."""
+    (path, texts), (other_path, other_texts) = one, other
+    differing = sorted(key for key in texts.keys() | other_texts.keys() if texts.get(key) != other_texts.get(key))
+    if differing:
+        raise ScoreError(
+            f"{where}: {path} and {other_path} differ in {len(differing)} utterances, {differing[:3]};"
+            " both experiments must be evaluated on the same data"
+        )
+
+
+def compare(first: Path, second: Path, resamples: int = 1000, seed: int = 1337) -> pandas.DataFrame:
+    """Bootstrap the difference of two experiments, task by task.
+
+    An experiment's score is the mean over its seeds of the mean over the folds. Utterances are drawn with replacement
+    within each fold, the same ones for both experiments and all seeds. The interval goes from the 2.5th to the 97.5th
+    percentile of the resampled differences; p is twice the smaller share of them on one side of 0, at most 1.
+
+    SV's trials share speakers and recordings, which are drawn here as if they did not: its interval is too narrow
+    rather than too wide.
+
+    Args:
+        first: Folder with the runs of one upstream: EXP/<upstream>, EXP/<upstream>/<task>, or one run.
+        second: The same for the other experiment; its tasks that `first` lacks are left out, and the other way round.
+        resamples: How many.
+        seed: Of the draws; the same for every task.
+
+    Returns:
+        One row a task with the columns task, metric, first, second, difference (first - second), low, high (percent
+        or percent points), p, utterances (of all folds), seeds_first, seeds_second. `attrs` has the arguments.
+
+    Raises:
+        ScoreError: The experiments have no task in common, or cannot be paired.
+    """
+    import pandas
+
+    if resamples < 1:
+        raise ValueError(f"resamples: got {resamples}; at least 1 is needed, 1000 are usual")
+    sides = [read_side(folder) for folder in (first, second)]
+    tasks = [task for task in TASKS.values() if all(task.name in set(runs["task"]) for runs in sides)]
+    if not tasks:
+        got = " and ".join(", ".join(dict.fromkeys(runs["task"])) for runs in sides)
+        raise ScoreError(f"{first} and {second} have no task in common: {got}")
+    rows = [_row(task, [runs[runs["task"] == task.name] for runs in sides], resamples, seed) for task in tasks]
+    frame = pandas.DataFrame(rows)
+    frame.attrs = {"first": str(first), "second": str(second), "resamples": resamples, "seed": seed}
+    return frame
+
+
+def _row(task: Task, sides: Sequence[pandas.DataFrame], resamples: int, seed: int) -> dict[str, object]:
+    import numpy
+    from tqdm import tqdm
+
+    folds = [read_fold(task, fold, sides) for fold in folds_of(task, sides)]
+    rng = numpy.random.default_rng(seed)
+    with tqdm(total=resamples * len(folds), desc=task.column, delay=SECONDS, leave=False, disable=None) as bar:
+        drawn = numpy.mean([fold.resample(rng, resamples, bar) for fold in folds], axis=0)
+    plain = numpy.mean([fold.means(numpy.ones((1, fold.utterances)))[:, 0] for fold in folds], axis=0)
+    differences = drawn[0] - drawn[1]
+    low, high = numpy.percentile(differences, [2.5, 97.5])
+    shares = ((differences <= 0).mean(), (differences >= 0).mean())
+    return {
+        "task": task.name,
+        "metric": task.column,
+        "first": plain[0],
+        "second": plain[1],
+        "difference": plain[0] - plain[1],
+        "low": low,
+        "high": high,
+        "p": min(1.0, 2.0 * min(shares)),
+        "utterances": sum(fold.utterances for fold in folds),
+        "seeds_first": sides[0]["seed"].nunique(),
+        "seeds_second": sides[1]["seed"].nunique(),
+    }
+
+
+def better(row: pandas.Series) -> str:
+    """`first` or `second` where the interval excludes 0, else `no difference shown`."""
+    if row["low"] <= 0 <= row["high"]:
+        return "no difference shown"
+    return "first" if (row["low"] > 0) == TASKS[row["task"]].higher_is_better else "second"
+
+
+def _two_decimals(value: float) -> str:
+    return f"{round(value, 2) + 0.0:.2f}"  # + 0.0: no "-0.00"
+
+
+def compare_table(frame: pandas.DataFrame) -> str:
+    """`compare`'s frame in Markdown, with a sentence under it on how it was made."""
+    header = ["score %", "better", "first", "second", "first - second", "95 % interval", "p", "utterances", "seeds"]
+    rows = []
+    for _, row in frame.iterrows():
+        scores = [_two_decimals(row[name]) for name in ("first", "second", "difference")]
+        interval = f"[{_two_decimals(row['low'])}, {_two_decimals(row['high'])}]"
+        p = "< 0.01" if row["p"] < 0.005 else f"{row['p']:.2f}"
+        seeds = f"{row['seeds_first']} / {row['seeds_second']}"
+        rows.append(
+            [
+                f"{row['metric']} {TASKS[row['task']].arrow}",
+                better(row),
+                *scores,
+                interval,
+                p,
+                f"{row['utterances']:,}",
+                seeds,
+            ]
+        )
+    made = frame.attrs
+    note = (
+        f"first: `{made['first']}`, second: `{made['second']}`. Paired bootstrap over utterances, within each fold:"
+        f" {made['resamples']:,} resamples with seed {made['seed']}, percentile interval of first - second. A side is"
+        " better where the interval excludes 0.\n"
+    )
+    return f"{markdown(header, rows)}\n{note}"

@@ -1,0 +1,202 @@
+"""Tables of results, from score files alone: a row an upstream and interface, a column a task."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import leaderboard
+from .progress import seconds_text
+from .published import leaderboard_score, paper_score
+from .results import chosen_rates
+from .scoring import ScoreError
+from .tasks import TASKS, Task
+
+if TYPE_CHECKING:
+    import pandas
+
+FLOOR = "(chance)"
+RUN = ["label", "task", "fold", "seed"]  # what tells one run of an upstream from another
+
+
+def read_runs(results: Sequence[Path]) -> pandas.DataFrame:
+    """One row a score file of the learning rate with the best dev score.
+
+    Columns are as in score.json, but no fold is "", and there are `label`, which names the upstream, and `expdir`.
+
+    Raises:
+        ScoreError: The same run is there twice.
+    """
+    import pandas
+
+    rows = [{**json.loads(path.read_text(encoding="utf-8")), "expdir": str(path.parent)} for path in results]
+    runs = pandas.DataFrame([{"label": _label(row), **row, "fold": row["fold"] or ""} for row in rows])
+    runs = chosen_rates(runs)
+    for _, same in runs[runs.duplicated(RUN, keep=False)].groupby(RUN):
+        first, second, *_ = same["expdir"]
+        raise ScoreError(f"{first} and {second} are the same task, fold and seed; name folders that hold one of them")
+    return runs
+
+
+def _label(row: Mapping) -> str:
+    """The upstream's name; for `fused`, whose YAML may be any, with its members."""
+    return f"fused ({' + '.join(row['members'])})" if row["upstream"] == "fused" else row["upstream"]
+
+
+def tasks_of(runs: pandas.DataFrame) -> list[Task]:
+    """The tasks that were run, in the order of TASKS."""
+    return [task for task in TASKS.values() if task.name in set(runs["task"])]
+
+
+def tabulate(runs: pandas.DataFrame) -> pandas.DataFrame:
+    """One row an upstream and interface, and a last row with what needs no speech at all.
+
+    A seed's score is the mean over the task's folds, and counts when it has every fold that the table has.
+
+    Args:
+        runs: As `read_runs` returns them.
+
+    Returns:
+        Columns upstream, interface; for each task its column (percent, the mean over seeds, NaN where not run), and
+        the same with " spread" (standard deviation over seeds, NaN for one) and " seeds"; featurizer_parameters,
+        <task>_downstream_parameters, frozen_parameters, seconds (train + evaluate, of all runs).
+    """
+    import pandas
+
+    rows, tasks = [], tasks_of(runs)
+    folds = {task.name: runs.loc[runs["task"] == task.name, "fold"].nunique() for task in tasks}
+    for (label, interface), group in runs.groupby(["label", "interface"], sort=False):
+        row = {"upstream": label, "interface": interface}
+        for task in tasks:
+            seeds = group[group["task"] == task.name].groupby("seed")["score"].agg(["mean", "size"])
+            scores = seeds.loc[seeds["size"] == folds[task.name], "mean"]
+            row.update(zip(_columns(task), (scores.mean(), scores.std(), len(scores))))
+        row["featurizer_parameters"] = group["featurizer_parameters"].max()
+        for task in tasks:
+            heads = group.loc[group["task"] == task.name, "downstream_parameters"]
+            row[f"{task.name}_downstream_parameters"] = heads.max()
+        row["frozen_parameters"] = group["frozen_parameters"].max()
+        row["seconds"] = (group["train_seconds"] + group["evaluate_seconds"]).sum()
+        rows.append(row)
+    floor = {"upstream": FLOOR, "interface": ""}
+    floor.update({task.column: runs.loc[runs["task"] == task.name, "chance"].mean() for task in tasks})
+    table = pandas.DataFrame([*rows, floor])
+    whole = [column for column in table if column.endswith(("parameters", "seeds"))]
+    table[whole] = table[whole].astype("Float64").round().astype("Int64")
+    return table
+
+
+def _columns(task: Task) -> tuple[str, str, str]:
+    return task.column, f"{task.column} spread", f"{task.column} seeds"
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown; all columns but the first two are aligned to the right."""
+    ruler = ["---" if index < 2 else "---:" for index in range(len(header))]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in (header, ruler, *rows))
+
+
+def number(value: object) -> str:
+    """A count with its thousands apart, or nothing for none."""
+    import pandas
+
+    return "" if pandas.isna(value) else f"{int(value):,}"
+
+
+def percent(value: float, spread: float = math.nan) -> str:
+    """`65.00`, `65.00 ± 1.20`, or nothing for NaN."""
+    if math.isnan(value):
+        return ""
+    return f"{value:.2f}" + ("" if math.isnan(spread) else f" ± {spread:.2f}")
+
+
+def main_table(table: pandas.DataFrame, tasks: Sequence[Task]) -> str:
+    """`tabulate`'s table in Markdown; the best score of each column is bold."""
+    header = ["upstream", "interface"]
+    header += [f"{task.column} % {task.arrow}" for task in tasks]
+    header += [
+        "featurizer params",
+        f"head params ({' / '.join(task.title for task in tasks)})",
+        "frozen params",
+        "time",
+    ]
+    real = table[table["upstream"] != FLOOR]
+    best = {task.column: real[task.column].agg("max" if task.higher_is_better else "min") for task in tasks}
+    rows = []
+    for _, row in table.iterrows():
+        is_floor = row["upstream"] == FLOOR
+        cells = [row["upstream"], row["interface"]]
+        for task in tasks:
+            text = percent(*(row[column] for column in _columns(task)[:2]))
+            is_best = not is_floor and len(real) > 1 and row[task.column] == best[task.column]
+            cells.append(f"**{text}**" if is_best else text)
+        heads = " / ".join(number(row[f"{task.name}_downstream_parameters"]) for task in tasks)
+        cells += [number(row["featurizer_parameters"]), "" if is_floor else heads, number(row["frozen_parameters"])]
+        rows.append([*cells, "" if is_floor else seconds_text(row["seconds"])])
+    return markdown(header, rows)
+
+
+def runs_table(runs: pandas.DataFrame) -> str:
+    """One line a run in Markdown: score, what it cost, and what it was made of."""
+    header = ["upstream", "run", "seed", "lr", "dev", "score", "featurizer params", "head params", "train", "evaluate"]
+    header += ["device", "config", "s3prl_fusion", "s3prl", "torch"]
+    rows = []
+    for _, row in runs.iterrows():
+        task = TASKS[row["task"]]
+        cells = [row["label"], f"{task.title} {row['fold']}".strip(), str(row["seed"]), f"{row['lr']:g}"]
+        cells += [percent(row["dev_score"]), f"{task.metric} {row['score']:.2f} %"]
+        cells += [number(row[f"{part}_parameters"]) for part in ("featurizer", "downstream")]
+        cells += [_time(row[f"{stage}_seconds"]) for stage in ("train", "evaluate")]
+        made_of = ("device", "config_hash", "s3prl_fusion", "host", "torch")
+        rows.append([*cells, *(str(row[key] or "") for key in made_of)])
+    return markdown(header, rows)
+
+
+def _time(seconds: float | None) -> str:
+    return "" if seconds is None or math.isnan(seconds) else seconds_text(seconds)
+
+
+def official(runs: pandas.DataFrame, label: str, task: Task) -> bool:
+    """Whether an upstream was scored on all of a task's official test set: only then is it comparable."""
+    mine = runs[(runs["label"] == label) & (runs["task"] == task.name)]
+    counts = {(fold or None): int(n) for fold, n in zip(mine["fold"], mine["utterances"])}
+    return counts == dict(task.official)
+
+
+def published_table(table: pandas.DataFrame, runs: pandas.DataFrame) -> str | None:
+    """Ours, the paper's and the leaderboard's score, where one of them has the same members, interface and test set.
+
+    In Markdown; None where there is none.
+    """
+    rows = []
+    for _, row in table[table["upstream"] != FLOOR].iterrows():
+        for task in tasks_of(runs):
+            if math.isnan(row[task.column]) or not official(runs, row["upstream"], task):
+                continue
+            theirs = [paper_score(row["upstream"], task.name), leaderboard_score(row["upstream"], task.column)]
+            if any(score is not None for score in theirs):
+                cells = ["" if score is None else percent(score) for score in (row[task.column], *theirs)]
+                rows.append([row["upstream"], row["interface"], task.column, *cells])
+    return markdown(["upstream", "interface", "score", "ours", "paper", "leaderboard"], rows) if rows else None
+
+
+def superb_table(table: pandas.DataFrame, runs: pandas.DataFrame) -> str | None:
+    """Each task's SUPERB score, where its official test set was scored; in Markdown, or None where none was."""
+    tasks = [task for task in TASKS.values() if task in tasks_of(runs)]
+    rows = []
+    for _, row in table[table["upstream"] != FLOOR].iterrows():
+        values = {
+            task.column: row[task.column]
+            for task in tasks
+            if official(runs, row["upstream"], task) and not math.isnan(row[task.column])
+        }
+        if values:
+            scores = leaderboard.task_scores(values)
+            total = leaderboard.superb_score(values)
+            cells = [f"{scores[task.title]:.1f}" if task.title in scores else "" for task in tasks]
+            rows.append([row["upstream"], row["interface"], *cells, "" if total is None else f"{total:.1f}"])
+    header = ["upstream", "interface", *(task.title for task in tasks), "SUPERB score"]
+    return markdown(header, rows) if rows else None
