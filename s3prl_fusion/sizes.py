@@ -1,4 +1,5 @@
-"""How large well-known upstreams are, for `s3prl-fusion list` and whoever plans a run: nothing is downloaded for it."""
+"""How large well-known upstreams are and what they learned from, for `s3prl-fusion list`, `submit` and whoever plans a
+run: nothing is downloaded for it."""
 
 from __future__ import annotations
 
@@ -49,3 +50,15 @@ SIZES = {
     "demo_hubert": Size(7, 192, 320, 2_993_840),
     "demo_whisper": Size(5, 208, 320, 2_579_200),
 }
+
+# What upstreams were pretrained on, where this repository itself can tell.
+CORPORA = {
+    **dict.fromkeys(("fbank", "fbank_no_cmvn", "mfcc", "mel", "linear", "spectrogram"), "none (signal processing)"),
+    "demo_hubert": "1.7 h of Asterisk voice prompts in five languages, 1.3 h of synthesized English; no labels",
+    "demo_whisper": "0.2 h of English Asterisk voice prompts, up to 2.9 h of synthesized English; transcribed",
+}
+
+
+def learned_from_labels(name: str) -> bool:
+    """Whether a hub entry was pretrained with labels, as far as its name tells: Whisper was."""
+    return name.startswith(("whisper_", "hf_whisper")) or name == "demo_whisper"

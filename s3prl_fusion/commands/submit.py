@@ -1,4 +1,5 @@
-"""Packs the predictions of an experiment for the SUPERB leaderboard, once they are known to be complete."""
+"""Packs an experiment's predictions for the SUPERB leaderboard, once they are known to be complete, and fills in the
+form."""
 
 from __future__ import annotations
 
@@ -6,25 +7,41 @@ import argparse
 import sys
 from pathlib import Path
 
-HELP = "pack predict.zip for the SUPERB leaderboard"
+HELP = "pack predict.zip for the SUPERB leaderboard, and fill in its form"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of `s3prl-fusion submit`."""
-    parser.add_argument("exp", type=Path, metavar="EXP", help="experiment folder: the -o of `s3prl-fusion superb`")
-    parser.add_argument("-u", "--upstream", metavar="NAME", help="which, when the folder has several")
-    parser.add_argument("-o", "--output", type=Path, default=Path("predict.zip"), metavar="FILE", help="predict.zip")
+    add = parser.add_argument
+    add("exp", type=Path, metavar="EXP", help="experiment folder: the -o of `s3prl-fusion superb`")
+    add("-u", "--upstream", metavar="NAME", help="which, when the folder has several")
+    add(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("predict.zip"),
+        metavar="FILE",
+        help="predict.zip; submission.md beside",
+    )
+    add("--seed", type=int, metavar="N", help="which, when a task was run with several (default: the lowest)")
+    add("--no-macs", action="store_true", help="leave the MACs open: the upstream is not loaded and run")
+    add("--device", default="cpu", help="where to run it (default: cpu)")
 
 
 def main(args: argparse.Namespace) -> int:
-    """Checks and packs; returns 0, or 2 when something is missing: then no file has been written."""
-    from ..superb import submission
+    """Checks, counts and packs; returns 0, or 2 when something is missing: then no file has been written."""
+    from ..superb import entry, form, submission
 
     try:
         upstream = submission.find_upstream(args.exp, args.upstream)
-        names = submission.pack(submission.collect(upstream), args.output)
+        runs = submission.choose_runs(upstream, args.seed)
+        files = submission.collect(runs)
+        submitted = entry.read(upstream.name, runs)
+        text = form.fill_in(submitted, None if args.no_macs else entry.measure(submitted, args.device))
+        written = submission.write(files, text, args.output)
     except (ValueError, OSError) as error:
         print(f"s3prl-fusion submit: error: {error}", file=sys.stderr)
         return 2
-    print("\n".join([f"{args.output} has the predictions of {upstream.name}:", *(f"  {name}" for name in names)]))
+    print("\n".join([f"{args.output} has the predictions of {upstream.name}:", *(f"  {name}" for name in files)]))
+    print(f"{written} has what the form asks for; left to fill in: {text.count(form.OPEN)}")
     return 0

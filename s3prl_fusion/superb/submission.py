@@ -1,21 +1,70 @@
-"""The leaderboard's predict.zip, from the files that the evaluations wrote.
+"""What goes to the leaderboard: predict.zip, from the files that the evaluations wrote, and the form beside it.
 
 The server scores the utterances that it finds and looks for no others: a file that was cut off scores well. So files
-are held against their references first.
+are held against their references first, and again in the zip.
 """
 
 from __future__ import annotations
 
+import io
+import json
 import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
+from typing import Any
 
-from ..files import write_with
+from ..files import whole_file
+from .results import SET_ASIDE, chosen_rates
 from .scoring import ScoreError, check_same_utterances, read_texts
 from .tasks import TASKS, Task
+
+FORM = "submission.md"
+AGAIN = "give the `superb` command again"
 
 
 class SubmissionError(ValueError):
     """There is nothing to submit, or not all of it. The message says what to do."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One task of one upstream, with one learning rate and seed: trained, evaluated and scored in all of its folds."""
+
+    task: Task
+    folder: Path  # EXP/<upstream>/<task>, or <task>_lr1e-3_seed2
+    scores: Sequence[Mapping[str, Any]]  # the content of each fold's score.json
+
+    @property
+    def seed(self) -> int:
+        """Its random seed."""
+        return self.scores[0]["seed"]
+
+    @property
+    def lr(self) -> float:
+        """Its learning rate."""
+        return self.scores[0]["lr"]
+
+    @property
+    def dev_score(self) -> float:
+        """The folds' mean score on the dev set, in percent."""
+        return fmean(score["dev_score"] for score in self.scores)
+
+    def file(self, pattern: str, fold: str | None) -> Path:
+        """One of the task's files in one fold."""
+        return self.folder / (fold or "") / self.task.file(pattern, fold)
+
+
+def task_folders(upstream: Path, task: Task) -> list[Path]:
+    """EXP/<upstream>/<task> and its variants, <task>_lr1e-3_seed2, without what was set aside."""
+    return sorted(
+        folder
+        for folder in upstream.glob(f"{task.name}*")
+        if (folder.name == task.name or folder.name.startswith(f"{task.name}_"))
+        and folder.is_dir()
+        and not SET_ASIDE.search(folder.name)
+    )
 
 
 def find_upstream(exp: Path, upstream: str | None) -> Path:
@@ -24,7 +73,8 @@ def find_upstream(exp: Path, upstream: str | None) -> Path:
     Raises:
         SubmissionError: There is none, or several to choose from.
     """
-    found = sorted({folder.parent.name for task in TASKS for folder in exp.glob(f"*/{task}") if folder.is_dir()})
+    folders = sorted(exp.iterdir()) if exp.is_dir() else []
+    found = [folder.name for folder in folders if any(task_folders(folder, task) for task in TASKS.values())]
     if upstream is None and len(found) == 1:
         return exp / found[0]
     if upstream in found:
@@ -34,49 +84,124 @@ def find_upstream(exp: Path, upstream: str | None) -> Path:
     raise SubmissionError(f"-u {upstream or 'is missing'}: {exp} has {', '.join(found)}; name one of them")
 
 
-def collect(upstream: Path) -> dict[str, Path]:
-    """`{path in the zip: file}` of every task that was run under an upstream, all of them checked.
+def choose_runs(upstream: Path, seed: int | None = None) -> list[Run]:
+    """One run of every task that was run under an upstream: of the learning rate with the best mean dev score, and of
+    the lowest seed.
 
     Args:
         upstream: EXP/<upstream>, as `s3prl-fusion superb` leaves it.
+        seed: Another seed than the lowest.
 
     Raises:
-        SubmissionError: No task was run; one was run but not scored, or not in all of its folds; or a file lacks
-            utterances of its reference, has others, or has one twice.
+        SubmissionError: No task was run; one was run, but never to the end in all of its folds; rates cannot be
+            compared; or there is no such seed.
     """
-    files: dict[str, Path] = {}
-    for task in TASKS.values():
-        if (upstream / task.name).is_dir():
-            files.update({task.file(task.submitted, fold): _checked(upstream, task, fold) for fold in task.folds})
-    if not files:
+    folders = [(task, task_folders(upstream, task)) for task in TASKS.values()]
+    runs = [_choose(task, list(_whole_runs(task, found)), seed) for task, found in folders if found]
+    if not runs:
         raise SubmissionError(f"{upstream} has none of the tasks {', '.join(TASKS)}; run `s3prl-fusion superb` first")
-    return files
+    return runs
 
 
-def _checked(upstream: Path, task: Task, fold: str | None) -> Path:
-    folder = upstream / task.name / (fold or "")
-    hypothesis, reference = (folder / task.file(name, fold) for name in (task.hypothesis, task.reference))
-    for path in (folder / "score.json", hypothesis, reference):
-        if not path.is_file():
-            name = f"{task.name} {fold or ''}".strip()
-            raise SubmissionError(f"{path} does not exist: {name} is not done; give the `superb` command again")
-    try:
-        check_same_utterances(read_texts(hypothesis), read_texts(reference))
-    except ScoreError as error:
-        raise SubmissionError(f"{hypothesis}: {error}; evaluate again, without changing the files") from error
-    return hypothesis
+def _whole_runs(task: Task, folders: Sequence[Path]) -> Iterator[Run]:
+    problems = []
+    for folder in folders:
+        try:
+            yield _read_run(task, folder)
+        except SubmissionError as error:
+            problems.append(error)
+    if len(problems) == len(folders):
+        raise problems[0]
 
 
-def pack(files: dict[str, Path], output: Path) -> list[str]:
-    """Write predict.zip, whole or not at all, and the same bytes for the same files. Returns the names in it."""
-    entries = {f"predict/{name}": file for name, file in sorted(files.items())}
+def _read_run(task: Task, folder: Path) -> Run:
+    scores = []
+    for fold in task.folds:
+        run = Run(task, folder, scores)
+        for pattern in ("score.json", task.hypothesis, task.reference, task.best_ckpt):
+            if not run.file(pattern, fold).is_file():
+                name = f"{task.name} {fold or ''}".strip()
+                raise SubmissionError(f"{run.file(pattern, fold)} does not exist: {name} is not done; {AGAIN}")
+        scores.append(json.loads(run.file("score.json", fold).read_text(encoding="utf-8")))
+    if len({(score["seed"], score["lr"]) for score in scores}) > 1:
+        raise SubmissionError(f"{folder}: its folds are of different seeds or rates: {task.name} is not done; {AGAIN}")
+    return Run(task, folder, scores)
 
-    def write(path: Path) -> None:
-        with zipfile.ZipFile(path, "w") as archive:
-            for name, file in entries.items():
-                entry = zipfile.ZipInfo(name)  # its date is fixed
-                entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
-                archive.writestr(entry, file.read_bytes())
 
-    write_with(output, write)
-    return list(entries)
+def _choose(task: Task, runs: Sequence[Run], seed: int | None) -> Run:
+    import pandas
+
+    rows = [
+        {"upstream": run.scores[0]["upstream"], "task": task.name, "lr": run.lr, "dev_score": run.dev_score}
+        for run in runs
+    ]
+    runs = [runs[index] for index in chosen_rates(pandas.DataFrame(rows)).index]
+    seeds = {run.seed: run for run in sorted(runs, key=lambda run: run.folder.name, reverse=True)}
+    if seed is not None and seed not in seeds:
+        known = ", ".join(map(str, sorted(seeds)))
+        raise SubmissionError(
+            f"--seed {seed}: {task.name} has whole runs of seed {known} with the learning rate {runs[0].lr:g}; "
+            "name one of these"
+        )
+    return seeds[min(seeds) if seed is None else seed]
+
+
+def collect(runs: Sequence[Run]) -> dict[str, tuple[Path, Path]]:
+    """`{path in the zip: (file, its reference)}` of the runs in all folds.
+
+    Raises:
+        SubmissionError: A file lacks utterances of its reference, has others, or has one twice.
+    """
+    files = {}
+    for run in runs:
+        for fold in run.task.folds:
+            hypothesis, reference = (run.file(kind, fold) for kind in (run.task.hypothesis, run.task.reference))
+            try:
+                check_same_utterances(read_texts(hypothesis), read_texts(reference))
+            except ScoreError as error:
+                raise SubmissionError(f"{hypothesis}: {error}; evaluate again, without changing the files") from error
+            files[f"predict/{run.task.file(run.task.submitted, fold)}"] = (hypothesis, reference)
+    return dict(sorted(files.items()))
+
+
+def write(files: Mapping[str, tuple[Path, Path]], form: str, output: Path) -> Path:
+    """Writes predict.zip, the same bytes for the same files, and the form beside it: both or neither.
+
+    Returns:
+        The form's path.
+
+    Raises:
+        SubmissionError: What is in the zip is not what the references ask for.
+    """
+    path = output.with_name(FORM)
+    if path == output or path.is_dir() or output.is_dir():
+        raise SubmissionError(f"-o {output}: it and {path} beside it must be two files; give the zip another name")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as draft, whole_file(output) as package:
+        draft.write_text(form, encoding="utf-8")
+        _pack(files, package)
+        _check_package(files, package)
+    return path
+
+
+def _pack(files: Mapping[str, tuple[Path, Path]], package: Path) -> None:
+    with zipfile.ZipFile(package, "w") as archive:
+        for name, (file, _) in files.items():
+            entry = zipfile.ZipInfo(name)  # its date is fixed
+            entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+            archive.writestr(entry, file.read_bytes())
+
+
+def _check_package(files: Mapping[str, tuple[Path, Path]], package: Path) -> None:
+    """Reads the zip as the server does: lines, split at the first space."""
+    with zipfile.ZipFile(package) as archive:
+        if archive.namelist() != list(files):
+            raise SubmissionError(f"the zip came out with {archive.namelist()} in place of {list(files)}; try again")
+        for name, (file, reference) in files.items():
+            with io.TextIOWrapper(archive.open(name), encoding="utf-8") as lines:
+                keys = [line.rstrip("\n").split(" ", 1)[0] for line in lines]
+            if sorted(keys) != sorted(read_texts(reference)):
+                raise SubmissionError(
+                    f"{name}: the server would read {len(keys)} utterances that are not those of {reference}; look for "
+                    f"odd characters in {file}"
+                )
