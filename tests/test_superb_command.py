@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from s3prl_fusion.superb import command
+from s3prl_fusion.superb import command, launch, options
 from s3prl_fusion.superb.corpora import Corpora
 from s3prl_fusion.superb.experiment import Experiment, Settings
 from s3prl_fusion.superb.tasks import TASKS
@@ -30,12 +30,12 @@ def parse(*words: str) -> argparse.Namespace:
 @pytest.fixture
 def known_upstreams(monkeypatch):
     """Spare the tests the import of s3prl."""
-    monkeypatch.setattr(command, "check_upstreams", lambda upstreams, extra: None)
+    monkeypatch.setattr(options, "check_upstreams", lambda upstreams, extra: None)
 
 
 def test_importing_the_command_line_is_light():
     code = (
-        "import sys, s3prl_fusion.superb.command, s3prl_fusion.superb.tasks;"
+        "import sys, s3prl_fusion.superb.command, s3prl_fusion.superb.compare;"
         "print([name for name in ('torch', 's3prl', 'pandas', 'librosa') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
@@ -53,6 +53,9 @@ def test_importing_the_command_line_is_light():
         (["--demo", "--interfaces", "hcnv"], "--interfaces: unknown interface 'hcnv'.*did you mean 'hconv'"),
         (["--demo", "-u", "fused", "--interfaces", "hconv"], "the interface of 'fused' stands in its YAML"),
         (["--demo", "--jobs", "0"], "--jobs: got 0"),
+        (["--demo", "--lr", "1e-3,fast"], "--lr: got '1e-3,fast'; give positive numbers"),
+        (["--demo", "--seeds", "1,-2"], "--seeds: got '1,-2'; give whole numbers"),
+        (["--demo", "--slurm", "partition"], "--slurm: got 'partition'; give KEY=VALUE"),
         (["-u", "fbank", "-o", "exp", "-t", "er"], "--iemocap is missing .needed by er."),
         (["--demo", "-o", "a=b"], "cannot carry the path"),
         (["--demo", "--", "-o"], "-o after -- needs a value"),
@@ -80,9 +83,11 @@ def test_unknown_upstreams(tmp_path, monkeypatch, capsys):
 
 def test_dry_run_prints_every_command_and_does_nothing(tmp_path, monkeypatch, capsys, known_upstreams):
     monkeypatch.chdir(tmp_path)
-    assert command.main(parse("--demo", "--dry-run", "--seed", "3", "--", "-l", "2")) == 0
+    assert command.main(parse("--demo", "--dry-run", "--seeds", "3", "--", "-l", "2")) == 0
     lines = [shlex.split(line) for line in capsys.readouterr().out.splitlines()]
-    assert len(lines) == 3 * 4 * 2
+    assert len(lines) == 1 + 3 * 4 * 3 + 1
+    assert lines[0][2:] == ["s3prl_fusion", "prepare", "demo", "-o", str(tmp_path / "exp" / "demo" / "data")]
+    assert lines[-1][2:] == ["s3prl_fusion", "results", str(tmp_path / "exp" / "demo")]
     trains = [line for line in lines if "train" in line]
     assert {line[line.index("-u") + 1] for line in trains} == set(command.DEMO_UPSTREAMS.split(","))
     assert {line[line.index("-d") + 1] for line in trains} == {"asr", "ctc", "voxceleb1", "emotion"}
@@ -101,7 +106,7 @@ def test_real_emotions_run_five_folds(tmp_path, capsys, known_upstreams):
 
 def test_interfaces_multiply_upstreams():
     args = parse("-u", "fused_demo,fused__fbank__mfcc", "--interfaces", "weighted_sum,hconv")
-    assert command.choose_upstreams(args) == [
+    assert options.choose_upstreams(args) == [
         "fused_demo_weighted_sum",
         "fused_demo_hconv",
         "fused__fbank__mfcc__weighted_sum",
@@ -110,37 +115,37 @@ def test_interfaces_multiply_upstreams():
 
 
 def test_jobs_and_threads(monkeypatch):
-    monkeypatch.setattr("s3prl_fusion.superb.pipeline.usable_cores", lambda: 8)
+    monkeypatch.setattr("s3prl_fusion.superb.launch.usable_cores", lambda: 8)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    assert command.choose_jobs(parse("--demo", "--device", "cpu")) == command.MAX_JOBS
-    assert command.choose_jobs(parse("--demo", "--device", "cuda")) == 1
-    assert command.choose_jobs(parse("-u", "x", "--device", "cpu")) == 1
-    assert command.choose_jobs(parse("--demo", "--jobs", "2")) == 2
-    assert command.thread_limits(4)["OMP_NUM_THREADS"] == "2"
+    assert launch.choose_jobs(parse("--demo", "--device", "cpu")) == launch.MAX_JOBS
+    assert launch.choose_jobs(parse("--demo", "--device", "cuda")) == 1
+    assert launch.choose_jobs(parse("-u", "x", "--device", "cpu")) == 1
+    assert launch.choose_jobs(parse("--demo", "--jobs", "2")) == 2
+    assert launch.thread_limits(4)["OMP_NUM_THREADS"] == "2"
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
-    assert "OMP_NUM_THREADS" not in command.thread_limits(4)
+    assert "OMP_NUM_THREADS" not in launch.thread_limits(4)
 
 
 def test_two_pipelines_never_share_a_folder(tmp_path):
-    with command.only_one(tmp_path / "exp"):
+    with launch.only_one(tmp_path / "exp"):
         with pytest.raises(ValueError, match="exp is in use by another"):
-            with command.only_one(tmp_path / "exp"):
+            with launch.only_one(tmp_path / "exp"):
                 pass
-    with command.only_one(tmp_path / "exp"):
+    with launch.only_one(tmp_path / "exp"):
         pass
 
 
 def test_a_run_left_behind_keeps_the_folder(tmp_path):
-    with command.only_one(tmp_path / "exp") as lock:
+    with launch.only_one(tmp_path / "exp") as lock:
         child = subprocess.Popen(["sleep", "60"], pass_fds=lock)
     try:
         with pytest.raises(ValueError, match="or by a run that one left behind"):
-            with command.only_one(tmp_path / "exp"):
+            with launch.only_one(tmp_path / "exp"):
                 pass
     finally:
         child.kill()
         child.wait()
-    with command.only_one(tmp_path / "exp"):
+    with launch.only_one(tmp_path / "exp"):
         pass
 
 
@@ -157,7 +162,7 @@ def test_a_task_without_all_of_its_folds_has_no_score(tmp_path, monkeypatch):
     experiments.append(Experiment("fbank", TASKS["sid"], None, shared, corpora))
     shown = []
     monkeypatch.setattr("s3prl_fusion.superb.report.report", lambda results, *rest: shown.extend(results))
-    command.show_results(experiments, {"fbank er fold2"}, list(TASKS.values()), tmp_path, "Scores")
+    command.show_results(experiments, {"fbank er fold2"}, tmp_path, "Scores")
     assert shown == [experiments[-1].result]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
@@ -25,7 +26,7 @@ from s3prl_fusion.superb.tasks import TASKS
 
 # Behaves like s3prl's runner as far as the pipeline can see; what goes wrong is said in BEHAVIOUR.
 RUNNER = """
-import json, os, shutil, sys, time
+import json, shutil, sys, time
 from pathlib import Path
 
 here = Path(__file__).parent
@@ -41,14 +42,18 @@ if mode == "train":
     with (here / "resumed.txt").open("a") as log:
         log.write(f"{bool(resumed)}" + chr(10))
     print("overall:  50%|#####     | 1/2 [00:01<00:01,  1.00it/s]", end=chr(13), flush=True)
-    shutil.copy(here / "model.ckpt", expdir / "states-1.ckpt")
+    rate = float(dict(item.split("=") for item in get("-o").split(",,")).get("config.optimizer.lr", "1e-4"))
+    model = here / f"{get('-u')} {rate:g} {get('--seed')}.ckpt"
+    shutil.copy(model, expdir / "states-1.ckpt")
+    counts = {"upstream": 7, "featurizer": 5, "downstream": 12}
+    (expdir / "run.json").write_text(json.dumps({"device": "cpu", "upstream_trained": False, "parameters": counts}))
     if behaviour.get("sleep"):
         time.sleep(behaviour["sleep"])
     if get("-u") in behaviour.get("broken", []):
         print("RuntimeError: the reason", flush=True)
         sys.exit(1)
-    if behaviour.get("learns", True):
-        shutil.copy(here / "model.ckpt", expdir / "dev-best.ckpt")
+    if behaviour.get("learns", True) and rate not in behaviour.get("diverges", []):
+        shutil.copy(model, expdir / "dev-best.ckpt")
 else:
     if behaviour.get("writes", True):
         (expdir / "test_predict.txt").write_text("a id10001" + chr(10) + "b id10001" + chr(10))
@@ -61,13 +66,8 @@ class Fake:
     """The fake runner's folder, and experiments that use it."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder, self.dev = folder, {}
         (folder / "runner.py").write_text(textwrap.dedent(RUNNER), encoding="utf-8")
-        states = {
-            "Featurizer": {"weights": torch.zeros(5)},
-            "Downstream": {"best_score": torch.zeros(1), "linear.weight": torch.zeros(3, 4)},
-        }
-        torch.save(states, folder / "model.ckpt")
         (folder / "configs").mkdir()
         (folder / "configs" / "sid.yaml").write_text("runner: {total_steps: 2}\n", encoding="utf-8")
         self.behave()
@@ -75,7 +75,7 @@ class Fake:
     def behave(self, **behaviour) -> None:
         (self.folder / "behaviour.json").write_text(json.dumps(behaviour), encoding="utf-8")
 
-    def experiments(self, *upstreams: str, **settings) -> list[Experiment]:
+    def experiments(self, *upstreams: str, seed: int = 1337, lr: float | None = None, **settings) -> list[Experiment]:
         shared = Settings(
             exp=self.folder / "exp",
             configs=self.folder / "configs",
@@ -83,7 +83,22 @@ class Fake:
             **settings,
         )
         corpora = Corpora(Path("char.dict"), Path("phoneme.txt"), voxceleb1=Path("/vox"), speaker_list=Path("/list"))
-        return [Experiment(upstream, TASKS["sid"], None, shared, corpora) for upstream in upstreams]
+        for upstream in upstreams:
+            self.save_model(upstream, lr or 1e-4, seed)
+        return [Experiment(upstream, TASKS["sid"], None, shared, corpora, seed, lr) for upstream in upstreams]
+
+    def save_model(self, upstream: str, rate: float, seed: int) -> None:
+        """What the runner will find that it has trained."""
+        states = {
+            "Args": argparse.Namespace(upstream=upstream, downstream="voxceleb1", seed=seed),
+            "Config": {
+                "optimizer": {"lr": rate},
+                "downstream_expert": {"datarc": {"file_path": "/vox", "meta_data": "/list"}},
+            },
+            "Featurizer": {"weights": torch.zeros(5)},
+            "Downstream": {"best_score": torch.tensor([self.dev.get(rate, 0.25)]), "linear.weight": torch.zeros(3, 4)},
+        }
+        torch.save(states, self.folder / f"{upstream} {rate:g} {seed}.ckpt")
 
     def calls(self) -> list[list[str]]:
         path = self.folder / "calls.txt"
@@ -104,7 +119,8 @@ def test_train_evaluate_score(fake, capsys):
     result = json.loads(experiment.result.read_text(encoding="utf-8"))
     assert (result["score"], result["chance"], result["utterances"]) == (50.0, 50.0, 2)
     assert (result["featurizer_parameters"], result["downstream_parameters"]) == (5, 12)
-    assert result["frozen_parameters"] is None
+    assert (result["frozen_parameters"], result["finetuned_parameters"]) == (7, 0)
+    assert (result["dev_score"], result["seed"], result["lr"], result["device"]) == (25.0, 1337, 1e-4, "cpu")
     assert [call[call.index("-m") + 1] for call in fake.calls()] == ["train", "evaluate"]
     assert "up sid: acc 50.00 %" in capsys.readouterr().err
     assert "test acc: 0.5" in experiment.log("evaluate").read_text(encoding="utf-8")
@@ -132,11 +148,11 @@ def test_a_moved_experiment_stays_done(fake):
     assert len(fake.calls()) == 2
 
 
-@pytest.mark.parametrize("change", ["seed", "config", "extra"])
+@pytest.mark.parametrize("change", ["config", "extra"])
 def test_other_settings_run_again_and_keep_the_old_folder(fake, change):
     (experiment,) = fake.experiments("up")
     run_all([experiment], jobs=1)
-    changed = {"seed": {"seed": 7}, "config": {}, "extra": {"extra": ("-o", "config.optimizer.lr=1")}}[change]
+    changed = {"config": {}, "extra": {"extra": ("-o", "config.runner.log_step=7")}}[change]
     if change == "config":
         experiment.config.write_text("runner: {total_steps: 3}\n", encoding="utf-8")
     (other,) = fake.experiments("up", **changed)
@@ -228,13 +244,14 @@ def test_what_a_stage_refuses(fake, behaviour, stage, match):
 
 
 def test_commands_run_by_hand(fake, tmp_path):
-    (experiment,) = fake.experiments("up", extra=("-o", "config.optimizer.lr=1e-3", "--verbose"), device="cpu")
+    (experiment,) = fake.experiments("up", extra=("-o", "config.runner.log_step=7", "--verbose"), device="cpu")
     experiment.expdir.mkdir(parents=True)
     for line in commands(experiment):
         subprocess.run(["sh", "-c", line], check=True, cwd=tmp_path, capture_output=True)
+    assert json.loads(experiment.result.read_text(encoding="utf-8"))["score"] == 50.0
     train, evaluate = fake.calls()
     assert train.count("-o") == 1
-    assert train[train.index("-o") + 1].endswith(",,config.optimizer.lr=1e-3")
+    assert train[train.index("-o") + 1].endswith(",,config.runner.log_step=7")
     assert "--verbose" in train
     assert "--verbose" not in evaluate
     assert train[train.index("--device") + 1] == "cpu"
@@ -254,6 +271,20 @@ def test_overrides_are_understood_by_s3prl(fake):
     odd = Settings(fake.folder / "a=b", experiment.settings.configs)
     with pytest.raises(ValueError, match="cannot carry the path .*a=b"):
         Experiment("up", experiment.task, None, odd, experiment.corpora).overrides()
+
+
+def test_seeds_and_learning_rates_have_their_own_folders(fake):
+    experiments = [
+        *fake.experiments("up"),
+        *fake.experiments("up", seed=2),
+        *fake.experiments("up", lr=1e-3),
+        *fake.experiments("up", lr=1e-05, seed=2),
+    ]
+    names = ["sid", "sid_seed2", "sid_lr0.001", "sid_lr1e-05_seed2"]
+    assert [experiment.expdir.name for experiment in experiments] == names
+    assert run_all(experiments, jobs=2) == {}
+    results = [json.loads(experiment.result.read_text(encoding="utf-8")) for experiment in experiments]
+    assert [(result["seed"], result["lr"]) for result in results] == [(1337, 1e-4), (2, 1e-4), (1337, 1e-3), (2, 1e-5)]
 
 
 def test_folds_have_their_own_folders():
@@ -320,7 +351,7 @@ def test_an_interrupt_ends_the_children_and_says_how_to_go_on(fake, number):
         from s3prl_fusion.superb import command, pipeline
 
         fake = Fake.__new__(Fake)
-        fake.folder = Path({str(fake.folder)!r})
+        fake.folder, fake.dev = Path({str(fake.folder)!r}), {{}}
         command.run = lambda args: len(pipeline.run_all(fake.experiments("up"), jobs=1))
         sys.exit(command.main(None))
         """

@@ -1,4 +1,4 @@
-"""One upstream under one task and fold: its folder, its files, its commands."""
+"""One upstream under one task, fold, learning rate and seed: its folder, its files, its commands."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from pathlib import Path
 
 from .. import __version__
 from .corpora import Corpora
+from .score import RESULT, STAMPS, log_of
 from .stages import Stamp, key_of
 from .tasks import Task
 
 STAGES = ("train", "evaluate", "score")
-RUNNER = (sys.executable, "-m", "s3prl_fusion", "run")
+PROGRAM = (sys.executable, "-m", "s3prl_fusion")
+SEED = 1337  # s3prl's
 
 
 @dataclass(frozen=True)
@@ -25,10 +27,9 @@ class Settings:
 
     exp: Path  # absolute
     configs: Path  # folder of asr.yaml, pr.yaml, ...
-    seed: int = 1337
     device: str | None = None  # None: the runner decides
     extra: Sequence[str] = ()  # more arguments for every train run
-    runner: Sequence[str] = RUNNER
+    runner: Sequence[str] = (*PROGRAM, "run")
 
     @property
     def model_config(self) -> str | None:
@@ -38,23 +39,31 @@ class Settings:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One upstream under one task (and fold): an experiment folder of s3prl's runner."""
+    """One training, and what follows it: an experiment folder of s3prl's runner."""
 
     upstream: str
     task: Task
     fold: str | None
     settings: Settings
     corpora: Corpora
+    seed: int = SEED
+    lr: float | None = None  # None: the recipe's
+
+    @property
+    def variant(self) -> str:
+        """The task and whatever is not the recipe's own, for example `asr_lr0.001_seed2`."""
+        lr = "" if self.lr is None else f"_lr{self.lr:g}"
+        return f"{self.task.name}{lr}" + ("" if self.seed == SEED else f"_seed{self.seed}")
 
     @property
     def label(self) -> str:
         """Name for people, for example `fused_demo er fold1`."""
-        return " ".join(part for part in (self.upstream, self.task.name, self.fold) if part)
+        return " ".join(part for part in (self.upstream, self.variant, self.fold) if part)
 
     @property
     def expdir(self) -> Path:
-        """EXP/<upstream>/<task>, and one folder a fold below it."""
-        folder = self.settings.exp / self.upstream / self.task.name
+        """EXP/<upstream>/<variant>, and one folder a fold below it."""
+        folder = self.settings.exp / self.upstream / self.variant
         return folder / self.fold if self.fold else folder
 
     @property
@@ -79,16 +88,16 @@ class Experiment:
 
     def stamp(self, stage: str) -> Stamp:
         """The stamp of one of STAGES."""
-        return Stamp(self.expdir / "stages" / f"{stage}.json")
+        return Stamp(self.expdir / STAMPS / f"{stage}.json")
 
     def log(self, stage: str) -> Path:
         """The log of one of STAGES."""
-        return self.expdir / f"{stage}.log"
+        return log_of(self.expdir, stage)
 
     @property
     def result(self) -> Path:
         """What the score stage writes."""
-        return self.expdir / "score.json"
+        return self.expdir / RESULT
 
     def outputs(self, stage: str) -> list[Path]:
         """The files without which a stage is not done."""
@@ -99,7 +108,7 @@ class Experiment:
         }[stage]
 
     def overrides(self) -> str:
-        """run_downstream's -o: paths in place of the config's placeholders, and the fold.
+        """run_downstream's -o: paths in place of the config's placeholders, the fold, and the learning rate.
 
         Raises:
             ValueError: A path has characters that -o cannot carry.
@@ -113,6 +122,8 @@ class Experiment:
                 raise ValueError(
                     f"s3prl's -o cannot carry the path {value}: it has '=' or ',,' in it; rename the folder"
                 )
+        if self.lr is not None:
+            values["config.optimizer.lr"] = self.lr
         return ",,".join(f"{key}={json.dumps(value)}" for key, value in values.items())
 
     def train_arguments(self) -> list[str]:
@@ -120,7 +131,7 @@ class Experiment:
         extra, overrides = split_overrides(self.settings.extra)
         return [
             *("-m", "train", "-u", self.upstream, "-d", self.task.downstream, "-c", str(self.config)),
-            *("-p", str(self.expdir), "-a", "--seed", str(self.settings.seed), *self._device()),
+            *("-p", str(self.expdir), "-a", "--seed", str(self.seed), *self._device()),
             *("-o", ",,".join([self.overrides(), *overrides]), *extra),
         ]
 
@@ -167,8 +178,12 @@ def split_overrides(extra: Sequence[str]) -> tuple[list[str], list[str]]:
     return rest, overrides
 
 
-def commands(experiment: Experiment) -> list[str]:
-    """The shell commands of one experiment, runnable by hand."""
-    runner = experiment.settings.runner
-    stages = (experiment.train_arguments(), experiment.evaluate_arguments())
-    return [shlex.join([*runner, *arguments]) for arguments in stages]
+def commands(experiment: Experiment, stages: Sequence[str] = STAGES) -> list[str]:
+    """The shell commands of one experiment, runnable by hand and in this order."""
+    runner, log = experiment.settings.runner, shlex.quote(str(experiment.log("evaluate")))
+    lines = {
+        "train": shlex.join([*runner, *experiment.train_arguments()]),
+        "evaluate": f"{shlex.join([*runner, *experiment.evaluate_arguments()])} > {log} 2>&1",
+        "score": shlex.join([*PROGRAM, "score", str(experiment.expdir)]),
+    }
+    return [lines[stage] for stage in stages]

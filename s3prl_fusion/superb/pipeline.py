@@ -11,11 +11,12 @@ from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
-from ..files import write_json
-from . import scoring
 from .experiment import STAGES, Experiment
 from .progress import Display, seconds_text
-from .stages import Children, Progress, StageError, Stopped, drop_broken_checkpoints, tail
+from .score import dev_score
+from .score import score as score_expdir
+from .scoring import ScoreError
+from .stages import Children, NeverBetter, Progress, StageError, Stopped, drop_broken_checkpoints, tail
 
 
 def set_aside(expdir: Path) -> Path:
@@ -37,6 +38,8 @@ def forget(experiment: Experiment, *stages: str) -> None:
 
 def train(experiment: Experiment, children: Children, progress: Progress) -> None:
     """Train, or resume what was interrupted. An experiment under other settings is set aside, never overwritten."""
+    from ..host.load import read_ckpt
+
     stamp, key = experiment.stamp("train"), experiment.key("train")
     before = stamp.read()
     if before.get("key") != key and experiment.expdir.exists() and any(experiment.expdir.iterdir()):
@@ -56,8 +59,19 @@ def train(experiment: Experiment, children: Children, progress: Progress) -> Non
     if not experiment.best_ckpt.is_file():
         better = "rose above 0" if experiment.task.higher_is_better else "fell below 100 %"
         message = f"no {experiment.task.best_ckpt}: the dev {experiment.task.metric} never {better}; train for longer"
-        raise StageError("train", message, log)
-    stamp.write(key, "done", earlier + time.monotonic() - started)
+        raise NeverBetter("train", message, log)
+    try:
+        states = read_ckpt(experiment.best_ckpt)
+    except ValueError as error:
+        raise StageError("train", str(error), log) from error
+    tried = {
+        "upstream": experiment.upstream,
+        "task": experiment.task.name,
+        "seed": experiment.seed,
+        "lr": states["Config"]["optimizer"]["lr"],
+        "dev_score": dev_score(experiment.task, states),
+    }
+    stamp.write(key, "done", earlier + time.monotonic() - started, **tried)
 
 
 def evaluate(experiment: Experiment, children: Children, progress: Progress) -> None:
@@ -72,38 +86,20 @@ def evaluate(experiment: Experiment, children: Children, progress: Progress) -> 
 
 
 def score(experiment: Experiment, children: Children, progress: Progress) -> None:
-    """Recompute the score, hold it against the recipe's, and keep it with the numbers of parameters."""
-    from ..names import fusion_of
-    from .report import count_parameters
-
-    task, log = experiment.task, experiment.log("evaluate")
+    """Recompute the score and hold it against the recipe's."""
     try:
-        references = scoring.read_texts(experiment.reference)
-        value = task.score(scoring.read_texts(experiment.hypothesis), references)
-        text = log.read_text(encoding="utf-8")
-        scoring.check_logged(value, scoring.logged_score(text, task.logged, task.logged_scale))
-    except (scoring.ScoreError, OSError, ValueError) as error:
-        raise StageError("score", str(error), log) from error
-    seconds = {stage: experiment.stamp(stage).read().get("seconds", 0.0) for stage in ("train", "evaluate")}
-    fusion = fusion_of(experiment.upstream, experiment.settings.model_config)
-    result = {
-        "upstream": experiment.upstream,
-        "interface": fusion.interface.name if fusion else "weighted_sum",  # s3prl's own featurizer is one
-        "task": task.name,
-        "fold": experiment.fold,
-        "score": value,
-        "chance": task.chance(references),
-        "utterances": len(references),
-        "train_seconds": seconds["train"],
-        "evaluate_seconds": seconds["evaluate"],
-        "seed": experiment.settings.seed,
-        **count_parameters(experiment.best_ckpt, experiment.log("train")),
-    }
-    write_json(experiment.result, result)
+        score_expdir(experiment.expdir)
+    except ScoreError as error:
+        raise StageError("score", str(error), experiment.log("evaluate")) from error
     experiment.stamp("score").write(experiment.key("score"), "done", 0.0)
 
 
 RUN = {"train": train, "evaluate": evaluate, "score": score}
+
+
+def is_done(experiment: Experiment, stage: str) -> bool:
+    """Whether a stage has ended under the same settings, and what it wrote is still there."""
+    return experiment.stamp(stage).is_done(experiment.key(stage), experiment.outputs(stage))
 
 
 def run_stage(
@@ -121,17 +117,19 @@ def run_stage(
         raise StageError(stage, f"exit status {status}", log)
 
 
-def run_experiment(experiment: Experiment, children: Children, display: Display, slots: SimpleQueue) -> None:
-    """Run the stages of one experiment that are not done.
+def run_experiment(
+    experiment: Experiment, stages: Sequence[str], children: Children, display: Display, slots: SimpleQueue
+) -> None:
+    """Run those of an experiment's stages that are not done.
 
     Raises:
         StageError: A stage failed; the ones after it did not run.
         Stopped: The user asked to stop.
     """
-    slot, left = slots.get(), len(STAGES)
+    slot, left = slots.get(), len(stages)
     try:
-        for stage in STAGES:
-            if not experiment.stamp(stage).is_done(experiment.key(stage), experiment.outputs(stage)):
+        for stage in stages:
+            if not is_done(experiment, stage):
                 display.start(slot, f"{experiment.label} {stage}")
                 bar = experiment.task.eval_split if stage == "evaluate" else "overall"  # tqdm's desc in s3prl's runner
                 RUN[stage](experiment, children, partial(show_bar, display, slot, bar))
@@ -161,6 +159,7 @@ def run_all(
     jobs: int,
     environment: Mapping[str, str] | None = None,
     keep_open: Sequence[int] = (),
+    stages: Sequence[str] = STAGES,
 ) -> dict[str, StageError]:
     """Run experiments, `jobs` at a time. A failure ends its own experiment only.
 
@@ -169,6 +168,7 @@ def run_all(
         jobs: How many run at the same time.
         environment: Added to the children's environment.
         keep_open: File descriptors that the children inherit.
+        stages: Which of STAGES.
 
     Returns:
         The failures by experiment label.
@@ -179,12 +179,13 @@ def run_all(
     children, slots = Children(environment, keep_open), SimpleQueue()
     for slot in range(jobs):
         slots.put(slot)
-    display = Display(len(STAGES) * len(experiments), jobs)
+    display = Display(len(stages) * len(experiments), jobs)
     failures: dict[str, StageError] = {}
     pool = ThreadPoolExecutor(max_workers=jobs)
     try:
         futures: dict[Future, Experiment] = {
-            pool.submit(run_experiment, experiment, children, display, slots): experiment for experiment in experiments
+            pool.submit(run_experiment, experiment, stages, children, display, slots): experiment
+            for experiment in experiments
         }
         pending = set(futures)
         while pending:

@@ -35,6 +35,13 @@ class StageError(RuntimeError):
         super().__init__(message)
         self.stage, self.log = stage, log
 
+    def __reduce__(self) -> tuple:  # exceptions are made anew from their message alone when they cross processes
+        return type(self), (self.stage, str(self), self.log)
+
+
+class NeverBetter(StageError):
+    """A training ended without any checkpoint that is better than none: its learning rate may be to blame."""
+
 
 class Stopped(RuntimeError):
     """The user asked to stop; what ran can be resumed."""

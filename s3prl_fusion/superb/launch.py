@@ -1,0 +1,97 @@
+"""Runs a plan: on this machine, several experiments at a time, or as Slurm jobs; and never two in one folder."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from . import pipeline, search, slurm
+from .experiment import STAGES, Experiment
+from .pipeline import usable_cores
+from .plan import Plan
+from .stages import StageError
+
+MAX_JOBS = 4  # more copies of an upstream than this fill the memory of a common machine
+
+Start = Callable[..., dict[str, StageError]]
+
+
+def make_start(args: argparse.Namespace, number: int) -> Start:
+    """How experiments are run: here, several at a time, or as Slurm jobs."""
+    if args.slurm is not None:
+        options = slurm.parse_options(args.slurm)
+        # Jobs do not inherit the lock: they are found again by their numbers.
+        return lambda experiments, stages, keep_open: slurm.run_all(experiments, options, stages)
+    jobs = min(choose_jobs(args), number)
+    return lambda experiments, stages, keep_open: pipeline.run_all(
+        experiments, jobs, thread_limits(jobs), keep_open, stages
+    )
+
+
+def run_plan(plan: Plan, start: Start) -> tuple[list[Experiment], dict[str, StageError]]:
+    """Run everything; with several learning rates, those that are chosen.
+
+    Returns:
+        What was to be scored, and every failure by label.
+    """
+    experiments, failures = plan.experiments(), {}
+    if plan.searches:
+        candidates = plan.candidates()
+        choices, failures = search.choose(candidates, start(candidates, ["train"]))
+        print(search.in_words(choices))
+        experiments = [e for e in experiments if choices.get((e.upstream, e.task.name)) == e.lr]
+    return experiments, {**failures, **(start(experiments, STAGES) if experiments else {})}
+
+
+def choose_jobs(args: argparse.Namespace) -> int:
+    """How many runs at a time: a core each for the demo on a CPU, else one."""
+    if args.jobs is not None:
+        if args.jobs < 1:
+            raise ValueError(f"--jobs: got {args.jobs}, needs at least 1")
+        return args.jobs
+    on_gpu = has_gpu() if args.device is None else args.device != "cpu"
+    return min(usable_cores(), MAX_JOBS) if args.demo and not on_gpu else 1
+
+
+def has_gpu() -> bool:
+    """Whether torch can use CUDA."""
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def thread_limits(jobs: int) -> dict[str, str]:
+    """Share the cores among the runs; what the user has set stays."""
+    threads = str(max(1, usable_cores() // jobs))
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+    return {name: threads for name in names if name not in os.environ}
+
+
+@contextlib.contextmanager
+def only_one(exp: Path) -> Iterator[tuple[int, ...]]:
+    """Hold EXP/.lock, so that two pipelines never train in the same folders.
+
+    Yields:
+        The lock's file descriptors: a child that inherits them holds the lock too, also when we are killed.
+
+    Raises:
+        ValueError: Another process holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows has no flock
+        yield ()
+        return
+    exp.mkdir(parents=True, exist_ok=True)
+    with (exp / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f"{exp} is in use by another `s3prl-fusion superb`, or by a run that one left behind; "
+                "wait for it, end it, or choose another -o"
+            ) from None
+        yield (lock.fileno(),)

@@ -1,0 +1,108 @@
+"""What a benchmark runs: every combination of task, upstream, fold, learning rate and seed; as commands, in order."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .corpora import Corpora
+from .experiment import PROGRAM, SEED, Experiment, Settings, commands
+from .prepare import Sources
+from .tasks import Task
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One call of the benchmark."""
+
+    tasks: Sequence[Task]
+    upstreams: Sequence[str]
+    settings: Settings
+    corpora: Corpora
+    demo: bool = False
+    rates: Sequence[float | None] = (None,)  # several: the dev score chooses, on the first seed
+    seeds: Sequence[int] = (SEED,)
+
+    @property
+    def searches(self) -> bool:
+        """Whether there is a learning rate to choose."""
+        return len(self.rates) > 1
+
+    def experiments(self) -> list[Experiment]:
+        """All of them, one task after the other."""
+        return [
+            Experiment(upstream, task, fold, self.settings, self.corpora, seed, rate)
+            for task in self.tasks
+            for upstream in self.upstreams
+            for seed in self.seeds
+            for rate in self.rates
+            for fold in (task.demo_folds if self.demo else task.folds)
+        ]
+
+    def candidates(self) -> list[Experiment]:
+        """What is trained to choose a learning rate: every one, on the first seed."""
+        return [experiment for experiment in self.experiments() if experiment.seed == self.seeds[0]]
+
+    def lines(self, sources: Sources) -> list[str]:
+        """Every command, runnable by hand in this order; what only the chosen learning rate needs stands under a
+        comment."""
+        lines = prepare_lines(self, sources)
+        if self.searches:
+            lines += [line for experiment in self.candidates() for line in commands(experiment, ["train"])]
+            lines.append("# from here on: for each upstream and task, only the learning rate with the best dev score")
+        for experiment in self.experiments():
+            trained = self.searches and experiment.seed == self.seeds[0]
+            lines += commands(experiment, ["evaluate", "score"] if trained else ["train", "evaluate", "score"])
+        return [*lines, shlex.join([*PROGRAM, "results", str(self.settings.exp)])]
+
+
+def prepare_lines(plan: Plan, sources: Sources) -> list[str]:
+    """The commands that check the corpora and make what the recipes need beside them."""
+    folder = str(plan.settings.exp / "data")
+    if plan.demo:
+        return [shlex.join([*PROGRAM, "prepare", "demo", "-o", folder])]
+    lines = []
+    for task in plan.tasks:
+        words = ["--corpus", _absolute(getattr(sources, task.corpus)), "-o", folder]
+        for option, field in task.prepare_options.items():
+            given = getattr(sources, field)
+            words += [option, _absolute(given)] if given else []
+        lines.append(shlex.join([*PROGRAM, "prepare", task.name, *words]))
+    return lines
+
+
+def _absolute(given: Path | Sequence[Path]) -> str:
+    """A path, or several, as the command line takes them from any folder."""
+    paths = [given] if isinstance(given, Path) else given
+    return ",".join(str(path.resolve()) for path in paths)
+
+
+def parse_rates(text: str | None) -> list[float | None]:
+    """Learning rates of a comma-separated list, each once; without a list, the recipe's own.
+
+    Raises:
+        ValueError: Something in it is no positive number.
+    """
+    if text is None:
+        return [None]
+    try:
+        rates = list(dict.fromkeys(float(part) for part in text.split(",") if part.strip()))
+    except ValueError:
+        rates = []
+    if not rates or not all(0 < rate < float("inf") for rate in rates):
+        raise ValueError(f"--lr: got {text!r}; give positive numbers, for example 1e-3,1e-4,1e-5")
+    return list(rates)
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Seeds of a comma-separated list, each once.
+
+    Raises:
+        ValueError: Something in it is no natural number that numpy takes for a seed.
+    """
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts or not all(part.isascii() and part.isdigit() and int(part) < 2**32 for part in parts):
+        raise ValueError(f"--seeds: got {text!r}; give whole numbers from 0 to {2**32 - 1}, for example 1,2,3")
+    return list(dict.fromkeys(map(int, parts)))
