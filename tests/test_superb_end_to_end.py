@@ -1,0 +1,161 @@
+"""Corpora in their official layouts to scores, table and predict.zip, by one command; killed on the way, the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import official_layouts
+import pytest
+import yaml
+
+from s3prl_fusion.assets import downstream_configs_dir
+from s3prl_fusion.superb.tasks import TASKS
+
+pytestmark = pytest.mark.slow
+RUN_SUPERB = Path(__file__).parents[1] / "run_superb.sh"
+STEPS = {"asr": 160, "pr": 80, "sid": 12, "er": 12, "sv": 6}
+# Of the leaderboard: its name of a task's predictions -> fields of a reference's line that are the utterance.
+SUBMITTED = {
+    "predict/asr_public/predict.ark",
+    "predict/pr_public/predict.ark",
+    "predict/sid_public/predict.txt",
+    "predict/sv_public/predict.txt",
+    *(f"predict/er_fold{k}_public/predict.txt" for k in range(1, 6)),
+}
+
+
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory) -> list[str]:
+    """The command line's options for the three corpora, of real speech."""
+    found = official_layouts.official(tmp_path_factory.mktemp("corpora"), speech=True)
+    # So few steps learn sentences by heart: those of train-clean-100 are read again for the other splits.
+    rows = [row for row in official_layouts.recordings() if row["split"] == "train-clean-100"][:4]
+    takes = [official_layouts.DEMO / row["path"] for row in rows]
+    for split, chapter in (("train-clean-100", "19/198"), ("dev-clean", "84/121123"), ("test-clean", "61/70968")):
+        folder = found["librispeech"] / split / chapter
+        for file in folder.iterdir():
+            file.unlink()
+        official_layouts.write_chapter(folder, [row["transcript"] for row in rows], takes=takes)
+    return [word for name, path in found.items() for word in (f"--{name}", str(path))]
+
+
+@pytest.fixture(scope="module")
+def configs(tmp_path_factory) -> Path:
+    """The demo's settings and SUPERB's own for SV, for fewer steps."""
+    folder, shipped = tmp_path_factory.mktemp("configs"), downstream_configs_dir()
+    for name, task in TASKS.items():
+        source = shipped / "demo" / task.config if task.demo_folds else shipped / task.config
+        config = yaml.safe_load(source.read_text(encoding="utf-8"))
+        steps = STEPS[name]
+        config["runner"].update(total_steps=steps, eval_step=steps // 2, save_step=steps // 2, log_step=steps // 2)
+        config["runner"]["gradient_accumulate_steps"] = 1
+        if name == "sv":
+            config["downstream_expert"]["datarc"].update(num_workers=0, train_batch_size=4)
+        (folder / task.config).write_text(yaml.safe_dump(config), encoding="utf-8")
+    return folder
+
+
+def command(corpora: list[str], configs: Path, exp: Path) -> list[str]:
+    words = ["-u", "fused__fbank__mfcc", "-t", ",".join(TASKS), "--configs", str(configs), "--device", "cpu"]
+    return [str(RUN_SUPERB), *words, "--jobs", "2", "-o", str(exp), *corpora]
+
+
+def run(line: list[str]) -> subprocess.CompletedProcess:
+    return subprocess.run(line, capture_output=True, text=True, env={**os.environ, "PYTHON": sys.executable})
+
+
+@pytest.fixture(scope="module")
+def exp(corpora, configs, tmp_path_factory) -> Path:
+    """The experiment folder of an undisturbed run."""
+    folder = tmp_path_factory.mktemp("whole") / "exp"
+    done = run(command(corpora, configs, folder))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "| fused__fbank__mfcc | hconv |" in done.stdout
+    return folder
+
+
+def scores(exp: Path) -> dict[str, dict]:
+    found = {path.parent.relative_to(exp).as_posix(): path for path in exp.glob("*/*/**/score.json")}
+    rows = {name: json.loads(path.read_text()) for name, path in found.items() if not name.endswith("stages")}
+    return {
+        name: {key: row[key] for key in ("score", "dev_score", "utterances", "config_hash")}
+        for name, row in rows.items()
+    }
+
+
+def test_five_tasks_have_scores_and_a_table_with_a_picture(exp):
+    folds = [f"fused__fbank__mfcc/er/fold{k}" for k in range(1, 6)]
+    assert set(scores(exp)) == {f"fused__fbank__mfcc/{name}" for name in ("asr", "pr", "sid", "sv")} | set(folds)
+    assert scores(exp)["fused__fbank__mfcc/asr"]["score"] < 100
+    assert (exp / "results.png").read_bytes().startswith(b"\x89PNG")
+    table = json.loads((exp / "results.json").read_text())["table"]
+    assert all(table[0][task.column] is not None for task in TASKS.values())
+
+
+def expected_utterances(corpora: list[str]) -> dict[str, set[str]]:
+    """What the official files list, read without the package."""
+    libri, vox, iemocap = (Path(path) for path in corpora[1::2])
+    asr = {line.split()[0] for table in (libri / "test-clean").rglob("*.txt") for line in table.open()}
+    sid = {
+        line.split()[1].replace("/", "-").removesuffix(".wav")
+        for line in (vox / "iden_split.txt").open()
+        if line.startswith("3 ")
+    }
+    trials = [line.split()[1:] for line in (vox / "veri_test.txt").open()]
+    sv = {"_".join(clip.replace("/", "-").removesuffix(".wav") for clip in pair) for pair in trials}
+    expected = {"asr_public": asr, "pr_public": asr, "sid_public": sid, "sv_public": sv}
+    for k in range(1, 6):
+        lines = [line for table in (iemocap / f"Session{k}").rglob("Ses*_*.txt") for line in table.open()]
+        labelled = [line.split("\t") for line in lines if line.startswith("[")]
+        kept = {"neu", "hap", "exc", "ang", "sad"}
+        expected[f"er_fold{k}_public"] = {fields[1] for fields in labelled if fields[2] in kept}
+    return expected
+
+
+def test_predict_zip_is_what_the_leaderboard_reads(exp, corpora, tmp_path):
+    package = tmp_path / "predict.zip"
+    done = run([sys.executable, "-m", "s3prl_fusion", "submit", str(exp), "-o", str(package)])
+    assert done.returncode == 0, done.stderr
+    expected = expected_utterances(corpora)
+    with zipfile.ZipFile(package) as archive:
+        assert set(archive.namelist()) == SUBMITTED
+        for name in archive.namelist():
+            # The server splits each line at the first space.
+            keys = [line.split(" ", 1)[0] for line in archive.read(name).decode().splitlines()]
+            wanted = expected[name.split("/")[1]]
+            assert sorted(keys) == sorted(wanted), name
+    form = (tmp_path / "submission.md").read_text()
+    assert "less constrained" in form and "MACs, total" in form
+
+
+def test_killed_and_started_again_it_ends_with_the_same_numbers(exp, corpora, configs, tmp_path):
+    line = command(corpora, configs, tmp_path / "exp")
+    folder = tmp_path / "exp" / "fused__fbank__mfcc"
+    # In the middle of a training: of ASR's, past its checkpoint, and of a later one's.
+    for reached in (folder / "asr" / "states-80.ckpt", folder / "er" / "fold2" / "states-6.ckpt"):
+        process = subprocess.Popen(
+            line, start_new_session=True, stderr=subprocess.DEVNULL, env={**os.environ, "PYTHON": sys.executable}
+        )
+        while not reached.is_file():
+            assert process.poll() is None, "it ended before it was killed"
+            time.sleep(0.05)
+        for pid in descendants(process.pid):
+            os.kill(pid, signal.SIGKILL)
+        process.wait()
+    done = run(line)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert scores(tmp_path / "exp") == scores(exp)
+
+
+def descendants(pid: int) -> list[int]:
+    """A process and all below it, as they are at this moment; the children have sessions of their own."""
+    children = Path(f"/proc/{pid}/task").glob("*/children")
+    below = [int(child) for file in children for child in file.read_text().split()]
+    return [pid, *(each for child in below for each in descendants(child))]
