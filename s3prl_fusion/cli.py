@@ -11,7 +11,7 @@ from . import __version__
 
 _RUN = "s3prl's run_downstream with fused upstreams; takes run_downstream's own arguments"
 _COMMANDS = {
-    "superb": "superb.command",
+    "superb": "superb.runs.command",
     "prepare": "commands.prepare",
     "score": "commands.score",
     "results": "commands.results",
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv[:1] == ["run"]:
         # Passed on untouched: what they mean is run_downstream's affair.
         from .host.runner import run
-        from .superb.demo import fill_in
+        from .superb.data.demo import fill_in
 
         return run(argv[1:], fill_in)
     args = build_parser().parse_args(argv)

@@ -13,7 +13,7 @@ from s3prl_fusion.cli import main
 from s3prl_fusion.commands.profile import parse_seconds
 from s3prl_fusion.costs import count_macs, peak_memory, profile, profile_groups
 from s3prl_fusion.names import parse
-from s3prl_fusion.superb.leaderboard import PROFILED_SAMPLES, PUBLISHED_COSTS
+from s3prl_fusion.superb.scores.leaderboard import PROFILED_SAMPLES, PUBLISHED_COSTS
 
 
 @pytest.mark.parametrize(

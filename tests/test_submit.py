@@ -16,8 +16,8 @@ import yaml
 from s3prl_fusion import FusedUpstream, FusionConfig, FusionFeaturizer
 from s3prl_fusion.assets import downstream_configs_dir
 from s3prl_fusion.cli import main
-from s3prl_fusion.superb import submission
-from s3prl_fusion.superb.leaderboard import PUBLISHED_COSTS
+from s3prl_fusion.superb.scores.leaderboard import PUBLISHED_COSTS
+from s3prl_fusion.superb.submit import submission
 from s3prl_fusion.superb.tasks import TASKS
 
 # The layout as the leaderboard has it: its name -> the recipe's file below EXP/<upstream>.

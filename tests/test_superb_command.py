@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from s3prl_fusion.superb import command, launch, options
-from s3prl_fusion.superb.corpora import Corpora
-from s3prl_fusion.superb.experiment import Experiment, Settings
+from s3prl_fusion.superb.data.corpora import Corpora
+from s3prl_fusion.superb.runs import command, launch, options
+from s3prl_fusion.superb.runs.experiment import Experiment, Settings
 from s3prl_fusion.superb.tasks import TASKS
 
 ROOT = Path(__file__).parents[1]
@@ -35,7 +35,7 @@ def known_upstreams(monkeypatch):
 
 def test_importing_the_command_line_is_light():
     code = (
-        "import sys, s3prl_fusion.superb.command, s3prl_fusion.superb.compare;"
+        "import sys, s3prl_fusion.superb.runs.command, s3prl_fusion.superb.scores.compare;"
         "print([name for name in ('torch', 's3prl', 'pandas', 'librosa') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
@@ -115,7 +115,7 @@ def test_interfaces_multiply_upstreams():
 
 
 def test_jobs_and_threads(monkeypatch):
-    monkeypatch.setattr("s3prl_fusion.superb.launch.usable_cores", lambda: 8)
+    monkeypatch.setattr("s3prl_fusion.superb.runs.launch.usable_cores", lambda: 8)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert launch.choose_jobs(parse("--demo", "--device", "cpu")) == launch.MAX_JOBS
     assert launch.choose_jobs(parse("--demo", "--device", "cuda")) == 1
@@ -161,7 +161,7 @@ def test_a_task_without_all_of_its_folds_has_no_score(tmp_path, monkeypatch):
     experiments = [Experiment("fbank", TASKS["er"], fold, shared, corpora) for fold in ("fold1", "fold2")]
     experiments.append(Experiment("fbank", TASKS["sid"], None, shared, corpora))
     shown = []
-    monkeypatch.setattr("s3prl_fusion.superb.report.report", lambda results, *rest: shown.extend(results))
+    monkeypatch.setattr("s3prl_fusion.superb.scores.report.report", lambda results, *rest: shown.extend(results))
     command.show_results(experiments, {"fbank er fold2"}, tmp_path, "Scores")
     assert shown == [experiments[-1].result]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from s3prl_fusion.superb import compare as module
-from s3prl_fusion.superb import scoring
-from s3prl_fusion.superb.compare import compare, compare_table
+from s3prl_fusion.superb.scores import compare as module
+from s3prl_fusion.superb.scores import scoring
+from s3prl_fusion.superb.scores.compare import compare, compare_table
 from s3prl_fusion.superb.tasks import TASKS, Texts
 
 COLUMNS = "task metric first second difference low high p utterances seeds_first seeds_second".split()

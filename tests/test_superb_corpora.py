@@ -12,9 +12,9 @@ import soundfile
 from official_layouts import DEV_SPEAKERS, TEST_SPEAKERS, TRANSCRIPTS, as_wav, clip
 from tiny_corpora import official
 
-from s3prl_fusion.superb import iemocap, librispeech, voxceleb1
-from s3prl_fusion.superb.corpora import CorpusError, warn_count
-from s3prl_fusion.superb.prepare import Sources, check_sources, configured, prepare
+from s3prl_fusion.superb.data import iemocap, librispeech, voxceleb1
+from s3prl_fusion.superb.data.corpora import CorpusError, warn_count
+from s3prl_fusion.superb.data.prepare import Sources, check_sources, configured, prepare
 from s3prl_fusion.superb.tasks import TASKS, parse_tasks
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from s3prl_fusion.superb import demo, effects
-from s3prl_fusion.superb.corpora import CorpusError
+from s3prl_fusion.superb.data import demo, effects
+from s3prl_fusion.superb.data.corpora import CorpusError
 
 VOICES = ("en_a", "es_b", "fr_c", "it_d", "ru_e")
 SPLITS = ("train-clean-100", "train-clean-100", "dev-clean", "test-clean")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from s3prl_fusion.superb.leaderboard import BOUNDS, PUBLISHED, superb_score, task_scores
+from s3prl_fusion.superb.scores.leaderboard import BOUNDS, PUBLISHED, superb_score, task_scores
 from s3prl_fusion.superb.tasks import TASKS
 
 COLUMNS = "PR PER,SID acc,KS acc,QbE MTWV,IC acc,ASR WER,SV EER,ER acc,SD DER,SF CER,SF F1".split(",")

@@ -17,11 +17,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from s3prl_fusion.superb.corpora import Corpora
-from s3prl_fusion.superb.experiment import Experiment, Settings, commands, split_overrides
-from s3prl_fusion.superb.pipeline import run_all, summary
-from s3prl_fusion.superb.progress import Display, seconds_text
-from s3prl_fusion.superb.stages import BAR, Children, Stopped, drop_broken_checkpoints, key_of
+from s3prl_fusion.superb.clock import seconds_text
+from s3prl_fusion.superb.data.corpora import Corpora
+from s3prl_fusion.superb.runs.experiment import Experiment, Settings, commands, split_overrides
+from s3prl_fusion.superb.runs.pipeline import run_all, summary
+from s3prl_fusion.superb.runs.progress import Display
+from s3prl_fusion.superb.runs.stages import BAR, Children, Stopped, drop_broken_checkpoints, key_of
 from s3prl_fusion.superb.tasks import TASKS
 
 # Behaves like s3prl's runner as far as the pipeline can see; what goes wrong is said in BEHAVIOUR.
@@ -175,7 +176,7 @@ def test_whatever_decides_a_result_is_in_the_key(fake, monkeypatch, change):
     elif change == "corpora":
         experiment = replace(experiment, corpora=replace(experiment.corpora, version="2"))
     else:
-        monkeypatch.setattr("s3prl_fusion.superb.experiment.__version__", "0.0")
+        monkeypatch.setattr("s3prl_fusion.superb.runs.experiment.__version__", "0.0")
     assert experiment.key("train") != before
 
 
@@ -348,7 +349,7 @@ def test_an_interrupt_ends_the_children_and_says_how_to_go_on(fake, number):
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
         from test_superb_pipeline import Fake
-        from s3prl_fusion.superb import command, pipeline
+        from s3prl_fusion.superb.runs import command, pipeline
 
         fake = Fake.__new__(Fake)
         fake.folder, fake.dev = Path({str(fake.folder)!r}), {{}}

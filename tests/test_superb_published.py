@@ -7,7 +7,7 @@ import pytest
 from s3prl_fusion import FusionConfig, list_interfaces
 from s3prl_fusion.assets import downstream_configs_dir
 from s3prl_fusion.names import parse, presets
-from s3prl_fusion.superb.published import paper, paper_score
+from s3prl_fusion.superb.scores.published import paper, paper_score
 
 FUSION = downstream_configs_dir() / "fusion"
 UPSTREAMS = sorted({*paper()["librispeech_upstream"], *paper()["upstream"]})

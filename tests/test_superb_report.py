@@ -10,8 +10,8 @@ import pandas
 import pytest
 
 from s3prl_fusion.cli import main
-from s3prl_fusion.superb import chart, report, tables
-from s3prl_fusion.superb.scoring import ScoreError
+from s3prl_fusion.superb.scores import chart, report, tables
+from s3prl_fusion.superb.scores.scoring import ScoreError
 from s3prl_fusion.superb.tasks import TASKS, parse_tasks
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas
 import pytest
 
-from s3prl_fusion.superb.experiment import Experiment, Settings
-from s3prl_fusion.superb.results import chosen_rates, find_results
-from s3prl_fusion.superb.scoring import ScoreError
+from s3prl_fusion.superb.runs.experiment import Experiment, Settings
+from s3prl_fusion.superb.scores.results import chosen_rates, find_results
+from s3prl_fusion.superb.scores.scoring import ScoreError
 from s3prl_fusion.superb.tasks import TASKS
 
 

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from s3prl_fusion.superb import scoring
+from s3prl_fusion.superb.scores import scoring
 
 
 def distance(hypothesis: list[str], reference: list[str]) -> int:

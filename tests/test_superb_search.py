@@ -11,10 +11,10 @@ from functools import partial
 import pytest
 from test_superb_pipeline import Fake
 
-from s3prl_fusion.superb import launch, pipeline, search, slurm
-from s3prl_fusion.superb.plan import Plan, parse_rates, parse_seeds
-from s3prl_fusion.superb.prepare import Sources
-from s3prl_fusion.superb.stages import NeverBetter, StageError
+from s3prl_fusion.superb.data.prepare import Sources
+from s3prl_fusion.superb.runs import launch, pipeline, search, slurm
+from s3prl_fusion.superb.runs.plan import Plan, parse_rates, parse_seeds
+from s3prl_fusion.superb.runs.stages import NeverBetter, StageError
 from s3prl_fusion.superb.tasks import TASKS
 
 RATES = (1e-2, 1e-3, 1e-4)

@@ -20,9 +20,9 @@ from s3prl_fusion.assets import downstream_configs_dir
 from s3prl_fusion.cli import main
 from s3prl_fusion.host import verification
 from s3prl_fusion.host.silence import trim_silence
-from s3prl_fusion.superb import prepare, voxceleb1
-from s3prl_fusion.superb.corpora import Corpora, CorpusError
-from s3prl_fusion.superb.scoring import read_texts
+from s3prl_fusion.superb.data import prepare, voxceleb1
+from s3prl_fusion.superb.data.corpora import Corpora, CorpusError
+from s3prl_fusion.superb.scores.scoring import read_texts
 from s3prl_fusion.superb.tasks import TASKS
 
 

@@ -38,7 +38,7 @@ def main(args: argparse.Namespace) -> int:
 
 def prepare_task(args: argparse.Namespace) -> str:
     """Prepares one task from the user's corpus; returns what to tell the user."""
-    from ..superb import prepare
+    from ..superb.data import prepare
     from ..superb.tasks import TASKS
 
     task = TASKS[args.task]
@@ -59,7 +59,7 @@ def prepare_task(args: argparse.Namespace) -> str:
 def prepare_demo(args: argparse.Namespace) -> str:
     """Lays the demo's corpora out; returns what to tell the user."""
     from ..assets import demo_dir
-    from ..superb import demo
+    from ..superb.data import demo
 
     found = demo.prepare(demo_dir() / "corpus", args.output)
     return f"The demo's corpora are in {found.librispeech.parent}."

@@ -47,7 +47,7 @@ def measure(args: argparse.Namespace) -> pandas.DataFrame:
     from .. import costs
     from ..host.checks import check_device, fusion_or_single
     from ..names import is_fused_name
-    from ..superb.leaderboard import PROFILED_SAMPLES
+    from ..superb.scores.leaderboard import PROFILED_SAMPLES
 
     seconds = parse_seconds(args.seconds)
     check_device(args.device)

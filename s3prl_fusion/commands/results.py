@@ -32,8 +32,8 @@ def main(args: argparse.Namespace) -> int:
 
 def tables(args: argparse.Namespace) -> str:
     """Writes the report; returns what to tell the user."""
-    from ..superb.report import report
-    from ..superb.results import find_results
+    from ..superb.scores.report import report
+    from ..superb.scores.results import find_results
 
     if not args.exps:
         raise ValueError("EXP is missing: give the -o of `s3prl-fusion superb`, or two experiments with --compare")
@@ -47,7 +47,7 @@ def tables(args: argparse.Namespace) -> str:
 def comparison(args: argparse.Namespace) -> str:
     """The comparison of two experiments, in Markdown; also written where -o says."""
     from ..files import write_whole
-    from ..superb.compare import compare, compare_table
+    from ..superb.scores.compare import compare, compare_table
 
     if args.exps:
         raise ValueError(f"--compare takes two experiments and no others; got {args.exps[0]} beside them")

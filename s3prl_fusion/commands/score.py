@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Writes score.json and prints the score; returns 0, or 2 when there is none, or the recipe logged another."""
-    from ..superb.score import score
+    from ..superb.scores.score import score
     from ..superb.tasks import TASKS
 
     try:

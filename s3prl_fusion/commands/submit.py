@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Checks, counts and packs; returns 0, or 2 when something is missing: then no file has been written."""
-    from ..superb import entry, form, submission
+    from ..superb.submit import entry, form, submission
 
     try:
         upstream = submission.find_upstream(args.exp, args.upstream)

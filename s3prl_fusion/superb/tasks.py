@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from . import scoring
+from .scores import scoring
 
 Texts = Mapping[str, str]
 

@@ -6,13 +6,13 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from .. import assets
-from . import demo, prepare
+from ... import assets
+from ..data import demo, prepare
+from ..data.corpora import Corpora
+from ..tasks import Task, parse_tasks
 from .command import DEMO_RUN_ARGS
-from .corpora import Corpora
 from .experiment import Settings, model_config_in
 from .plan import Plan, parse_rates, parse_seeds
-from .tasks import Task, parse_tasks
 
 
 def make_plan(args: argparse.Namespace) -> Plan:
@@ -80,8 +80,8 @@ def choose_upstreams(args: argparse.Namespace) -> list[str]:
 
 def check_interfaces(names: Sequence[str]) -> None:
     """Raise ValueError for an interface that does not exist."""
-    from ..errors import unknown
-    from ..interfaces import list_interfaces
+    from ...errors import unknown
+    from ...interfaces import list_interfaces
 
     for name in names:
         if name not in list_interfaces():
@@ -90,7 +90,7 @@ def check_interfaces(names: Sequence[str]) -> None:
 
 def check_upstreams(upstreams: Sequence[str], extra: Sequence[str]) -> None:
     """Raise ValueError or FileNotFoundError for upstreams that cannot load, before anything is prepared."""
-    from ..host.checks import check_name
+    from ...host.checks import check_name
 
     model_config = model_config_in(extra)
     if "fused" in upstreams and model_config is None:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..audio import count_samples
-from ..files import whole_files, write_whole
+from ...audio import count_samples
+from ...files import whole_files, write_whole
+from ..tasks import TASKS, Task
 from . import iemocap, librispeech, voxceleb1
 from .corpora import Corpora, CorpusError, warn_count
-from .tasks import TASKS, Task
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def lexicon_files(option: str | None) -> tuple[Path, ...]:
 
 def configured() -> Corpora:
     """Corpora with nothing but the dictionary and vocabulary files that ship with this package."""
-    from .. import assets
+    from ... import assets
 
     folder = Path(assets.downstream_configs_dir())
     return Corpora(char_dict=folder / "char.dict", phonemes=folder / "phoneme.txt")

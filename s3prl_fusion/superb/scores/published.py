@@ -6,9 +6,9 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from ..assets import downstream_configs_dir
-from ..config import FusionConfig
-from ..names import fusion_of, parse
+from ...assets import downstream_configs_dir
+from ...config import FusionConfig
+from ...names import fusion_of, parse
 from .leaderboard import PUBLISHED
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def leaderboard_score(upstream: str, metric: str) -> float | None:
 
     Args:
         upstream: a name, as for `paper_score`.
-        metric: as in `s3prl_fusion.superb.leaderboard`, for example ``"ASR WER"``.
+        metric: as in `s3prl_fusion.superb.scores.leaderboard`, for example ``"ASR WER"``.
     """
     if upstream == "fused":
         return None

@@ -7,14 +7,9 @@ import threading
 import time
 from typing import IO
 
+from ..clock import seconds_text
+
 LINE_SECONDS = 30.0  # between two plain lines about the same stage
-
-
-def seconds_text(seconds: float) -> str:
-    """`75` -> `1:15`, `3700` -> `1:01:40`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 class Display:

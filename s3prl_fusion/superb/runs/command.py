@@ -120,7 +120,7 @@ def fill_in_demo(args: argparse.Namespace) -> None:
 
 def show_results(experiments: Sequence[Experiment], failures: Container[str], exp: Path, title: str) -> None:
     """Write and print the table of everything that has a score."""
-    from .report import report
+    from ..scores.report import report
 
     # The mean over some of a task's folds is not the task's score: it is left out until all are there.
     broken = {(e.upstream, e.variant) for e in experiments if e.label in failures}

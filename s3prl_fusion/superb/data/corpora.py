@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import CorpusError
+from ...errors import CorpusError
 
 __all__ = ["Corpora", "CorpusError", "warn_count"]
 

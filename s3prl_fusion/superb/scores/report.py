@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import __version__
-from ..files import write_json, write_whole, write_with
+from ... import __version__
+from ...files import write_json, write_whole, write_with
+from ..tasks import TASKS, Task
 from . import tables
 from .chart import draw
 from .results import find_rates
 from .tables import FLOOR, markdown, percent
-from .tasks import TASKS, Task
 
 if TYPE_CHECKING:
     import pandas

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .corpora import Corpora
+from ..data.corpora import Corpora
+from ..data.prepare import Sources
+from ..tasks import Task
 from .experiment import PROGRAM, SEED, Experiment, Settings, commands
-from .prepare import Sources
-from .tasks import Task
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..files import write_json
+from ...files import write_json
 from . import pipeline
 from .experiment import STAGES, Experiment
 from .stages import StageError

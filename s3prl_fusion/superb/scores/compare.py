@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..tasks import TASKS, Task, Texts
 from .results import find_results
 from .scoring import TOLERANCE, ScoreError, Statistic, read_texts
 from .tables import markdown, read_runs
-from .tasks import TASKS, Task, Texts
 
 if TYPE_CHECKING:
     import numpy

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..clock import seconds_text
+from ..tasks import TASKS, Task
 from . import leaderboard
-from .progress import seconds_text
 from .published import leaderboard_score, paper_score
 from .results import chosen_rates
 from .scoring import ScoreError
-from .tasks import TASKS, Task
 
 if TYPE_CHECKING:
     import pandas

@@ -11,11 +11,12 @@ from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
+from ..clock import seconds_text
+from ..scores.score import dev_score
+from ..scores.score import score as score_expdir
+from ..scores.scoring import ScoreError
 from .experiment import STAGES, Experiment
-from .progress import Display, seconds_text
-from .score import dev_score
-from .score import score as score_expdir
-from .scoring import ScoreError
+from .progress import Display
 from .stages import Children, NeverBetter, Progress, StageError, Stopped, drop_broken_checkpoints, tail
 
 
@@ -38,7 +39,7 @@ def forget(experiment: Experiment, *stages: str) -> None:
 
 def train(experiment: Experiment, children: Children, progress: Progress) -> None:
     """Train, or resume what was interrupted. An experiment under other settings is set aside, never overwritten."""
-    from ..host.load import read_ckpt
+    from ...host.load import read_ckpt
 
     stamp, key = experiment.stamp("train"), experiment.key("train")
     before = stamp.read()

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import __version__
-from .corpora import Corpora
-from .score import RESULT, STAMPS, log_of
+from ... import __version__
+from ..data.corpora import Corpora
+from ..scores.score import RESULT, STAMPS, log_of
+from ..tasks import Task
 from .stages import Stamp, key_of
-from .tasks import Task
 
 STAGES = ("train", "evaluate", "score")
 PROGRAM = (sys.executable, "-m", "s3prl_fusion")

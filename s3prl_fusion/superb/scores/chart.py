@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..files import write_with
+from ...files import write_with
+from ..tasks import Task
 from .tables import FLOOR, percent
-from .tasks import Task
 
 if TYPE_CHECKING:
     import pandas

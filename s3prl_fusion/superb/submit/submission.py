@@ -15,10 +15,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from ..files import whole_file
-from .results import SET_ASIDE, chosen_rates
-from .scoring import ScoreError, check_same_utterances, read_texts
-from .tasks import TASKS, Task
+from ...files import whole_file
+from ..scores.results import SET_ASIDE, chosen_rates
+from ..scores.scoring import ScoreError, check_same_utterances, read_texts
+from ..tasks import TASKS, Task
 
 FORM = "submission.md"
 AGAIN = "give the `superb` command again"

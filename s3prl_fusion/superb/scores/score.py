@@ -11,10 +11,10 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from ..files import write_json
+from ...files import write_json
+from ..tasks import TASKS, Task
 from . import scoring
 from .scoring import ScoreError
-from .tasks import TASKS, Task
 
 # In an expdir.
 RESULT = "score.json"
@@ -47,7 +47,7 @@ def score(expdir: Path) -> dict[str, Any]:
     Raises:
         ScoreError: Something is missing, or the files and the log disagree.
     """
-    from ..host.load import read_ckpt
+    from ...host.load import read_ckpt
 
     ckpts = sorted(expdir.glob("*-best.ckpt"))
     if not ckpts:
@@ -112,7 +112,7 @@ def _get(config: Mapping[str, Any], key: str) -> Any:
 
 def _upstream(args: argparse.Namespace, featurizer: Mapping[str, Any]) -> dict[str, Any]:
     """Name, interface and members; s3prl's own featurizer is a weighted sum, and remembers nothing."""
-    from .. import checkpoint
+    from ... import checkpoint
 
     remembered = checkpoint.read(featurizer)
     fusion = remembered["fusion"] if remembered else {"interface": {"name": "weighted_sum"}, "members": []}

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..tasks import TASKS
 from .scoring import ScoreError
-from .tasks import TASKS
 
 if TYPE_CHECKING:
     import pandas

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import PurePath
 
-from ..sizes import CORPORA, learned_from_labels
+from ...sizes import CORPORA, learned_from_labels
+from ..scores.leaderboard import PROFILED_SAMPLES
 from .entry import Costs, Entry
-from .leaderboard import PROFILED_SAMPLES
 
 OPEN = "**to fill in**"  # marks what only the user knows
 SAMPLES_PER_MS = 16

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..files import write_json
+from ...files import write_json
 from .corpora import CorpusError
 
 UTTERANCES = 5531  # official count of the four classes

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..sizes import SIZES, Size
-from .leaderboard import PROFILED_SAMPLES
+from ...sizes import SIZES, Size
+from ..scores.leaderboard import PROFILED_SAMPLES
 from .submission import Run, SubmissionError
 
 HEADS = ("modelrc", "model")  # the head's part of a recipe's downstream_expert
@@ -113,8 +113,8 @@ def read(name: str, runs: Sequence[Run]) -> Entry:
 def _read(run: Run) -> Trained:
     import yaml
 
-    from .. import assets, checkpoint
-    from ..host.load import read_ckpt
+    from ... import assets, checkpoint
+    from ...host.load import read_ckpt
 
     states, score = read_ckpt(run.file(run.task.best_ckpt, run.task.folds[0])), run.scores[0]
     args, remembered = states["Args"], checkpoint.read(states["Featurizer"])
@@ -146,9 +146,9 @@ def measure(entry: Entry, device: str = "cpu") -> Costs:
         SubmissionError: It cannot be loaded here.
         ValueError: There is no such device.
     """
-    from .. import costs
-    from ..config import FusionConfig
-    from ..host.checks import check_device
+    from ... import costs
+    from ...config import FusionConfig
+    from ...host.checks import check_device
 
     check_device(device)
     try:

@@ -6,9 +6,9 @@ import functools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from .. import transcripts
-from ..audio import count_samples
-from ..files import write_whole
+from ... import transcripts
+from ...audio import count_samples
+from ...files import write_whole
 from .corpora import CorpusError, warn_count
 
 SPLITS = {"train-clean-100": 28539, "dev-clean": 2703, "test-clean": 2620}  # official utterance counts

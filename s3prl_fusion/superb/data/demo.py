@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import transcripts
-from ..assets import demo_dir
-from ..files import cache_dir, write_whole
+from ... import transcripts
+from ...assets import demo_dir
+from ...files import cache_dir, write_whole
 from . import effects, iemocap, librispeech
 from .corpora import Corpora, CorpusError
 from .prepare import configured
