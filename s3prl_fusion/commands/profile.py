@@ -44,14 +44,15 @@ def main(args: argparse.Namespace) -> int:
 
 def measure(args: argparse.Namespace) -> pandas.DataFrame:
     """Checks the arguments, then measures; see `costs.profile` and, for --superb, `costs.profile_groups`."""
-    from .. import costs
     from ..host.checks import check_device, fusion_or_single
     from ..names import is_fused_name
     from ..superb.scores.leaderboard import PROFILED_SAMPLES
 
     seconds = parse_seconds(args.seconds)
-    check_device(args.device)
     fusion, interface = fusion_or_single(args.upstream, args.model_config, args.ckpt), is_fused_name(args.upstream)
+    check_device(args.device)
+    from .. import costs
+
     if not args.superb:
         return costs.profile(fusion, seconds, args.device, interface)
     return costs.profile_groups(*costs.load(fusion, args.device, interface), PROFILED_SAMPLES, args.device)

@@ -9,17 +9,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from .. import checkpoint
 from ..config import FusionConfig, MemberConfig
 from ..errors import unknown
-from ..featurizer import check_selection
 from ..names import fusion_of, presets
-from .inference import PREDICT, add_inference
-from .members import added_entries, check_members, entries, hub
 from .patches import Patches
-from .recipes import mend
 
 
 def check_name(name: str, model_config: str | None = None) -> FusionConfig | None:
@@ -36,6 +30,9 @@ def check_name(name: str, model_config: str | None = None) -> FusionConfig | Non
         ValueError, TypeError, FileNotFoundError: the name, the YAML or a member is wrong; the message says how.
     """
     config = fusion_of(name, model_config)
+    # Not before: what a fused name or its YAML has wrong is told without torch and s3prl.
+    from .members import added_entries, check_members, entries, hub
+
     if config is None:
         if name not in {**vars(hub()), **added_entries()}:
             raise ValueError(unknown("upstream", name, [*entries(), *presets(), "fused"]))
@@ -46,6 +43,8 @@ def check_name(name: str, model_config: str | None = None) -> FusionConfig | Non
 
 def check_device(device: str) -> None:
     """Raises ValueError for what torch does not take for a device, and for a GPU where it finds none."""
+    import torch
+
     try:
         kind = torch.device(device).type
     except RuntimeError as error:
@@ -95,6 +94,10 @@ def check_run(args: argparse.Namespace, config: dict[str, Any], patches: Patches
     Raises:
         ValueError, TypeError, OSError: something is wrong with them; the message says how.
     """
+    from ..featurizer import check_selection
+    from .inference import PREDICT, add_inference
+    from .recipes import mend
+
     if args.upstream == "fused":
         args.upstream_model_config = find_fusion_yaml(args)
     downloaded = getattr(args, "hub", None) == "huggingface"
@@ -114,6 +117,8 @@ def check_run(args: argparse.Namespace, config: dict[str, Any], patches: Patches
 
 def _check_ckpt(path: str, fusion: FusionConfig) -> None:
     """Refuses a checkpoint of another fusion, of which only the featurizer's metadata is read into memory."""
+    import torch
+
     states = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     try:
         checkpoint.check(checkpoint.read(states.get("Featurizer", {})), fusion)

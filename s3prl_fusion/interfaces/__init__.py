@@ -5,6 +5,7 @@ A user's own interface is named ``module:Class``, where ``module`` can be import
 
 from __future__ import annotations
 
+import ast
 import functools
 import importlib.util
 import inspect
@@ -36,15 +37,20 @@ def interface_class(name: str) -> type[Interface]:
         ValueError: the name is unknown; the message lists what is known and what is near.
         TypeError: the class is not an `Interface`.
     """
+    if ":" not in name:
+        _check_known(name)
     base = import_module(f"{__name__}.base").Interface
     if ":" in name:
         return _users_class(name, base)
-    if name not in list_interfaces():
-        raise ValueError(unknown("interface", name, list_interfaces()) + ", or module:Class for one of your own")
     module = import_module(f"{__name__}.{name}")
     classes = _interfaces_in(module, base)
     assert len(classes) == 1, f"{module.__file__} must define one Interface, not {len(classes)}"
     return next(iter(classes.values()))
+
+
+def _check_known(name: str) -> None:
+    if name not in list_interfaces():
+        raise ValueError(unknown("interface", name, list_interfaces()) + ", or module:Class for one of your own")
 
 
 def _interfaces_in(module: ModuleType, base: type[Interface]) -> dict[str, type[Interface]]:
@@ -82,9 +88,34 @@ def _module_at(path: str) -> ModuleType:
 
 
 def interface_options(name: str) -> dict[str, Any]:
-    """The keyword options of an interface, beyond layers, dims and output_dim, with their defaults."""
+    """The keyword options of an interface, beyond layers, dims and output_dim, with their defaults.
+
+    An interface of this folder is read, not imported, if it can be: a mistake in a YAML is told before torch is there.
+    """
+    if ":" not in name:
+        _check_known(name)
+        options = _written_options(Path(__path__[0], f"{name}.py"))
+        if options is not None:
+            return options
     parameters = inspect.signature(interface_class(name)).parameters.values()
     return {parameter.name: parameter.default for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
+
+
+def _written_options(path: Path) -> dict[str, Any] | None:
+    """The options of the one subclass of ``Interface`` in a file, as its constructor has them; None where the text alone
+    does not say them."""
+    if not path.is_file():
+        return None
+    classes = [node for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.ClassDef)]
+    found = [cls for cls in classes if any(isinstance(base, ast.Name) and base.id == "Interface" for base in cls.bases)]
+    constructors = [node for cls in found for node in cls.body if getattr(node, "name", "") == "__init__"]
+    if len(found) != 1 or len(constructors) != 1:
+        return None
+    arguments = constructors[0].args
+    try:
+        return {arg.arg: ast.literal_eval(value) for arg, value in zip(arguments.kwonlyargs, arguments.kw_defaults)}
+    except (ValueError, TypeError):
+        return None
 
 
 def build_interface(
