@@ -18,12 +18,13 @@ from ..featurizer import FusionFeaturizer
 from ..files import whole_file, write_json
 from ..names import presets
 from ..upstreams.fused import FusedUpstream
+from . import distributed
 from .checks import check_name, check_run, refuse_ckpt
 from .members import added_entries, host_version, hub
 from .patches import Patches
 from .problem import supply_unused
 from .recipes import supply_libriphone
-from .resume import KEY, Position, follow
+from .resume import KEY, Position, SharedPosition, follow
 
 RUN_FILE = "run.json"  # in an expdir
 
@@ -127,15 +128,16 @@ def _register_runner(runner: ModuleType, patches: Patches) -> None:
 
     def init(self: Any, args: argparse.Namespace, config: dict[str, Any]) -> None:
         try:
-            check_run(args, config, patches)
+            with distributed.leader_first():
+                check_run(args, config, patches)
         except (ValueError, TypeError, OSError) as error:
             raise UsageError(str(error)) from error
         stock_init(self, args, config)
         description = describe_run(self)
-        print(_in_words(description), flush=True)
+        if runner.is_leader_process():
+            print(_in_words(description), flush=True)
         if args.mode == "train":
-            # Distributed, each process has random states of its own, and one of them saves.
-            torch_as_seen.position = None if torch.distributed.is_initialized() else follow(self)
+            torch_as_seen.position = follow(self)
             if runner.is_leader_process():
                 write_json(Path(args.expdir) / RUN_FILE, description)
 
@@ -143,6 +145,7 @@ def _register_runner(runner: ModuleType, patches: Patches) -> None:
     patches.set(runner, "Featurizer", featurizer)
     patches.set(runner.Runner, "__init__", init)
     patches.set(runner, "torch", torch_as_seen)
+    patches.set(runner, "DDP", distributed.wrap)
     supply_libriphone(patches)
     allow_namespace(patches)
 
@@ -172,6 +175,7 @@ def describe_run(runner: Any) -> dict[str, Any]:
         "host": host_version().partition(" (")[0],
         "torch": torch.__version__,
         "device": f"{device.type} ({name})" if name else device.type,
+        "processes": torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1,
         "upstream_trained": runner.upstream.trainable,
         "parameters": {e.name.lower(): sum(p.numel() for p in e.model.parameters()) for e in runner.all_entries},
     }
@@ -193,7 +197,7 @@ class _TorchWithWholeSaves(ModuleType):
     The runner writes dev-best.ckpt over itself (s3prl/downstream/runner.py:419): killed there, it would be lost.
     """
 
-    position: Position | None = None
+    position: Position | SharedPosition | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(torch, name)

@@ -6,12 +6,17 @@ batches already taken from the epoch and the random states, goes into the same c
 
 from __future__ import annotations
 
+import contextlib
 import random
-from typing import Any, Iterator
+from typing import Any, Iterator, Sequence
 
 import numpy as np
 import torch
+from torch import distributed
+from torch.utils.data import DistributedSampler
 from tqdm import tqdm
+
+from ..errors import UsageError
 
 KEY = "Position"  # in a checkpoint
 
@@ -71,10 +76,64 @@ class Position:
             yield batch
 
 
-class FollowedLoader:
-    """A training's data loader whose batches a `Position` counts."""
+class TrainingDone(Exception):
+    """A process other than rank 0 has taken its last step."""
 
-    def __init__(self, loader: Any, position: Position) -> None:
+
+class SharedPosition:
+    """`Position` for one of several processes, of which rank 0 alone saves: what it keeps must hold for all.
+
+    So the random states are not kept but made: before each batch from the run's seed, the epoch, the batch's number and
+    the rank. Processes so draw different crops and dropout, where stock gives all of them the same.
+
+    Args:
+        saved: as for `Position`.
+        seed: the run's.
+        rank: this process's.
+        left: batches until the last step. Stock counts steps on rank 0 only, and the others never end
+            (s3prl/downstream/runner.py:361): they raise `TrainingDone` here.
+    """
+
+    def __init__(self, saved: dict[str, Any] | None, seed: int, rank: int, left: int) -> None:
+        self._skipped = saved["batches"] if saved else 0
+        self._seed, self._rank, self._left, self._batches = seed, rank, left, 0
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint has to remember."""
+        return {"batches": self._batches}
+
+    def batches(self, loader: Any) -> Iterator[Any]:
+        """As `Position.batches`."""
+        epoch, skipped, self._skipped = loader.sampler.epoch, self._skipped, 0
+        self._batches = 0
+        set_seed([self._seed, self._rank, epoch])
+        batches = iter(loader)
+        for _ in tqdm(range(skipped), desc="back to where it stopped", leave=False, disable=not skipped or self._rank > 0):
+            self._next(batches, epoch)
+        while (batch := self._next(batches, epoch)) is not None:
+            if self._left == 0 and self._rank > 0:
+                raise TrainingDone
+            self._left -= 1
+            yield batch
+
+    def _next(self, batches: Iterator[Any], epoch: int) -> Any:
+        self._batches += 1
+        set_seed([self._seed, self._rank, epoch, self._batches])
+        return next(batches, None)
+
+
+def set_seed(numbers: Sequence[int]) -> None:
+    """Seeds every generator that a recipe draws from."""
+    seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+class FollowedLoader:
+    """A training's data loader whose batches a position counts."""
+
+    def __init__(self, loader: Any, position: Position | SharedPosition) -> None:
         self._loader, self._position = loader, position
 
     def __iter__(self) -> Iterator[Any]:
@@ -87,16 +146,38 @@ class FollowedLoader:
         return getattr(self._loader, name)
 
 
-def follow(runner: Any) -> Position:
+def _shared_position(runner: Any) -> SharedPosition:
+    settings = runner.config["runner"]
+    steps = settings["total_steps"] - runner.init_ckpt.get("Step", 0)
+    left = steps * settings.get("gradient_accumulate_steps", 1)
+    stock = runner.train
+
+    def train() -> None:
+        with contextlib.suppress(TrainingDone):
+            stock()
+
+    runner.train = train
+    return SharedPosition(runner.init_ckpt.get(KEY), runner.args.seed, distributed.get_rank(), left)
+
+
+def follow(runner: Any) -> Position | SharedPosition:
     """Makes a runner's training go on where its checkpoint stopped, and returns what its next checkpoints must keep."""
-    position = Position(runner.init_ckpt.get(KEY))
+    shared = distributed.is_initialized()
+    position = _shared_position(runner) if shared else Position(runner.init_ckpt.get(KEY))
     expert = runner.downstream.model
     stock = expert.get_dataloader
     train_split = runner.config["runner"].get("train_dataloader", "train")
 
     def get_dataloader(split: str, *args: Any, **kwargs: Any) -> Any:
         loader = stock(split, *args, **kwargs)
-        return FollowedLoader(loader, position) if split == train_split else loader
+        if split != train_split:
+            return loader
+        if shared and not isinstance(loader.sampler, DistributedSampler):
+            raise UsageError(
+                f"the recipe {runner.args.downstream!r} would give every process the same data (its loader has no "
+                "DistributedSampler); train it in one process, without torchrun"
+            )
+        return FollowedLoader(loader, position)
 
     expert.get_dataloader = get_dataloader
     return position

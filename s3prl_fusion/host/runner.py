@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import builtins
-import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import Any, Callable, Iterator, Sequence
 
 from ..assets import downstream_configs_dir
 from ..errors import HostError, UsageError
+from . import distributed
+from .patches import Patches
 
 
 def run(argv: Sequence[str], fill_in: Callable[[dict[str, Any]], None] | None = None) -> int:
@@ -25,20 +26,28 @@ def run(argv: Sequence[str], fill_in: Callable[[dict[str, Any]], None] | None = 
         The exit status: 0, or 2 for a mistake of the user's, which is printed.
     """
     try:
+        completed = complete_arguments(argv)
         from .members import host_version, quiet_torchaudio
         from .register import register
 
         register()
-        print(f"[s3prl_fusion] {host_version()}", flush=True)
-        from s3prl import run_downstream
-
-        with _process_state(["run_downstream.py", *complete_arguments(argv)]), _filled_in(run_downstream, fill_in):
+        if distributed.rank() == 0:
+            print(f"[s3prl_fusion] {host_version()}", flush=True)
+        with _process_state(["run_downstream.py", *completed]), _mended_main(completed, fill_in) as main:
             with quiet_torchaudio():
-                run_downstream.main()
+                main()
     except (UsageError, HostError) as error:
         print(f"s3prl-fusion run: error: {error}", file=sys.stderr)
+        _leave_group(wait=False)
         return 2
+    _leave_group(wait=True)
     return 0
+
+
+def _leave_group(wait: bool) -> None:
+    # A mistake that needed no torch is told without it.
+    if "torch" in sys.modules:
+        distributed.leave(wait)
 
 
 def complete_arguments(argv: Sequence[str]) -> list[str]:
@@ -47,14 +56,9 @@ def complete_arguments(argv: Sequence[str]) -> list[str]:
     Raises:
         UsageError: no config is given for a recipe that has no default, or a file given is not there.
     """
-    import torch
-
     args, completed = _parse(argv), list(argv)
     if args.help:
         return completed
-    if args.device is None:
-        args.device = "cuda" if torch.cuda.is_available() else "cpu"
-        completed += ["--device", args.device]
     for option, path in (("-e", args.past_exp), ("-i", args.init_ckpt)):
         if path is not None and not Path(path).exists():
             raise UsageError(f"{option} {path} does not exist; correct the path")
@@ -64,13 +68,21 @@ def complete_arguments(argv: Sequence[str]) -> list[str]:
         and not list(Path(args.past_exp).glob("states-*.ckpt"))
     ):
         raise UsageError(f"-e {args.past_exp} has no states-*.ckpt; train there first (-m train -p {args.past_exp})")
-    if args.m == "inference" and args.t is not None and not Path(args.t).is_file():
+    if args.mode == "inference" and args.t is not None and not Path(args.t).is_file():
         raise UsageError(f"-t {args.t} does not exist; -m inference needs a sound file")
     if args.past_exp is None and not _resumes(args):
         completed += _new_experiment(args)
-    if args.local_rank is None and "LOCAL_RANK" in os.environ:
-        completed += ["--local_rank", _local_rank()]
-    return completed
+    if args.device is None:
+        args.device = default_device()
+        completed += ["--device", args.device]
+    return completed + distributed.completed_arguments(args)
+
+
+def default_device() -> str:
+    """cuda where there is one, else cpu."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _resumes(args: argparse.Namespace) -> bool:
@@ -92,27 +104,26 @@ def _new_experiment(args: argparse.Namespace) -> list[str]:
     if args.upstream == "fused" and args.upstream_model_config and not Path(args.upstream_model_config).exists():
         args.upstream_model_config = str(_shipped("-g", args.upstream_model_config, "fusion/*.yaml"))
         added = ["-g", args.upstream_model_config]
+    if args.config is not None and not Path(args.config).exists():
+        added += ["-c", str(_shipped("-c", args.config, "*.yaml", "demo/*.yaml"))]
     if args.hub != "huggingface":
         try:
             check_name(args.upstream, args.upstream_model_config)
         except (ValueError, TypeError, OSError) as error:
             raise UsageError(str(error)) from error
-    return [*added, *_run_config(args)]
+    return added if args.config is not None else [*added, "-c", str(_default_config(args.downstream))]
 
 
-def _run_config(args: argparse.Namespace) -> list[str]:
-    """-c, unless it is given and a file."""
+def _default_config(downstream: str) -> Path:
     from .recipes import CONFIGS, default_config
 
-    if args.config is not None:
-        return [] if Path(args.config).exists() else ["-c", str(_shipped("-c", args.config, "*.yaml", "demo/*.yaml"))]
-    config = default_config(args.downstream)
+    config = default_config(downstream)
     if config is None:
         raise UsageError(
-            f"the recipe {args.downstream!r} has no default config; give one with -c FILE "
+            f"the recipe {downstream!r} has no default config; give one with -c FILE "
             f"(recipes with a default: {', '.join(CONFIGS)})"
         )
-    return ["-c", str(config)]
+    return config
 
 
 def _shipped(option: str, name: str, *patterns: str) -> Path:
@@ -128,50 +139,47 @@ def _shipped(option: str, name: str, *patterns: str) -> Path:
     return path
 
 
-def _local_rank() -> str:
-    """torchrun's rank. Stock knows only --local_rank, which torchrun no longer passes (s3prl/run_downstream.py:29)."""
-    import torch
-
-    if not torch.cuda.is_available():
-        raise UsageError("s3prl's distributed training needs GPUs; on CPUs start one process, without torchrun")
-    return os.environ["LOCAL_RANK"]
-
-
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     """The arguments that the launcher has to look at; run_downstream itself parses all of them."""
     parser = argparse.ArgumentParser(add_help=False)
     names = "config past_exp init_ckpt downstream upstream expdir expname upstream_model_config"
     for short, name in zip("ceidupng", names.split()):
         parser.add_argument(f"-{short}", f"--{name}")
-    for short in "motvksl":
+    for short in "otvksl":
         parser.add_argument(f"-{short}")
+    parser.add_argument("-m", "--mode")
     parser.add_argument("-a", "--auto_resume", action="store_true")
     for short in "rf":
         parser.add_argument(f"-{short}", action="store_true")
     parser.add_argument("-h", "--help", action="store_true")
-    parser.add_argument("--device")
-    parser.add_argument("--local_rank")
-    parser.add_argument("--hub")
+    for name in ("device", "local_rank", "backend", "hub"):
+        parser.add_argument(f"--{name}")
     return parser.parse_known_args(argv)[0]
 
 
 @contextmanager
-def _filled_in(run_downstream: Any, fill_in: Callable[[dict[str, Any]], None] | None) -> Iterator[None]:
-    stock = run_downstream.get_downstream_args
+def _mended_main(argv: Sequence[str], fill_in: Callable[[dict[str, Any]], None] | None) -> Iterator[Callable[[], None]]:
+    """run_downstream's main, whose config is filled in, and which trains in several processes on any device."""
+    from s3prl import run_downstream
+
+    stock, patches = run_downstream.get_downstream_args, Patches()
 
     def get_downstream_args() -> tuple[argparse.Namespace, dict[str, Any], list[str]]:
         args, config, backup_files = stock()
+        distributed.check_resumed(args)
         try:
-            fill_in(config)
+            if fill_in:
+                fill_in(config)
         except (ValueError, OSError) as error:
             raise UsageError(str(error)) from error
         return args, config, backup_files
 
-    run_downstream.get_downstream_args = get_downstream_args if fill_in else stock
+    patches.set(run_downstream, "get_downstream_args", get_downstream_args)
+    distributed.mend_main(run_downstream, _parse(argv).device != "cpu", patches)
     try:
-        yield
+        yield run_downstream.main
     finally:
-        run_downstream.get_downstream_args = stock
+        patches.undo()
 
 
 @contextmanager
