@@ -33,6 +33,46 @@ def test_an_unknown_command_lists_the_commands(capsys):
     assert end.value.code == 2 and all(command in error for command in ("'runn'", "run", "superb", "list"))
 
 
+HEAVY = ("torch", "s3prl", "transformers", "pandas", "librosa", "matplotlib")
+WATCHED = (
+    f"import atexit, sys; atexit.register(lambda: print([name for name in {HEAVY} if name in sys.modules]));"
+    "from s3prl_fusion.cli import main; sys.exit(main(sys.argv[1:]))"
+)
+TRAIN = "run -m train -d asr -p exp -c asr.yaml"
+
+
+@pytest.mark.parametrize(
+    "argv, status, told",
+    [
+        ("--help", 0, "COMMAND"),
+        ("superb --help", 0, "--librispeech"),
+        ("list", 0, "fused_wavlm_hubert"),
+        ("list fused_wavlm_hubrt", 2, "did you mean 'hubert'"),
+        (f"{TRAIN} -u fused_wavlm_hubrt", 2, "did you mean 'hubert'"),
+        (f"{TRAIN} -u fused -g key.yaml", 2, "unknown key 'interfaces'"),
+        (f"{TRAIN} -u fused -g interface.yaml", 2, "did you mean 'hconv'"),
+        (f"{TRAIN} -u fused -g option.yaml", 2, "unknown key 'match_dims'"),
+        ("run -m train -d asr -p exp -c arr.yaml -u fbank", 2, "-c arr.yaml does not exist"),
+        ("superb --demo -u fused_wavlm_hubrt", 2, "did you mean 'hubert'"),
+        ("profile -u fused_wavlm_hubrt", 2, "did you mean 'hubert'"),
+        ("extract speech.wav -u fused_wavlm_hubrt -o features", 2, "did you mean 'hubert'"),
+    ],
+)
+def test_help_and_mistakes_are_told_without_torch(argv, status, told, tmp_path):
+    for name, text in {
+        "key": "interfaces: hconv",
+        "interface": "interface: hconf",
+        "option": "interface: {name: hconv, match_dims: project}",
+    }.items():
+        (tmp_path / f"{name}.yaml").write_text(f"members: [fbank]\n{text}\n")
+    (tmp_path / "speech.wav").touch()
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", WATCHED, *argv.split()]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == status and told in (done.stderr if status else done.stdout)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 def test_run_passes_its_arguments_on_untouched(monkeypatch):
     from s3prl_fusion.host import runner
 
@@ -91,19 +131,6 @@ class TestCompletedArguments:
     def test_the_arguments_come_first_and_as_they_are(self, tmp_path):
         argv = [*NEW, "-o", "config.runner.total_steps=1", "--seed", "7", "-f"]
         assert complete_arguments(argv)[: len(argv)] == argv
-
-    def test_the_local_rank_is_torchruns(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-        assert "--local_rank" not in self.completed(NEW, tmp_path)
-        monkeypatch.setenv("LOCAL_RANK", "3")
-        assert self.completed(NEW, tmp_path)["--local_rank"] == "3"
-        assert "--local_rank" not in self.completed([*NEW, "--local_rank", "1"], tmp_path)
-
-    def test_torchrun_without_a_gpu_is_refused(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-        monkeypatch.setenv("LOCAL_RANK", "0")
-        with pytest.raises(UsageError, match="distributed training needs GPUs; on CPUs start one process"):
-            complete_arguments(NEW)
 
 
 def test_the_host_is_named_with_version_and_path():

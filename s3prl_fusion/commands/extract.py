@@ -50,8 +50,8 @@ def main(args: argparse.Namespace) -> int:
     try:
         if args.experiment and (args.model_config or args.ckpt):
             raise ValueError("-g and -k go with -u; an experiment (-e) brings its own upstream")
-        files = find_files(args.wavs)
         names = ["fused"] if args.experiment else member_names(_fusion(args))
+        files = find_files(args.wavs)
         targets = {file: _targets(args.output / name, names, args.format) for file, name in files.items()}
         left = {f: t for f, t in targets.items() if args.overwrite or not all(path.exists() for path in t)}
         if len(left) < len(files):

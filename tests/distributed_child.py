@@ -1,0 +1,42 @@
+"""One of the processes that test_distributed.py starts through torchrun: trainings, a group of processes for each.
+
+Writes what the launcher returned, and the files that this process wrote below the folder, to rank<N>.json there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+# Every training joins a group of its own, by way of a port of its own.
+os.environ.update(TORCHELASTIC_USE_AGENT_STORE="False", MASTER_ADDR="127.0.0.1")
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+
+
+def main(folder: Path) -> None:
+    written = []
+
+    def watch(event: str, args: tuple) -> None:
+        # Checkpoints are written by C++, which nobody hears of, and then renamed.
+        if event == "os.rename" or (event == "open" and args[2] & WRITING):
+            path = args[1] if event == "os.rename" else args[0]
+            if not isinstance(path, int) and Path(os.fsdecode(path)).is_relative_to(folder):
+                written.append(str(path))
+
+    sys.addaudithook(watch)
+    import s3prl_fusion
+    from s3prl_fusion.host.runner import run
+
+    statuses = {}
+    for name, port, argv in json.loads((folder / "trainings.json").read_text()):
+        os.environ["MASTER_PORT"] = str(port)
+        statuses[name] = run(argv)
+        s3prl_fusion.unregister()
+    result = {"statuses": statuses, "written": list(written)}
+    (folder / f"rank{os.environ['RANK']}.json").write_text(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
