@@ -114,7 +114,9 @@ def in_one_process(monkeypatch, args: list[str]) -> None:
 
 
 @pytest.mark.parametrize("interface", EXACT)
-def test_two_processes_train_as_one_does_with_the_doubled_batch(interface, trained, recipe_configs, tmp_path, monkeypatch):
+def test_two_processes_train_as_one_does_with_the_doubled_batch(
+    interface, trained, recipe_configs, tmp_path, monkeypatch
+):
     args = argv("emotion", recipe_configs["emotion"], f"fused__fbank__mfcc__{interface}", tmp_path / "exp", batch(4))
     in_one_process(monkeypatch, args)
     for step in (1, 2):

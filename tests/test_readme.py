@@ -38,7 +38,7 @@ def of(program: str) -> list[list[str]]:
 
 
 def test_every_command_is_of_a_known_kind():
-    known = {"./run_superb.sh", "make", "pip", "s3prl-fusion", "python", "s3prl-main"}
+    known = {"./run_superb.sh", "make", "pip", "s3prl-fusion", "python", "s3prl-main", "torchrun", "srun"}
     assert {words[0] for words in commands()} <= known
 
 
@@ -65,6 +65,16 @@ def test_run_commands_parse_as_run_downstream_does(argv, monkeypatch, tmp_path):
     # Arguments that it does not know end in SystemExit; known ones get as far as the files, which are not there.
     with pytest.raises(FileNotFoundError):
         get_downstream_args()
+
+
+@pytest.mark.parametrize("argv", [*of("torchrun"), *of("srun torchrun")], ids=" ".join)
+def test_torchrun_commands_start_a_training(argv, monkeypatch, tmp_path):
+    from torch.distributed.run import get_args_parser
+
+    args = get_args_parser().parse_args(argv)
+    assert args.module and args.training_script == "s3prl_fusion.run_downstream" and args.nproc_per_node == "4"
+    assert args.standalone or (args.nnodes == "2" and args.rdzv_backend == "c10d" and args.rdzv_id)
+    test_run_commands_parse_as_run_downstream_does(args.training_script_args, monkeypatch, tmp_path)
 
 
 @pytest.mark.parametrize("argv", [argv for argv in of("s3prl-fusion") if argv[0] != "run"], ids=" ".join)

@@ -116,9 +116,7 @@ def wrap(model: Any, device_ids: list[int], **options: Any) -> Any:
     from torch.nn.parallel import DistributedDataParallel
 
     on_gpu = next(model.parameters()).is_cuda
-    return DistributedDataParallel(
-        model, device_ids=device_ids if on_gpu else None, broadcast_buffers=False, **options
-    )
+    return DistributedDataParallel(model, device_ids=device_ids if on_gpu else None, broadcast_buffers=False, **options)
 
 
 @contextmanager

@@ -108,7 +108,9 @@ class SharedPosition:
         self._batches = 0
         set_seed([self._seed, self._rank, epoch])
         batches = iter(loader)
-        for _ in tqdm(range(skipped), desc="back to where it stopped", leave=False, disable=not skipped or self._rank > 0):
+        for _ in tqdm(
+            range(skipped), desc="back to where it stopped", leave=False, disable=not skipped or self._rank > 0
+        ):
             self._next(batches, epoch)
         while (batch := self._next(batches, epoch)) is not None:
             if self._left == 0 and self._rank > 0:

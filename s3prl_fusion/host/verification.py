@@ -20,6 +20,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from ..files import cache_dir, write_json, write_whole
+from .distributed import leader_first
 from .patches import Patches
 from .silence import trim_silence
 
@@ -99,7 +100,8 @@ class TrainingClips(Clips):
             for speaker in self.all_speakers
             for path in sorted((self.root / speaker).glob("*/*.wav"))
         ]
-        lengths = trimmed_lengths(self.root, clips)
+        with leader_first():
+            lengths = trimmed_lengths(self.root, clips)
         self.dataset = [clip for clip, length in zip(clips, lengths) if length > vad_config["min_sec"]]
         if not self.dataset:
             raise ValueError(
