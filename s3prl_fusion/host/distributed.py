@@ -1,4 +1,4 @@
-"""Training in several processes, started by torchrun: on GPUs through NCCL, on CPUs, which stock cannot, through gloo."""
+"""Training in several processes, started by torchrun: on GPUs (NCCL), and on CPUs (gloo), which stock cannot."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class _Seen(ModuleType):
 
 
 def check_resumed(args: argparse.Namespace) -> None:
-    """Refuses to go on with another number of processes, which stock asserts without a word (s3prl/run_downstream.py:165).
+    """Refuses to go on with another number of processes; stock's is a bare assert (s3prl/run_downstream.py:165).
 
     Args:
         args: as run_downstream has completed them; ``init_ckpt`` is the checkpoint to go on from.
@@ -99,8 +99,8 @@ def check_resumed(args: argparse.Namespace) -> None:
     if was != now:
         start = f"{was} processes in all (one machine: torchrun --nproc_per_node={was})" if was else "no torchrun"
         raise UsageError(
-            f"{args.init_ckpt} was trained by {_processes(was)}, and this is {_processes(now)}: a step would see another "
-            f"batch. Go on with {start}, or begin a new experiment (another -p)"
+            f"{args.init_ckpt} was trained by {_processes(was)}, and this is {_processes(now)}: a step would see "
+            f"another batch. Go on with {start}, or begin a new experiment (another -p)"
         )
 
 

@@ -102,8 +102,8 @@ def interface_options(name: str) -> dict[str, Any]:
 
 
 def _written_options(path: Path) -> dict[str, Any] | None:
-    """The options of the one subclass of ``Interface`` in a file, as its constructor has them; None where the text alone
-    does not say them."""
+    """The options of the one subclass of ``Interface`` in a file, from its constructor's text; None where that does not
+    say them."""
     if not path.is_file():
         return None
     classes = [node for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.ClassDef)]
