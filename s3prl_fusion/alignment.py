@@ -7,38 +7,67 @@ interpolation on both axes. Rates here are s3prl's downsample rates, in samples 
 from __future__ import annotations
 
 import functools
-from typing import Sequence
+from typing import Any, Sequence
 
 import torch
 from torch import Tensor
 
 
-def align_frames(state: Tensor, rate: int, target_rate: int, target_frames: int, valid_frames: Sequence[int]) -> Tensor:
-    """Interpolates a hidden state linearly onto the frame grid of another rate.
+def align_frames(
+    states: Sequence[Tensor], rate: int, target_rate: int, target_frames: int, valid_frames: Sequence[int]
+) -> list[Tensor]:
+    """Interpolates hidden states linearly onto the frame grid of another rate.
 
     Frame j of rate R is centred on sample (j + 0.5) R. Beyond the centres of an utterance's first and last valid frame
     the nearest of the two holds. No other utterance of the batch, and no padding, enters an utterance's result.
 
     Args:
-        state: (B, T, D).
-        rate: downsample rate of ``state``, in samples a frame.
+        states: each (B, T, D).
+        rate: downsample rate of the states, in samples a frame.
         target_rate: downsample rate of the result.
         target_frames: T' of the result.
         valid_frames: for each utterance, how many of its T frames its own samples give.
 
     Returns:
-        (B, T', D). At equal rates every valid frame stays as it is.
+        Each (B, T', D). At equal rates every valid frame stays as it is, and states whose frames are all valid and
+        needed are not copied.
     """
+    given = [*valid_frames, *(state.size(1) for state in states)]
+    if rate == target_rate and target_frames <= min(given):
+        return [state[:, :target_frames] for state in states]
+    found: dict[tuple[Any, ...], tuple[Tensor, Tensor | None, Tensor]] = {}
+    aligned = []
+    for state in states:
+        # Many models keep time first and give a view of that; rows are then picked without making it contiguous.
+        by_time = state.transpose(0, 1).is_contiguous()
+        key = (*state.shape, by_time, state.dtype, state.device)
+        if key not in found:
+            found[key] = _neighbours(state, by_time, target_rate / rate, target_frames, valid_frames)
+        left, right, fraction = found[key]
+        rows = (state.transpose(0, 1) if by_time else state).reshape(-1, state.size(2))
+        picked = [rows.index_select(0, i).view(state.size(0), -1, state.size(2)) for i in (left, right) if i is not None]
+        aligned.append(picked[0] if right is None else torch.lerp(*picked, fraction))
+    return aligned
+
+
+def _neighbours(
+    state: Tensor, by_time: bool, step: float, target_frames: int, valid_frames: Sequence[int]
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """For each target frame the rows of its two neighbours among the state's B T ones (B T',), and how far it is from
+    the first to the second (B, T', 1). The second is None where none lies between two: target frames are ``step`` frames
+    apart."""
+    batch, frames, _ = state.shape
     # Positions are computed in double precision on the CPU: some devices have no float64.
     centres = torch.arange(target_frames, dtype=torch.float64) + 0.5
-    position = (centres * (target_rate / rate) - 0.5).clamp(min=0)
-    last = torch.as_tensor(valid_frames).clamp(1, state.size(1)).unsqueeze(1) - 1
-    position = torch.minimum(position, last.double())
+    last = torch.as_tensor(valid_frames).clamp(1, frames).unsqueeze(1) - 1
+    position = torch.minimum((centres * step - 0.5).clamp(min=0), last.double())
     left = position.floor().long()
-    right = torch.minimum(left + 1, last).to(state.device)
-    fraction = (position - left).unsqueeze(-1).to(state)
-    batch = torch.arange(state.size(0), device=state.device).unsqueeze(1)
-    return torch.lerp(state[batch, left.to(state.device)], state[batch, right], fraction)
+    number = torch.arange(batch).unsqueeze(1)
+    left, right = (
+        (time * batch + number if by_time else number * frames + time).flatten().to(state.device, non_blocking=True)
+        for time in (left, torch.minimum(left + 1, last))
+    )
+    return left, None if step == 1 else right, (position - position.floor()).unsqueeze(-1).to(state)
 
 
 def match_layers(states: Sequence[Tensor], layers: int) -> list[Tensor]:

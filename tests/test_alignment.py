@@ -12,6 +12,11 @@ from s3prl_fusion.alignment import align_frames, match_layers
 RATES = [(320, 160), (640, 160), (640, 320), (320, 256), (256, 160), (320, 320), (441, 160), (1280, 320), (160, 320)]
 
 
+def align(state: torch.Tensor, *grid) -> torch.Tensor:
+    (aligned,) = align_frames([state], *grid)
+    return aligned
+
+
 def _states(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
@@ -21,24 +26,41 @@ def _states(*shape: int, seed: int = 0) -> torch.Tensor:
 def test_frames_agree_with_the_reference(rate, target, valid):
     state = _states(3, 11, 4)
     frames = 11 * rate // target + 2
-    ours = align_frames(state, rate, target, frames, valid)
+    ours = align(state, rate, target, frames, valid)
     np.testing.assert_allclose(ours, reference.align_frames(state.numpy(), rate, target, frames, valid), atol=1e-12)
 
 
 def test_frames_agree_with_the_reference_in_single_precision_far_into_an_utterance():
     state = _states(1, 3000, 2).float()
-    ours = align_frames(state, 320, 256, 3750, [3000])
+    ours = align(state, 320, 256, 3750, [3000])
     np.testing.assert_allclose(ours, reference.align_frames(state.numpy(), 320, 256, 3750, [3000]), atol=1e-5)
 
 
 def test_equal_rates_are_the_identity_bit_for_bit():
     state = _states(2, 9, 3).float()
-    assert torch.equal(align_frames(state, 320, 320, 9, [9, 9]), state)
+    assert torch.equal(align(state, 320, 320, 9, [9, 9]), state)
+
+
+@pytest.mark.parametrize("rate, target", RATES)
+def test_states_of_any_memory_layout_and_type_are_aligned_as_each_alone(rate, target):
+    state = _states(3, 11, 4)
+    views = [state, state.transpose(0, 1).contiguous().transpose(0, 1), state.float(), state[:, :9], _states(3, 11, 2)]
+    frames = 11 * rate // target + 2
+    for view, ours in zip(views, align_frames(views, rate, target, frames, [11, 7, 2])):
+        expected = reference.align_frames(view.numpy(), rate, target, frames, [min(n, view.size(1)) for n in (11, 7, 2)])
+        assert ours.dtype == view.dtype
+        np.testing.assert_allclose(ours, expected, atol=1e-6 if view.dtype == torch.float32 else 1e-12)
+
+
+def test_equal_rates_copy_nothing_where_every_frame_is_valid():
+    states = [_states(2, 9, 3), _states(2, 10, 3)]
+    aligned = align_frames(states, 320, 320, 8, [9, 8])
+    assert all(ours.data_ptr() == state.data_ptr() for ours, state in zip(aligned, states))
 
 
 def test_equal_rates_hold_an_utterances_last_valid_frame():
     state = _states(2, 9, 3)
-    aligned = align_frames(state, 320, 320, 9, [9, 4])
+    aligned = align(state, 320, 320, 9, [9, 4])
     assert torch.equal(aligned[1, :4], state[1, :4])
     assert torch.equal(aligned[1, 4:], state[1, 3].expand(5, 3))
 
@@ -46,7 +68,7 @@ def test_equal_rates_hold_an_utterances_last_valid_frame():
 @pytest.mark.parametrize("rate, target", RATES)
 def test_constants_stay_constant(rate, target):
     state = torch.full((2, 6, 3), 0.7)
-    aligned = align_frames(state, rate, target, 20, [6, 3])
+    aligned = align(state, rate, target, 20, [6, 3])
     torch.testing.assert_close(aligned, torch.full((2, 20, 3), 0.7), rtol=0, atol=1e-7)
 
 
@@ -55,7 +77,7 @@ def test_linear_ramps_stay_linear_between_the_first_and_last_centre(rate, target
     centres = (torch.arange(10, dtype=torch.float64) + 0.5) * rate
     frames = 10 * rate // target
     targets = (torch.arange(frames, dtype=torch.float64) + 0.5) * target
-    aligned = align_frames(centres.view(1, 10, 1), rate, target, frames, [10])[0, :, 0]
+    aligned = align(centres.view(1, 10, 1), rate, target, frames, [10])[0, :, 0]
     torch.testing.assert_close(aligned, targets.clamp(centres[0], centres[-1]), rtol=0, atol=1e-9)
 
 
@@ -63,8 +85,8 @@ def test_linear_ramps_stay_linear_between_the_first_and_last_centre(rate, target
 def test_an_utterance_is_aligned_alone_as_in_a_padded_batch(rate, target):
     state = _states(2, 12, 3).float()
     frames = 5 * rate // target
-    batch = align_frames(state, rate, target, 12 * rate // target, [12, 5])
-    alone = align_frames(state[1:, :5], rate, target, frames, [5])
+    batch = align(state, rate, target, 12 * rate // target, [12, 5])
+    alone = align(state[1:, :5], rate, target, frames, [5])
     assert torch.equal(batch[1, :frames], alone[0])
 
 
@@ -72,14 +94,14 @@ def test_what_lies_beyond_the_valid_frames_has_no_influence():
     state = _states(1, 8, 3)
     noisy = state.clone()
     noisy[:, 5:] = float("inf")
-    assert torch.equal(align_frames(state, 320, 160, 16, [5]), align_frames(noisy, 320, 160, 16, [5]))
+    assert torch.equal(align(state, 320, 160, 16, [5]), align(noisy, 320, 160, 16, [5]))
 
 
 def test_alignment_is_linear_in_the_states():
     a, b = _states(2, 7, 3, seed=1), _states(2, 7, 3, seed=2)
 
     def aligned(state):
-        return align_frames(state, 320, 160, 14, [7, 4])
+        return align(state, 320, 160, 14, [7, 4])
 
     torch.testing.assert_close(aligned(2 * a - b), 2 * aligned(a) - aligned(b))
 

@@ -122,7 +122,7 @@ class FusedUpstream(nn.Module):
         if on_grid and states[0].size(1) >= frames:
             return [state[:, :frames] for state in states]
         valid = [self._valid_frames(i, length) for length in lengths]
-        return [align_frames(state, self.rates[i], self.rate, frames, valid) for state in states]
+        return align_frames(states, self.rates[i], self.rate, frames, valid)
 
     def _valid_frames(self, i: int, num_samples: int) -> int:
         """Frames that member i gives for an utterance alone."""
