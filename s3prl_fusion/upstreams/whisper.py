@@ -23,7 +23,9 @@ class WhisperUpstream(nn.Module):
         ckpt: a local folder or a hub id that ``WhisperModel.from_pretrained`` reads, e.g. ``"openai/whisper-small"``.
         pad_to_30s: ``True`` pads every utterance to Whisper's 30 s, as it was trained. ``False`` computes only the
             frames that the batch needs and hides padding from convolutions and attention: several times as fast on
-            short utterances, with somewhat other values, and independent of the batch.
+            short utterances, and independent of the batch. At 30 s the values are the same. Below, Whisper as it was
+            trained attends to the silence after the speech too, whose frames have positions and a spectrogram at its
+            floor, and its convolutions see that floor beyond the last frame; here neither is there.
 
     Raises:
         OSError: transformers finds no model at ``ckpt``; its message says where it looked.
@@ -64,7 +66,8 @@ class WhisperUpstream(nn.Module):
             encode([wav[start : start + self.window] for wav in wavs]) for start in range(0, longest, self.window)
         ]
         frames = self.num_frames(longest)
-        return {"hidden_states": [torch.cat(states, dim=1)[:, :frames] for states in zip(*windows)]}
+        joined = windows[0] if len(windows) == 1 else [torch.cat(states, dim=1) for states in zip(*windows)]
+        return {"hidden_states": [state[:, :frames] for state in joined]}
 
     def _mel(self, wavs: Sequence[Tensor], samples: int) -> Tensor:
         padded = torch.stack([F.pad(wav.detach().float(), (0, samples - len(wav))) for wav in wavs])
@@ -85,21 +88,27 @@ class WhisperUpstream(nn.Module):
         """The encoder's forward with sliced positions and with padding masked wherever frames meet."""
         frames = torch.tensor([self.num_frames(len(wav)) for wav in wavs])
         longest = int(frames.max())
-        # A window of zeros after every utterance keeps the spectrogram's end free of reflection and of the batch.
-        mel = self._mel(wavs, longest * DOWNSAMPLE_RATE + self.extractor.n_fft)[..., : 2 * longest]
+        # Zeros after every utterance keep the spectrogram's end free of reflection and of the batch; at the end of a
+        # whole window Whisper's own spectrogram is reflected.
+        mel = self._mel(wavs, min(longest * DOWNSAMPLE_RATE + self.extractor.n_fft, self.window))[..., : 2 * longest]
         valid = (torch.arange(longest) < frames.unsqueeze(1)).to(mel.device)
         fine = valid.repeat_interleave(2, dim=1).unsqueeze(1)
         encoder = self.encoder
         x = F.gelu(encoder.conv1(mel * fine)) * fine
         x = F.gelu(encoder.conv2(x)).transpose(1, 2) + encoder.embed_positions.weight[:longest]
         x = F.dropout(x, encoder.dropout, self.training)
-        # An utterance without a frame in this window attends to all: a row of -inf alone would give NaN.
-        keys = valid | ~valid.any(dim=1, keepdim=True)
-        mask = torch.zeros(keys.shape, dtype=x.dtype, device=x.device).masked_fill(~keys, torch.finfo(x.dtype).min)
-        mask = mask[:, None, None, :].expand(-1, 1, longest, -1)
+        mask = None if int(frames.min()) == longest else _attention_mask(valid, x.dtype)
         states = [x]
         for layer in encoder.layers:
             x = layer(x, mask, layer_head_mask=None)[0]
             states.append(x)
         states[-1] = encoder.layer_norm(x)
         return states
+
+
+def _attention_mask(valid: Tensor, dtype: torch.dtype) -> Tensor:
+    """What to add to attention logits, (B, 1, T, T), so that no frame attends to one that is not valid (B, T)."""
+    # An utterance without a frame in this window attends to all: a row of -inf alone would give NaN.
+    keys = valid | ~valid.any(dim=1, keepdim=True)
+    mask = torch.zeros(keys.shape, dtype=dtype, device=keys.device).masked_fill(~keys, torch.finfo(dtype).min)
+    return mask[:, None, None, :].expand(-1, 1, valid.size(1), -1)
