@@ -45,17 +45,19 @@ def align_frames(
             found[key] = _neighbours(state, by_time, target_rate / rate, target_frames, valid_frames)
         left, right, fraction = found[key]
         rows = (state.transpose(0, 1) if by_time else state).reshape(-1, state.size(2))
-        picked = [rows.index_select(0, i).view(state.size(0), -1, state.size(2)) for i in (left, right) if i is not None]
-        aligned.append(picked[0] if right is None else torch.lerp(*picked, fraction))
+        shape = (len(state), target_frames, state.size(2))
+        result = rows.index_select(0, left).view(shape)
+        if right is not None:
+            result = torch.lerp(result, rows.index_select(0, right).view(shape), fraction)
+        aligned.append(result)
     return aligned
 
 
 def _neighbours(
     state: Tensor, by_time: bool, step: float, target_frames: int, valid_frames: Sequence[int]
 ) -> tuple[Tensor, Tensor | None, Tensor]:
-    """For each target frame the rows of its two neighbours among the state's B T ones (B T',), and how far it is from
-    the first to the second (B, T', 1). The second is None where none lies between two: target frames are ``step`` frames
-    apart."""
+    """Where target frames lie that are ``step`` frames apart: the rows of their two neighbours, each (B T',), among the
+    state's B T ones, and how far it is from the first to the second (B, T', 1). No second where none lies between."""
     batch, frames, _ = state.shape
     # Positions are computed in double precision on the CPU: some devices have no float64.
     centres = torch.arange(target_frames, dtype=torch.float64) + 0.5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ import yaml
 
 from .errors import unknown
 from .interfaces import DEFAULT_INTERFACE, build_interface, interface_class, interface_options, list_interfaces
+
+PRECISIONS = ("float32", "bf16", "fp16")
 
 
 def _check(key: str, value: Any, kind: type, optional: bool = False) -> None:
@@ -45,12 +47,17 @@ class MemberConfig:
         ckpt: what ``-k`` is for the entry alone: a path, an address or a hub id.
         model_config: what ``-g`` is for the entry alone: a path, or a mapping of the entry's own options.
         layers: indices of the hidden states to use, in order, negative ones from the end; ``None`` is all.
+        precision: ``"bf16"`` or ``"fp16"``: its forward runs under torch's autocast, its hidden states are float32 all
+            the same. ``"float32"`` is the default, and read as ``None``.
+        device: where it runs, e.g. ``"cuda:1"``; ``None`` is where the fused upstream is. Checkpoints forget it.
     """
 
     name: str
     ckpt: str | None = None
     model_config: str | Mapping[str, Any] | None = None
     layers: tuple[int, ...] | None = None
+    precision: str | None = None
+    device: str | None = None
 
     def __post_init__(self) -> None:
         _check("name", self.name, str)
@@ -64,6 +71,15 @@ class MemberConfig:
                 raise TypeError(f"layers must be null or a non-empty list of integers; got {got!r}")
             if len(set(self.layers)) < len(self.layers):
                 raise ValueError(f"layers must not repeat; got {list(self.layers)!r}")
+        if self.precision not in (None, *PRECISIONS):
+            raise ValueError(f"precision: {unknown('precision', self.precision, PRECISIONS)}")
+        if self.precision == "float32":
+            object.__setattr__(self, "precision", None)
+        _check("device", self.device, str, optional=True)
+
+    def runs_as(self, other: MemberConfig) -> bool:
+        """Whether one forward, on one device, serves both: they may differ in layers alone."""
+        return replace(self, layers=None) == replace(other, layers=None)
 
 
 @dataclass(frozen=True)
@@ -124,9 +140,9 @@ class FusionConfig:
         if not self.members:
             raise ValueError("members is empty; name at least one entry of s3prl's hub, e.g. wavlm_base_plus")
         for i, member in enumerate(self.members):
-            if member in self.members[:i]:
+            if any(replace(member, device=other.device) == other for other in self.members[:i]):
                 raise ValueError(
-                    f"members: {member.name!r} is given twice, with the same ckpt, model_config and layers; "
+                    f"members: {member.name!r} is given twice, with the same ckpt, model_config, layers and precision; "
                     "remove one, or give it other layers"
                 )
 
@@ -240,4 +256,4 @@ def _beside(folder: Path, member: MemberConfig) -> MemberConfig:
         candidate = folder / value if isinstance(value, str) else None
         return str(candidate.resolve()) if candidate is not None and candidate.exists() else value
 
-    return MemberConfig(member.name, resolve(member.ckpt), resolve(member.model_config), member.layers)
+    return replace(member, ckpt=resolve(member.ckpt), model_config=resolve(member.model_config))

@@ -63,26 +63,33 @@ def profile(
         seconds: lengths of the utterances.
 
     Returns:
-        A row for each length and part (the members, then "interface"). Columns: seconds, part, MACs (see `count_macs`),
-        parameters, real_time_factor (time per second of speech, the fastest of 3 runs), peak_MB (see `peak_memory`, in
-        10^6 bytes: activations; the weights, 4 bytes a parameter in single precision, come on top).
+        A row for each length and part (the members, then "interface"). A member that takes other layers of an earlier
+        one's forward costs nothing. Columns: seconds, part, MACs (see `count_macs`), parameters, real_time_factor (time
+        per second of speech, the fastest of 3 runs), peak_MB (see `peak_memory`, in 10^6 bytes: activations; the
+        weights, 4 bytes a parameter in single precision, come on top).
     """
     import pandas
 
     upstream, featurizer = load(fusion, device, interface)
-    parts: list[tuple[str, nn.Module]] = list(zip(member_names(fusion), upstream.members))
-    parts += [] if featurizer is None else [("interface", featurizer)]
     rows = []
     samples = [round(length * SAMPLE_RATE) for length in seconds]
     for length, wavs in tqdm(zip(seconds, noise(samples, device)), "utterances", len(seconds), leave=False):
         states = upstream(wavs)
-        for name, module in parts:
-            run = partial(module, wavs, states) if module is featurizer else partial(module, wavs)
-            factor = fastest(run, device) / length
-            peak = peak_memory(run, device) / 1e6
-            rows.append((length, name, count_macs(run), count_parameters(module), factor, peak))
+        for i, name in enumerate(member_names(fusion)):
+            run, where = partial(upstream.run_member, i, wavs), fusion.members[i].device or device
+            runs = upstream.sources[i] == i
+            row = _costs(run, upstream.members[i], length, where) if runs else (0, 0, 0.0, 0.0)
+            rows.append((length, name, *row))
+        if featurizer is not None:
+            rows.append((length, "interface", *_costs(partial(featurizer, wavs, states), featurizer, length, device)))
     columns = ["seconds", "part", "MACs", "parameters", "real_time_factor", "peak_MB"]
     return pandas.DataFrame(rows, columns=columns)
+
+
+def _costs(run: Callable[[], Any], module: nn.Module, seconds: float, device: str) -> tuple[int, int, float, float]:
+    """A row of `profile`."""
+    factor, peak = fastest(run, device) / seconds, peak_memory(run, device) / 1e6
+    return count_macs(run), count_parameters(module), factor, peak
 
 
 @torch.no_grad()

@@ -47,7 +47,8 @@ def test_states_of_any_memory_layout_and_type_are_aligned_as_each_alone(rate, ta
     views = [state, state.transpose(0, 1).contiguous().transpose(0, 1), state.float(), state[:, :9], _states(3, 11, 2)]
     frames = 11 * rate // target + 2
     for view, ours in zip(views, align_frames(views, rate, target, frames, [11, 7, 2])):
-        expected = reference.align_frames(view.numpy(), rate, target, frames, [min(n, view.size(1)) for n in (11, 7, 2)])
+        valid = [min(view.size(1), 11), 7, 2]
+        expected = reference.align_frames(view.numpy(), rate, target, frames, valid)
         assert ours.dtype == view.dtype
         np.testing.assert_allclose(ours, expected, atol=1e-6 if view.dtype == torch.float32 else 1e-12)
 

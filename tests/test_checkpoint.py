@@ -70,6 +70,10 @@ def test_normalizing_by_the_run_downstreams_option_is_remembered_as_in_the_confi
             {"members": [{"name": "a", "layers": [0, 1]}, CONFIG["members"][1]]},
             r"members\[0\]\.layers was \[0, 2\], is",
         ),
+        (
+            {"members": [CONFIG["members"][0], {**CONFIG["members"][1], "precision": "bf16"}]},
+            r"members\[1\]\.precision was not given, is 'bf16'",
+        ),
         ({"members": CONFIG["members"][::-1]}, r"members\[0\]\.name was 'a', is 'b'"),
         (
             {"members": [CONFIG["members"][0], {"name": "b", "ckpt": "/here/c.pt"}]},
@@ -90,6 +94,13 @@ def test_saying_a_default_aloud_is_no_difference():
 def test_files_may_have_moved(saved):
     moved = [CONFIG["members"][0], {"name": "b", "ckpt": "/there/b.pt"}]
     featurizer(config(members=moved)).load_state_dict(saved)
+
+
+def test_members_may_run_on_other_devices(saved):
+    elsewhere = [{**member, "device": "cpu"} for member in CONFIG["members"]]
+    state = featurizer(config(members=elsewhere)).state_dict()
+    assert checkpoint.read(state) == checkpoint.read(saved)
+    featurizer(config(members=elsewhere)).load_state_dict(saved)
 
 
 @pytest.mark.parametrize("version, fits", [("0.1.7", True), ("0.2.0", False), ("1.1.0", False)])

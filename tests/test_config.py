@@ -14,7 +14,7 @@ FULL = FusionConfig(
     members=(
         MemberConfig("wavlm_local", ckpt="wavlm.pt", layers=(0, 6, -1)),
         MemberConfig("hf_whisper_custom", ckpt="openai/whisper-small", model_config={"pad_to_30s": False}),
-        MemberConfig("baseline_local", model_config="fbank.yaml"),
+        MemberConfig("baseline_local", model_config="fbank.yaml", precision="bf16", device="cuda:1"),
     ),
     interface=InterfaceConfig("hconv", output_dim=512, options={"match_dim": "interpolate"}),
     normalize=True,
@@ -40,7 +40,7 @@ def test_to_dict_holds_only_plain_values_and_leaves_defaults_out():
         "members": [
             {"name": "wavlm_local", "ckpt": "wavlm.pt", "layers": [0, 6, -1]},
             {"name": "hf_whisper_custom", "ckpt": "openai/whisper-small", "model_config": {"pad_to_30s": False}},
-            {"name": "baseline_local", "model_config": "fbank.yaml"},
+            {"name": "baseline_local", "model_config": "fbank.yaml", "precision": "bf16", "device": "cuda:1"},
         ],
         "interface": {"name": "hconv", "match_dim": "interpolate", "output_dim": 512},
         "normalize": True,
@@ -66,15 +66,27 @@ def test_the_same_upstream_twice_with_other_layers_is_two_members():
     assert [member.layers for member in config.members] == [(0,), (1,)]
 
 
+def test_float32_said_aloud_is_the_default():
+    aloud = FusionConfig.from_dict({"members": [{"name": "fbank", "precision": "float32"}]})
+    assert aloud == MINIMAL and aloud.to_dict() == MINIMAL.to_dict()
+
+
+def test_another_precision_is_another_member():
+    config = FusionConfig.from_dict({"members": ["fbank", {"name": "fbank", "precision": "bf16"}]})
+    assert [member.precision for member in config.members] == [None, "bf16"]
+
+
 def test_relative_paths_beside_the_yaml_are_taken_from_there(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "models"
     folder.mkdir()
     (folder / "wavlm.pt").touch()
-    member = {"name": "wavlm_local", "ckpt": "wavlm.pt", "model_config": "elsewhere.yaml"}
+    others = {"layers": [1], "precision": "fp16", "device": "cpu"}
+    member = {"name": "wavlm_local", "ckpt": "wavlm.pt", "model_config": "elsewhere.yaml", **others}
     (folder / "fusion.yaml").write_text(yaml.safe_dump({"members": [member]}))
     (read,) = FusionConfig.from_yaml("models/fusion.yaml").members
     assert (read.ckpt, read.model_config) == (str((folder / "wavlm.pt").resolve()), "elsewhere.yaml")
+    assert (read.layers, read.precision, read.device) == ((1,), "fp16", "cpu")
 
 
 REFUSED = [
@@ -86,7 +98,7 @@ REFUSED = [
     (
         {"members": [{"name": "fbank", "checkpoint": "x"}]},
         ValueError,
-        r"members\[0\]: unknown key 'checkpoint'; choose from ckpt, layers, model_config, name",
+        r"members\[0\]: unknown key 'checkpoint'; choose from ckpt, device, layers, model_config, name, precision",
     ),
     ({"members": [{"name": "fbank", "layer": [1]}]}, ValueError, r"members\[0\].*'layer'.*did you mean 'layers'"),
     ({"members": ["mfcc", {"ckpt": "x"}]}, ValueError, r"members\[1\] has no name"),
@@ -105,6 +117,19 @@ REFUSED = [
     ({"members": [{"name": "x", "layers": [True]}]}, TypeError, r"list of integers; got \[True\]"),
     ({"members": [{"name": "x", "layers": [1, 1]}]}, ValueError, r"layers must not repeat; got \[1, 1\]"),
     ({"members": ["fbank", "mfcc", "fbank"]}, ValueError, r"'fbank' is given twice"),
+    ({"members": ["fbank", {"name": "fbank", "device": "cpu"}]}, ValueError, r"'fbank' is given twice"),
+    ({"members": ["fbank", {"name": "fbank", "precision": "float32"}]}, ValueError, r"'fbank' is given twice"),
+    (
+        {"members": ["mfcc", {"name": "fbank", "precision": "bf61"}]},
+        ValueError,
+        r"members\[1\]\.precision: unknown precision 'bf61'; choose from bf16, float32, fp16 \(did you mean 'bf16'",
+    ),
+    (
+        {"members": [{"name": "fbank", "precision": 16}]},
+        ValueError,
+        r"precision: unknown precision 16; choose from bf16, float32, fp16",
+    ),
+    ({"members": [{"name": "x", "device": 1}]}, TypeError, r"members\[0\]\.device must be null or of type str; got 1"),
     ({"members": ["fbank"], "normalize": "yes"}, TypeError, r"normalize must be of type bool; got 'yes'"),
     ({"members": ["fbank"], "normalize": 1}, TypeError, r"normalize must be of type bool; got 1"),
     (

@@ -42,7 +42,7 @@ def check_name(name: str, model_config: str | None = None) -> FusionConfig | Non
 
 
 def check_device(device: str) -> None:
-    """Raises ValueError for what torch does not take for a device, and for a GPU where it finds none."""
+    """Raises ValueError for what torch does not take for a device, and for a GPU that is not there."""
     import torch
 
     try:
@@ -51,6 +51,9 @@ def check_device(device: str) -> None:
         raise ValueError(f"device {device!r} is none: {error}") from error
     if kind == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device {device!r}: torch finds no GPU here; say cpu, or leave it out")
+    if kind == "cuda" and (torch.device(device).index or 0) >= torch.cuda.device_count():
+        found = ", ".join(f"cuda:{i}" for i in range(torch.cuda.device_count()))
+        raise ValueError(f"device {device!r}: torch does not find it here, only {found}; say one of them, or cpu")
 
 
 def refuse_ckpt(name: str, ckpt: str | None) -> None:

@@ -125,7 +125,7 @@ def check_members(members: Sequence[MemberConfig]) -> None:
     """Refuses members that cannot load, before any does.
 
     Raises:
-        ValueError: a name is unknown, or an entry without a checkpoint of its own gets none.
+        ValueError: a name is unknown, an entry without a checkpoint of its own gets none, or a device is not there.
         FileNotFoundError: a local checkpoint or model config is not there.
     """
     known = entries()
@@ -147,15 +147,28 @@ def check_members(members: Sequence[MemberConfig]) -> None:
             local = what == "model_config" or member.name.endswith("_local")
             if local and isinstance(value, str) and not Path(value).exists():
                 raise FileNotFoundError(f"{key}: {what} {value!r} of {member.name!r} does not exist; correct the path")
+        if member.device is not None:
+            _check_device(key, member.device)
+
+
+def _check_device(key: str, device: str) -> None:
+    from .checks import check_device  # which imports this module
+
+    try:
+        check_device(device)
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from error
 
 
 def load_members(members: Sequence[MemberConfig]) -> list[nn.Module]:
-    """Loads every member through its hub entry, after `check_members`."""
+    """Loads every member through its hub entry, after `check_members`; what differs in layers alone is loaded once."""
     check_members(members)
     known = entries()
-    loaded = [_load(known[member.name], member) for member in members]
-    for member in loaded:
-        _keep_every_layer(member)
+    loaded: list[nn.Module] = []
+    for i, member in enumerate(members):
+        same = next((j for j in range(i) if members[j].runs_as(member)), None)
+        loaded.append(_load(known[member.name], member) if same is None else loaded[same])
+        _keep_every_layer(loaded[-1])
     return loaded
 
 

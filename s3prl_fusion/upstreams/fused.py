@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Callable, Sequence
+import warnings
+from functools import partial
+from typing import TYPE_CHECKING, Any, Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..alignment import align_frames
-from ..audio import SAMPLE_RATE, check_wavs
+from ..audio import check_wavs
+from .frames import counter, first_frame
 
 if TYPE_CHECKING:
     from ..config import FusionConfig, MemberConfig
@@ -22,12 +25,16 @@ SHORT_FRAMES = 3
 MAX_RATE_RATIO = 100
 # One frame alone has no variance: upstreams that normalize over time would give NaN.
 MIN_FRAMES = 2
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class FusedUpstream(nn.Module):
     """The hidden states of all members, on the frame grid of the fastest one (the paper, section III).
 
     Nothing here learns: what does is in `s3prl_fusion.FusionFeaturizer`.
+
+    Members that differ in layers alone and are one module run once a batch. A member with a device of its own stays
+    there, whatever moves the fused upstream; waveforms go to it and hidden states come back.
 
     Args:
         config: what is fused.
@@ -37,6 +44,8 @@ class FusedUpstream(nn.Module):
 
     Attributes:
         fusion: the config; the featurizer finds it here.
+        members: a module for each member of the config; the same one twice for those that differ in layers alone.
+        sources: for each member the index of the first one whose forward is its own too.
         layers, dims: number and width of each member's hidden states; known once it has run.
 
     Raises:
@@ -53,6 +62,10 @@ class FusedUpstream(nn.Module):
             raise ValueError(f"the config names {len(config.members)} members; got {len(members)} modules")
         self.fusion = config
         self.members = nn.ModuleList(members)
+        self.sources = [_source(i, self.members, config) for i in range(len(members))]
+        for member, cfg in zip(self.members, config.members):
+            if cfg.device is not None:
+                member.to(cfg.device)
         self.rates = [_rate(member, cfg.name) for member, cfg in zip(self.members, config.members)]
         self.rate = min(self.rates)
         _check_rates(self.rates, config)
@@ -85,17 +98,44 @@ class FusedUpstream(nn.Module):
         short = min(len(wav) for wav in wavs) < max(SHORT_SAMPLES, SHORT_FRAMES * max(self.rates))
         if len(self.members) > 1 or short:
             self._probe(wavs[0].device)
-        outputs, lengths = [], []
-        for i, (member, config) in enumerate(zip(self.members, self.fusion.members)):
-            padded = [_pad(wav, self._min_samples(i)) for wav in wavs] if short else wavs
-            outputs.append(_select(member(padded), config))
-            lengths.append([len(wav) for wav in padded])
+        least = [self._min_samples(i) if short else 0 for i in range(len(self.members))]
+        outputs = self._run_all([[_pad(wav, samples) for wav in wavs] if short else wavs for samples in least])
         self._check_shapes(outputs)
         if len(self.members) == 1:
             return outputs
         grid = min(range(len(self.members)), key=lambda i: (self.rates[i], self._first_frames[i]))
         frames = outputs[grid][0].size(1)
+        lengths = [[max(len(wav), samples) for wav in wavs] for samples in least]
         return [self._align(i, grid, states, frames, lengths[i]) for i, states in enumerate(outputs)]
+
+    def run_member(self, i: int, wavs: Sequence[Tensor]) -> dict[str, Any]:
+        """Member i's own output for B waveforms, each (T',): on its device, in its precision, of all of its layers."""
+        config = self.fusion.members[i]
+        if config.device is not None:
+            wavs = [wav.to(config.device, non_blocking=True) for wav in wavs]
+        if config.precision is None:
+            return self.members[i](wavs)
+        kind = wavs[0].device.type
+        if (kind, config.precision) == ("cpu", "fp16"):
+            warnings.warn(
+                f"member {config.name!r}: most CPUs compute in fp16 many times slower than in float32; say bf16"
+            )
+        with torch.autocast(kind, AUTOCAST[config.precision]):
+            return self.members[i](wavs)
+
+    def _run_all(self, wavs: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
+        """Each member's states for its own waveforms, of the layers that the config asks for.
+
+        All are started before any state is fetched, so that GPUs work at the same time.
+        """
+        outputs: list[list[Tensor]] = [[] for _ in self.members]
+        for source in dict.fromkeys(self.sources):
+            output = self.run_member(source, wavs[source])
+            for i in range(source, len(self.members)):
+                if self.sources[i] == source:
+                    outputs[i] = _select(output, self.fusion.members[i])
+        device = wavs[0][0].device
+        return [_fetch(states, config, device) for states, config in zip(outputs, self.fusion.members)]
 
     def _check_shapes(self, outputs: list[list[Tensor]]) -> None:
         """Notes the members' layers and widths in the first call, and refuses others in a later one."""
@@ -133,23 +173,38 @@ class FusedUpstream(nn.Module):
 
     @torch.no_grad()
     def _probe(self, device: torch.device) -> None:
-        """Finds once, for each member, how many samples its first frame takes.
-
-        A member of rate R gives floor((len - first) / R) + 1 frames. ``first`` is 400 for wav2vec 2.0 and fbank, but
-        s3prl's upstreams do not say so: it is found by bisection within one frame's length. A member may instead offer
-        ``num_frames(num_samples) -> int``.
-        """
+        """Finds once, for each member, how many samples its first frame takes, see `first_frame`; a member may offer
+        ``num_frames(num_samples) -> int``, and is run otherwise."""
         if self._first_frames is not None:
             return
         training = self.training
         self.eval()
-        first_frames = []
-        for member, rate in zip(self.members, self.rates):
-            noise = torch.randn(SAMPLE_RATE + rate, generator=torch.Generator().manual_seed(0)).to(device)
-            count = getattr(member, "num_frames", None) or _counter(member, noise)
-            first_frames.append(_first_frame(count, rate))
+        first_frames: list[int] = []
+        for i, (member, rate) in enumerate(zip(self.members, self.rates)):
+            if self.sources[i] < i:
+                first_frames.append(first_frames[self.sources[i]])
+                continue
+            count = getattr(member, "num_frames", None) or counter(partial(self.run_member, i), rate, device)
+            first_frames.append(first_frame(count, rate))
         self._first_frames = first_frames
         self.train(training)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FusedUpstream:
+        """What ``to``, ``cuda`` and ``float`` do: members with a device of their own stay there."""
+        for i in dict.fromkeys(self.sources):
+            device = self.fusion.members[i].device
+            self.members[i]._apply(fn if device is None else partial(_apply_here, fn), recurse)
+        return self
+
+
+def _apply_here(fn: Callable[[Tensor], Tensor], tensor: Tensor) -> Tensor:
+    """What ``fn`` does to a tensor's type, on the device where it is."""
+    return tensor.to(fn(torch.empty(0, dtype=tensor.dtype)).dtype)
+
+
+def _source(i: int, members: Sequence[nn.Module], config: FusionConfig) -> int:
+    """The first member whose forward is member i's too."""
+    return next(j for j in range(i + 1) if members[j] is members[i] and config.members[j].runs_as(config.members[i]))
 
 
 def _rate(member: nn.Module, name: str) -> int:
@@ -190,25 +245,13 @@ def _select(output: dict, config: MemberConfig) -> list[Tensor]:
     return [states[layer] for layer in config.layers]
 
 
+def _fetch(states: list[Tensor], config: MemberConfig, device: torch.device) -> list[Tensor]:
+    """A member's states on a device, in single precision if the member runs in a lower one."""
+    if config.device is not None:
+        # The CPU would not wait for a copy that does not block, and read too early.
+        states = [state.to(device, non_blocking=device.type != "cpu") for state in states]
+    return states if config.precision is None else [state.float() for state in states]
+
+
 def _pad(wav: Tensor, samples: int) -> Tensor:
     return F.pad(wav, (0, max(0, samples - len(wav))))
-
-
-def _counter(member: nn.Module, noise: Tensor) -> Callable[[int], int]:
-    def count(num_samples: int) -> int:
-        states = member([noise[:num_samples]])["hidden_states"]
-        states = list(states.values()) if isinstance(states, dict) else states
-        return (states if isinstance(states, Tensor) else states[0]).size(1)
-
-    return count
-
-
-def _first_frame(count: Callable[[int], int], rate: int) -> int:
-    """The samples that the first of ``count(num_samples)`` frames takes, for a member of ``rate`` samples a frame."""
-    frames = count(SAMPLE_RATE)
-    low, high = SAMPLE_RATE, SAMPLE_RATE + rate
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if count(middle) == frames else (low, middle)
-    # `high` samples are the fewest that give frames + 1 of them.
-    return high - frames * rate

@@ -71,14 +71,16 @@ class WhisperUpstream(nn.Module):
 
     def _mel(self, wavs: Sequence[Tensor], samples: int) -> Tensor:
         padded = torch.stack([F.pad(wav.detach().float(), (0, samples - len(wav))) for wav in wavs])
-        mel = self.extractor(
-            list(padded.cpu().numpy()),
-            sampling_rate=SAMPLE_RATE,
-            padding="do_not_pad",
-            truncation=False,
-            return_tensors="pt",
-            device=str(padded.device),
-        )
+        # Powers of a spectrum need the range and precision of float32.
+        with torch.autocast(padded.device.type, enabled=False):
+            mel = self.extractor(
+                list(padded.cpu().numpy()),
+                sampling_rate=SAMPLE_RATE,
+                padding="do_not_pad",
+                truncation=False,
+                return_tensors="pt",
+                device=str(padded.device),
+            )
         return mel["input_features"].to(padded.device)
 
     def _encode_padded(self, wavs: Sequence[Tensor]) -> tuple[Tensor, ...]:
