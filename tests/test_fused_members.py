@@ -116,12 +116,12 @@ class TestDevice:
             return states
 
         monkeypatch.setattr(fused_module, "_fetch", fetch)
-        members = [ToyUpstream(), ToyUpstream(seed=1)]
-        for name, member in zip("ab", members):
+        members = [ToyUpstream(), ToyUpstream(seed=1), Elsewhere()]
+        for name, member in zip("abc", members):
             member.register_forward_hook(lambda *args, name=name: happened.append(f"run {name}"))
-        upstream = FusedUpstream(fusion("a", {"name": "b", "device": "cpu"}), members)
-        upstream(wavs(16000))
-        assert happened[-4:] == ["run a", "run b", "fetch a", "fetch b"]
+        config = fusion("a", {"name": "b", "device": "cpu"}, {"name": "c", "device": "meta"})
+        FusedUpstream(config, members)(wavs(16000))
+        assert happened[-6:] == ["run c", "run a", "run b", "fetch a", "fetch b", "fetch c"]
 
     @pytest.mark.parametrize(
         "device, gpus, message",

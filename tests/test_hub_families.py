@@ -35,6 +35,15 @@ def test_alone_it_gives_its_own_hidden_states(member):
     assert all(state.isfinite().all() for state in states)
 
 
+@torch.no_grad()
+def test_in_bf16_it_is_finite_and_close(member):
+    exact, ours = (fused({**member, **other})(wavs(*LENGTHS))["hidden_states"] for other in ({}, {"precision": "bf16"}))
+    assert len(ours) == len(exact)
+    for state, expected in zip(ours, exact):
+        assert state.dtype == expected.dtype and state.isfinite().all()
+        assert (state - expected).norm() <= 0.05 * expected.norm()
+
+
 @pytest.mark.parametrize("interface", ["weighted_sum", "gumbel", "hconv", "chconv"])
 def test_beside_fbank_it_is_on_one_grid_and_its_fusion_learns(member, interface):
     upstream = fused(member, {"name": "fbank", "layers": [-1]}, interface={"name": interface, "output_dim": 8})

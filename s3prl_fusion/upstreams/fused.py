@@ -126,15 +126,17 @@ class FusedUpstream(nn.Module):
     def _run_all(self, wavs: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
         """Each member's states for its own waveforms, of the layers that the config asks for.
 
-        All are started before any state is fetched, so that GPUs work at the same time.
+        GPUs, which are not waited for, are started before a CPU, and all before any state is fetched: so they work at
+        the same time.
         """
+        device = wavs[0][0].device
         outputs: list[list[Tensor]] = [[] for _ in self.members]
-        for source in dict.fromkeys(self.sources):
+        kinds = [torch.device(config.device or device).type for config in self.fusion.members]
+        for source in sorted(set(self.sources), key=lambda i: (kinds[i] == "cpu", i)):
             output = self.run_member(source, wavs[source])
             for i in range(source, len(self.members)):
                 if self.sources[i] == source:
                     outputs[i] = _select(output, self.fusion.members[i])
-        device = wavs[0][0].device
         return [_fetch(states, config, device) for states, config in zip(outputs, self.fusion.members)]
 
     def _check_shapes(self, outputs: list[list[Tensor]]) -> None:
