@@ -30,11 +30,12 @@ def record(config: FusionConfig, layers: Sequence[int], dims: Sequence[int]) -> 
 
 
 def _in_full(config: FusionConfig) -> dict[str, Any]:
-    """The config with every default of its interface's options, which a later release may change, and without devices,
-    which change no value: a checkpoint may be used on another machine."""
+    """The config with every default of its interface's options, which a later release may change, and without devices
+    and cache, which change no value that is trained on: a checkpoint may be used on another machine."""
     options = {**interface_options(config.interface.name), **config.interface.options}
+    interface = replace(config.interface, options=options)
     members = tuple(replace(member, device=None) for member in config.members)
-    return replace(config, members=members, interface=replace(config.interface, options=options)).to_dict()
+    return replace(config, members=members, interface=interface, cache=None).to_dict()
 
 
 def read(state_dict: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -19,6 +19,7 @@ _COMMANDS = {
     "profile": "commands.profile",
     "list": "commands.list",
     "extract": "commands.extract",
+    "cache": "commands.cache",
     "weights": "commands.weights",
     "hook": "commands.hook",
 }

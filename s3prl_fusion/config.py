@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from .cache_config import CacheConfig
 from .errors import unknown
 from .interfaces import DEFAULT_INTERFACE, build_interface, interface_class, interface_options, list_interfaces
 
@@ -128,15 +129,18 @@ class FusionConfig:
         members: at least one; no two alike.
         interface: the trainable part.
         normalize: parameter-free layer norm over the features of every hidden state, before the interface.
+        cache: where the members' hidden states are kept on disk; ``None`` computes them anew each time.
     """
 
     members: tuple[MemberConfig, ...]
     interface: InterfaceConfig = InterfaceConfig()
     normalize: bool = False
+    cache: CacheConfig | None = None
 
     def __post_init__(self) -> None:
         _check("members", self.members, tuple)
         _check("normalize", self.normalize, bool)
+        _check("cache", self.cache, CacheConfig, optional=True)
         if not self.members:
             raise ValueError("members is empty; name at least one entry of s3prl's hub, e.g. wavlm_base_plus")
         for i, member in enumerate(self.members):
@@ -160,6 +164,8 @@ class FusionConfig:
         parsed = tuple(_member(f"members[{i}]", member) for i, member in enumerate(members))
         if "interface" in config:
             config["interface"] = _interface(config["interface"])
+        if config.get("cache") is not None:
+            config["cache"] = CacheConfig.parse(config["cache"])
         return cls(members=parsed, **config)
 
     @classmethod
@@ -180,7 +186,7 @@ class FusionConfig:
             raise ValueError(f"{path} is not valid YAML: {error}") from error
         except (ValueError, TypeError) as error:
             raise _within(f"{path}: ", error) from error
-        return cls(tuple(_beside(path.parent, m) for m in config.members), config.interface, config.normalize)
+        return replace(config, members=tuple(_beside(path.parent, member) for member in config.members))
 
     @classmethod
     def from_name(cls, name: str) -> FusionConfig:
@@ -207,6 +213,8 @@ class FusionConfig:
         config: dict[str, Any] = {"members": members, "interface": interface}
         if self.normalize:
             config["normalize"] = True
+        if self.cache is not None:
+            config["cache"] = self.cache.to_dict()
         return config
 
     def to_yaml(self) -> str:

@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,7 @@ def load(fusion: FusionConfig, device: str = "cpu", interface: bool = True) -> t
         device: where to run.
         interface: False for a stock upstream, whose featurizer is s3prl's own: then the second one is None.
     """
-    upstream = FusedUpstream(fusion).to(device).eval()
+    upstream = FusedUpstream(replace(fusion, cache=None)).to(device).eval()
     return upstream, FusionFeaturizer(upstream, upstream_device=device).to(device).eval() if interface else None
 
 

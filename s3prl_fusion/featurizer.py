@@ -105,7 +105,7 @@ class FusionFeaturizer(FusionCore):
         # The stock featurizer draws this noise from the global generator too: so a downstream starts from the same
         # weights on either.
         with torch.no_grad():
-            upstream.member_states([torch.randn(SAMPLE_RATE).to(upstream_device)])
+            upstream.member_states([torch.randn(SAMPLE_RATE).to(upstream_device)], cached=False)
         super().__init__(upstream, normalize)
         self.output_dim = self.interface.output_dim
         self.downsample_rate = upstream.get_downsample_rates("hidden_states")

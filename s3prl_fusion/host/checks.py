@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import checkpoint
+from ..cache_config import DIR_VARIABLE, CacheConfig
 from ..config import FusionConfig, MemberConfig
 from ..errors import unknown
 from ..names import fusion_of, presets
@@ -24,7 +25,8 @@ def check_name(name: str, model_config: str | None = None) -> FusionConfig | Non
         model_config: the fusion YAML; needed by, and only used for, the name ``fused``.
 
     Returns:
-        The fusion behind a fused name; ``None`` for a stock upstream.
+        The fusion behind a fused name, with the cache that the environment asks for if it names none itself; ``None``
+        for a stock upstream.
 
     Raises:
         ValueError, TypeError, FileNotFoundError: the name, the YAML or a member is wrong; the message says how.
@@ -38,7 +40,7 @@ def check_name(name: str, model_config: str | None = None) -> FusionConfig | Non
             raise ValueError(unknown("upstream", name, [*entries(), *presets(), "fused"]))
         return None
     check_members(config.members)
-    return config
+    return config if config.cache else replace(config, cache=CacheConfig.from_env())
 
 
 def check_device(device: str) -> None:
@@ -108,6 +110,7 @@ def check_run(args: argparse.Namespace, config: dict[str, Any], patches: Patches
     if fusion is not None:
         refuse_ckpt(args.upstream, args.upstream_ckpt)
         check_selection(args.upstream_feature_selection, args.upstream_layer_selection)
+        _check_frozen(fusion, args.upstream_trainable)
         if args.init_ckpt:
             normalize = fusion.normalize or args.upstream_feature_normalize
             _check_ckpt(args.init_ckpt, replace(fusion, normalize=normalize))
@@ -116,6 +119,14 @@ def check_run(args: argparse.Namespace, config: dict[str, Any], patches: Patches
         expert = import_module(f"s3prl.downstream.{args.downstream}.expert").DownstreamExpert
         if not hasattr(expert, "inference"):
             patches.set(expert, "inference", add_inference(args.downstream))
+
+
+def _check_frozen(fusion: FusionConfig, trainable: bool) -> None:
+    if trainable and fusion.cache is not None:
+        raise ValueError(
+            f"-f trains the members, so their hidden states cannot come from the cache {fusion.cache.dir}; leave -f "
+            f"out, or take cache: out of the fusion YAML and unset {DIR_VARIABLE}"
+        )
 
 
 def _check_ckpt(path: str, fusion: FusionConfig) -> None:

@@ -169,6 +169,7 @@ def _register_nn(module: ModuleType, patches: Patches) -> None:
 def describe_run(runner: Any) -> dict[str, Any]:
     """What a run is made of: versions, device, and numbers of parameters. A training keeps it in its `RUN_FILE`."""
     device = torch.device(runner.args.device)
+    cache = getattr(getattr(runner.upstream.model, "fusion", None), "cache", None)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
     return {
         "s3prl_fusion": __version__,
@@ -177,6 +178,7 @@ def describe_run(runner: Any) -> dict[str, Any]:
         "device": f"{device.type} ({name})" if name else device.type,
         "processes": torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1,
         "upstream_trained": runner.upstream.trainable,
+        "cache": cache.to_dict() if cache else None,
         "parameters": {e.name.lower(): sum(p.numel() for p in e.model.parameters()) for e in runner.all_entries},
     }
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..alignment import align_frames
 from ..audio import check_wavs
+from .cached import caches_of
 from .frames import counter, first_frame
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class FusedUpstream(nn.Module):
         members: a module for each member of the config; the same one twice for those that differ in layers alone.
         sources: for each member the index of the first one whose forward is its own too.
         layers, dims: number and width of each member's hidden states; known once it has run.
+        caches: one a member where the config has a ``cache``, else none.
 
     Raises:
         ValueError, TypeError, FileNotFoundError: a member cannot be what the config says; raised before any is loaded.
@@ -72,6 +74,8 @@ class FusedUpstream(nn.Module):
         self.layers: list[int] = []
         self.dims: list[int] = []
         self._first_frames: list[int] | None = None
+        self.caches = caches_of(config)
+        self.register_load_state_dict_post_hook(_forget_caches)
 
     def get_downsample_rates(self, key: str | None = None) -> int:
         """Samples a frame, for every hidden state: the fastest member's."""
@@ -93,13 +97,14 @@ class FusedUpstream(nn.Module):
         grouped = self.member_states(wavs)
         return {"hidden_states": [state for states in grouped for state in states]}
 
-    def member_states(self, wavs: Sequence[Tensor]) -> list[list[Tensor]]:
-        """As `forward`, unchecked, and grouped by member."""
+    def member_states(self, wavs: Sequence[Tensor], cached: bool = True) -> list[list[Tensor]]:
+        """As `forward`, unchecked, and grouped by member; computed now if not ``cached``."""
         short = min(len(wav) for wav in wavs) < max(SHORT_SAMPLES, SHORT_FRAMES * max(self.rates))
         if len(self.members) > 1 or short:
             self._probe(wavs[0].device)
         least = [self._min_samples(i) if short else 0 for i in range(len(self.members))]
-        outputs = self._run_all([[_pad(wav, samples) for wav in wavs] if short else wavs for samples in least])
+        padded = [[_pad(wav, samples) for wav in wavs] if short else wavs for samples in least]
+        outputs = self._read_all(padded) if cached and self.caches else self._run_all(padded)
         self._check_shapes(outputs)
         if len(self.members) == 1:
             return outputs
@@ -138,6 +143,15 @@ class FusedUpstream(nn.Module):
                 if self.sources[i] == source:
                     outputs[i] = _select(output, self.fusion.members[i])
         return [_fetch(states, config, device) for states, config in zip(outputs, self.fusion.members)]
+
+    def _read_all(self, wavs: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
+        """As `_run_all`, from the cache; each member computes what is not there."""
+
+        def compute(i: int, batch: Sequence[Tensor]) -> list[Tensor]:
+            config = self.fusion.members[i]
+            return _fetch(_select(self.run_member(i, batch), config), config, batch[0].device)
+
+        return [cache(self.members[i], partial(compute, i), wavs[i]) for i, cache in enumerate(self.caches)]
 
     def _check_shapes(self, outputs: list[list[Tensor]]) -> None:
         """Notes the members' layers and widths in the first call, and refuses others in a later one."""
@@ -207,6 +221,11 @@ def _apply_here(fn: Callable[[Tensor], Tensor], tensor: Tensor) -> Tensor:
 def _source(i: int, members: Sequence[nn.Module], config: FusionConfig) -> int:
     """The first member whose forward is member i's too."""
     return next(j for j in range(i + 1) if members[j] is members[i] and config.members[j].runs_as(config.members[i]))
+
+
+def _forget_caches(module: FusedUpstream, incompatible_keys: object) -> None:
+    for cache in module.caches:
+        cache.forget()
 
 
 def _rate(member: nn.Module, name: str) -> int:

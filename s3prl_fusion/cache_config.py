@@ -1,0 +1,81 @@
+"""Where frozen hidden states are kept, and how: what `cache:` of a fusion YAML and the environment say."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from .errors import unknown
+
+DIR_VARIABLE = "S3PRL_FUSION_CACHE"
+DTYPE_VARIABLE = "S3PRL_FUSION_CACHE_DTYPE"
+DTYPES = ("float16", "int8")
+
+
+@dataclass(frozen=True)
+class CacheConfig:
+    """A folder of hidden states, see `upstreams.cached`.
+
+    Attributes:
+        dir: the folder; made when something is stored. ``~`` is the home folder, a relative one is below the current.
+        dtype: ``"float16"``, or ``"int8"`` with a scale a layer and dimension, half as large.
+        max_gb: writing stops when the folder has this many 10^9 bytes; ``None`` is as many as the disk takes.
+    """
+
+    dir: str
+    dtype: str = "float16"
+    max_gb: float | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.dir, str) or not self.dir:
+            raise TypeError(f"cache.dir must be the path of a folder; got {self.dir!r}")
+        if self.dtype not in DTYPES:
+            raise ValueError(f"cache.dtype: {unknown('dtype', self.dtype, DTYPES)}")
+        if self.max_gb is not None and (isinstance(self.max_gb, bool) or not isinstance(self.max_gb, (int, float))):
+            raise TypeError(f"cache.max_gb must be null or a number; got {self.max_gb!r}")
+        if self.max_gb is not None and not self.max_gb > 0:
+            raise ValueError(f"cache.max_gb must be positive; got {self.max_gb}")
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return Path(self.dir).expanduser()
+
+    @classmethod
+    def parse(cls, value: Any) -> CacheConfig:
+        """A `CacheConfig` from what stands at ``cache:``, a mapping or the folder alone.
+
+        Raises:
+            ValueError, TypeError: a key is unknown or a value is not of its kind; the message names it.
+        """
+        if isinstance(value, (cls, str)):
+            return value if isinstance(value, cls) else cls(value)
+        names = [field.name for field in fields(cls)]
+        if not isinstance(value, Mapping):
+            raise TypeError(f"cache must be a folder, or a mapping with keys among {', '.join(names)}; got {value!r}")
+        for name in value:
+            if name not in names:
+                raise ValueError(f"cache: {unknown('key', name, names)}; got {name}: {value[name]!r}")
+        if "dir" not in value:
+            raise ValueError("cache has no dir; name the folder, e.g. cache: {dir: DIR, dtype: int8}")
+        return cls(**value)
+
+    @classmethod
+    def from_env(cls) -> CacheConfig | None:
+        """What ``S3PRL_FUSION_CACHE`` and ``S3PRL_FUSION_CACHE_DTYPE`` say; None where the first is unset or empty.
+
+        Raises:
+            ValueError: the dtype is unknown.
+        """
+        folder = os.environ.get(DIR_VARIABLE)
+        try:
+            return cls(folder, os.environ.get(DTYPE_VARIABLE) or "float16") if folder else None
+        except ValueError as error:
+            raise ValueError(f"{DTYPE_VARIABLE}: {error}") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain scalars that `parse` reads; what is None is left out."""
+        return {name: value for name, value in asdict(self).items() if value is not None}

@@ -1,0 +1,183 @@
+"""``s3prl-fusion cache``: frozen members' hidden states, kept on disk for every epoch and experiment to come.
+
+``fill`` computes them for a corpus, in shards on many machines if need be, and goes on where it stopped. A training
+with ``cache:`` in its fusion YAML, or with S3PRL_FUSION_CACHE=DIR, fills it by itself too. ``stats`` shows what there
+is, ``verify`` reads all of it, ``clear`` removes it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..cache_config import DIR_VARIABLE, DTYPE_VARIABLE, DTYPES, CacheConfig
+from ..errors import HostError
+
+if TYPE_CHECKING:
+    from ..config import FusionConfig
+
+HELP = "keep frozen members' hidden states on disk: fill, stats, verify, clear"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the actions and their options."""
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    filling = actions.add_parser("fill", help="compute and store what is not there yet", description=fill.__doc__)
+    filling.add_argument("-u", "--upstream", required=True, metavar="NAME", help="an upstream, fused or stock")
+    filling.add_argument("-g", "--model-config", metavar="FILE", help="-u fused: the fusion YAML")
+    filling.add_argument("-k", "--ckpt", metavar="CKPT", help="checkpoint of a stock upstream")
+    filling.add_argument(
+        "--corpus", nargs="+", required=True, metavar="DIR", help="sound files, or folders to search; mono, 16 kHz"
+    )
+    filling.add_argument("--dtype", choices=DTYPES, help=f"default: the YAML's, or ${DTYPE_VARIABLE}, or float16")
+    filling.add_argument("--shard", default="1/1", metavar="I/N", help="every N-th file, from the I-th: 1/4 to 4/4")
+    filling.add_argument("--device", default="cpu", help="default: cpu")
+    filling.set_defaults(action=fill)
+    for action, text in ((stats, "what there is"), (verify, "read every file"), (clear, "remove everything")):
+        others = actions.add_parser(action.__name__, help=text, description=action.__doc__)
+        others.set_defaults(action=action)
+        _add_dir(others)
+        if action is verify:
+            others.add_argument("--remove", action="store_true", help="remove what is damaged")
+        if action is clear:
+            others.add_argument("--yes", action="store_true", help="else it only says what would go")
+    _add_dir(filling)
+
+
+def _add_dir(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--dir", metavar="DIR", help=f"the cache; default: ${DIR_VARIABLE}, or the YAML's")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Runs an action; the exit status is 2 for a mistake of the user's, and 1 where something is left undone."""
+    try:
+        return args.action(args)
+    except (ValueError, TypeError, OSError, HostError) as error:
+        print(f"s3prl-fusion cache: error: {error}", file=sys.stderr)
+        return 2
+
+
+def fill(args: argparse.Namespace) -> int:
+    """Computes the hidden states of a corpus's sound files, and stores those that are not there yet."""
+    import torch
+    from tqdm import tqdm
+
+    from ..audio import find_files, load
+    from ..host.checks import check_device
+    from ..upstreams.cached import key_of
+    from ..upstreams.fused import FusedUpstream
+
+    first, step = parse_shard(args.shard)
+    check_device(args.device)
+    fusion = _fusion(args)
+    files = list(find_files(args.corpus))[first::step]
+    upstream = FusedUpstream(fusion).to(args.device).eval()
+    for cache in upstream.caches:
+        cache.repeats = None  # a corpus is asked for once
+    stores = [cache.store(member) for cache, member in zip(upstream.caches, upstream.members)]
+    disk = stores[0].disk
+    with torch.no_grad(), tqdm(files, unit="utterance") as bar:
+        for file in bar:
+            wav = load(file)
+            key = key_of(wav)
+            if not all(store.path(key).is_file() for store in stores):
+                upstream.member_states([wav.to(args.device)])
+            if not disk.writing:
+                print(f"stopped at {file}: see the warning above", file=sys.stderr)
+                return 1
+            bar.set_postfix_str(f"{_size(disk.written)} written", refresh=False)
+    print(f"{len(files)} utterances are in {disk.root}, {_size(disk.written)} of them new")
+    return 0
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """(index of the first file, step) of "I/N".
+
+    Raises:
+        ValueError: it is not of that form, or I is not between 1 and N.
+    """
+    number, _, count = text.partition("/")
+    if not (number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
+        raise ValueError(f"--shard must be I/N with I from 1 to N, e.g. 1/4; got {text!r}")
+    return int(number) - 1, int(count)
+
+
+def _fusion(args: argparse.Namespace) -> FusionConfig:
+    """What -u says, with the cache that the options, the YAML and the environment say, in this order."""
+    from ..host.checks import fusion_or_single
+
+    fusion = fusion_or_single(args.upstream, args.model_config, args.ckpt)
+    cache = fusion.cache or CacheConfig.from_env()
+    given: dict[str, Any] = {"dir": args.dir, "dtype": args.dtype}
+    given = {key: value for key, value in given.items() if value is not None}
+    if cache is None and args.dir is None:
+        raise ValueError(f"where to? give -o DIR, cache: in the fusion YAML, or {DIR_VARIABLE}")
+    return replace(fusion, cache=replace(cache, **given) if cache else CacheConfig(**given))
+
+
+def stats(args: argparse.Namespace) -> int:
+    """Shows what a cache has of each member."""
+    from ..superb.tables import markdown
+    from ..upstreams.cache_store import members
+
+    rows = []
+    for folder, about, sizes in members(_root(args)):
+        layers = ",".join(map(str, about.get("layers", ()))) or "all"
+        rows.append([about["name"], layers, about["dtype"], f"{len(sizes):,}", _size(sum(sizes)), folder.name])
+    print(markdown(["member", "layers", "dtype", "utterances", "size", "fingerprint"], rows), end="")
+    return 0
+
+
+def verify(args: argparse.Namespace) -> int:
+    """Reads every file of a cache and says which are damaged; then the exit status is 1."""
+    from tqdm import tqdm
+
+    from ..upstreams.cache_store import DamagedFile, members, read_file, stored
+
+    faults = []
+    paths = (Path(file.path) for folder, _, _ in members(_root(args)) for file in stored(folder))
+    count = 0
+    for path in tqdm(paths, unit="file"):
+        count += 1
+        try:
+            read_file(path)
+        except DamagedFile as error:
+            faults.append(error)
+            print(error)
+            if args.remove:
+                path.unlink(missing_ok=True)
+    fate = " and removed" if args.remove else "; --remove takes them away, a training computes them anew"
+    print(f"{count} files, {len(faults)} damaged{fate if faults else ''}")
+    return 1 if faults and not args.remove else 0
+
+
+def clear(args: argparse.Namespace) -> int:
+    """Removes everything that is stored in a cache; with --yes only."""
+    import shutil
+
+    from ..upstreams.cache_store import members
+
+    for folder, about, sizes in members(_root(args)):
+        what = f"{folder}: {about['name']}, {about['dtype']}, {len(sizes)} utterances, {_size(sum(sizes))}"
+        print(f"{'removed' if args.yes else 'would remove'} {what}")
+        if args.yes:
+            shutil.rmtree(folder)
+    if not args.yes:
+        print("nothing is removed without --yes")
+    return 0
+
+
+def _root(args: argparse.Namespace) -> Path:
+    cache = CacheConfig(args.dir) if args.dir else CacheConfig.from_env()
+    if cache is None:
+        raise ValueError(f"which cache? give -o DIR or set {DIR_VARIABLE}")
+    if not cache.path.is_dir():
+        raise FileNotFoundError(f"{cache.path} does not exist, or is no folder")
+    return cache.path
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e9:.2f} GB" if size >= 1e8 else f"{size / 1e6:.2f} MB"

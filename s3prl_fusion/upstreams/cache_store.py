@@ -1,0 +1,174 @@
+"""A folder of hidden states: DIR/<fingerprint>/<two digits of the key>/<key>.safetensors, and a member.json for people.
+
+One file an utterance. Measured with 13 x (499, 768) in float16 in the page cache (AMD EPYC 9004, one thread), processor
+time to float32: safetensors, mapped into memory, 1.4 ms, and 2.6 ms more for the checksum; LMDB 0.9 and the same. Files
+win for what LMDB lacks: several machines can write them to a network's disk, and each can be copied or removed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from ..cache_config import CacheConfig
+from ..files import write_whole
+
+MEMBER_FILE = "member.json"
+SUFFIX = ".safetensors"
+GB = 10**9
+# With max_gb the folder is measured again whenever this process has added so much of it: others write there too.
+RECOUNT = 0.01
+
+
+class DamagedFile(ValueError):
+    """A stored file is not what was written."""
+
+
+class Disk:
+    """Whether this process may write below a cache's folder; one for all members of a fusion.
+
+    Attributes:
+        writing: False from the first refusal on: a full disk, no permission, ``max_gb``.
+        written: bytes of files that this process has stored.
+    """
+
+    def __init__(self, config: CacheConfig) -> None:
+        self.root = config.path
+        self.writing = True
+        self.written = 0
+        self._limit = None if config.max_gb is None else config.max_gb * GB
+        self._used = 0
+        self._counted_at: int | None = None
+        self._said: set[str] = set()
+
+    def write(self, path: Path, data: bytes) -> bool:
+        """Stores a file, whole or not at all; False, after one warning, where nothing may be written (any more)."""
+        if not self.writing or not self._has_room(len(data)):
+            return False
+        try:
+            write_whole(path, data)
+        except OSError as error:
+            self._stop(f"cannot be written to: {error}")
+            return False
+        self.written += len(data)
+        return True
+
+    def _has_room(self, size: int) -> bool:
+        if self._limit is None:
+            return True
+        if self._counted_at is None or self.written - self._counted_at >= RECOUNT * self._limit:
+            self._used, self._counted_at = sum(file.stat().st_size for file in stored(self.root)), self.written
+        if self._used + self.written - self._counted_at + size <= self._limit:
+            return True
+        self._stop(f"has reached its max_gb, {self._limit / GB:g}")
+        return False
+
+    def _stop(self, why: str) -> None:
+        self.writing = False
+        self.warn_once("full", f"the cache {self.root} {why}. Nothing more is stored; what is there is still used")
+
+    def warn_once(self, kind: str, message: str) -> None:
+        """Warns unless this has been called with the same ``kind``."""
+        if kind not in self._said:
+            self._said.add(kind)
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
+
+
+class MemberStore:
+    """The files of one member.
+
+    Args:
+        disk: what may be written.
+        fingerprint: the folder's name.
+        about: what its member.json says.
+    """
+
+    def __init__(self, disk: Disk, fingerprint: str, about: Mapping[str, Any]) -> None:
+        self.disk, self.about = disk, about
+        self.folder = disk.root / fingerprint
+
+    def path(self, key: str) -> Path:
+        """Where an utterance's states are, or would be."""
+        return self.folder / key[:2] / f"{key}{SUFFIX}"
+
+    def read(self, key: str) -> dict[str, Tensor] | None:
+        """An utterance's tensors, mapped into memory; None where there are none. A damaged file is reported, removed,
+        and counts as none."""
+        path = self.path(key)
+        try:
+            return read_file(path)
+        except FileNotFoundError:
+            return None
+        except (DamagedFile, OSError) as error:
+            self.disk.warn_once(str(path), f"{error}; it is computed anew")
+            with suppress(OSError):
+                path.unlink()
+            return None
+
+    def write(self, key: str, tensors: Mapping[str, Tensor]) -> bool:
+        """Stores an utterance's tensors; False where nothing may be written."""
+        if not self.disk.writing:
+            return False
+        about = self.folder / MEMBER_FILE
+        if not about.exists():
+            self.disk.write(about, json.dumps(self.about).encode())
+        return self.disk.write(self.path(key), save(dict(tensors), {"crc32": _checksum(tensors)}))
+
+
+def read_file(path: Path) -> dict[str, Tensor]:
+    """The tensors of a stored file, mapped into memory.
+
+    Raises:
+        FileNotFoundError: there is none.
+        DamagedFile: it is not what was written.
+    """
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            checksum = (file.metadata() or {}).get("crc32")
+    except FileNotFoundError:
+        raise
+    except (SafetensorError, OSError) as error:
+        raise DamagedFile(f"{path} is damaged: {error}") from error
+    if checksum != _checksum(tensors):
+        raise DamagedFile(f"{path} is damaged: its checksum is another")
+    return tensors
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    """Of names, types, shapes and values."""
+    crc = 0
+    for name, tensor in sorted(tensors.items()):
+        crc = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), crc)
+        crc = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy(), crc)
+    return f"{crc:08x}"
+
+
+def stored(folder: Path) -> Iterator[os.DirEntry]:
+    """The stored files below a folder, in no order, also while others come and go."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from stored(Path(entry.path))
+            elif entry.name.endswith(SUFFIX):
+                yield entry
+
+
+def members(root: Path) -> list[tuple[Path, dict[str, Any], list[int]]]:
+    """What a cache's folder has: for each member its folder, its member.json, and its files' sizes in bytes."""
+    found = sorted(root.glob(f"*/{MEMBER_FILE}"))
+    return [
+        (file.parent, json.loads(file.read_text(encoding="utf-8")), [f.stat().st_size for f in stored(file.parent)])
+        for file in found
+    ]

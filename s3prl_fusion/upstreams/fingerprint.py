@@ -1,0 +1,79 @@
+"""What a member's hidden states depend on beside the waveform."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import yaml
+from torch import Tensor, nn
+
+from ..audio import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from ..config import MemberConfig
+
+FORMAT = 1  # of what is stored; another number makes every earlier file unknown
+_SETTINGS = (".json", ".yaml", ".yml")
+_BLOCK = 1 << 24
+
+
+def fingerprint(member: nn.Module, config: MemberConfig, dtype: str) -> str:
+    """32 hexadecimal digits, the same on every machine, for a member's weights, config and options.
+
+    Of a checkpoint the content counts, not the path.
+
+    Args:
+        member: the loaded member.
+        config: what it was loaded from.
+        dtype: how its states are kept; each kind has files of its own.
+    """
+    digest = hashlib.sha256(json.dumps(_settings(config, dtype), sort_keys=True, default=str).encode())
+    digest.update(json.dumps(dict(_options(member)), sort_keys=True).encode())
+    for name, value in sorted(member.state_dict().items()):
+        if isinstance(value, Tensor):
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        else:
+            digest.update(f"{name} {value!r}".encode())
+    return digest.hexdigest()[:32]
+
+
+def _settings(config: MemberConfig, dtype: str) -> dict[str, Any]:
+    """The config by content; where a member runs is no part of it, nor is an option that is not given."""
+    given = {key: value for key, value in asdict(config).items() if value is not None and key != "device"}
+    for key in ("ckpt", "model_config"):
+        if isinstance(given.get(key), str):
+            given[key] = _content(Path(given[key]))
+    return {**given, "kept": dtype, "format": FORMAT, "sample_rate": SAMPLE_RATE}
+
+
+def _content(path: Path) -> Any:
+    """A settings file's content, another file's hash, the settings in a folder (its weights are hashed as they are
+    loaded), or, of what is not on this machine, the address."""
+    if path.is_dir():
+        return {file.name: _content(file) for file in sorted(path.iterdir()) if file.suffix in _SETTINGS}
+    if not path.is_file():
+        return str(path)
+    if path.suffix in _SETTINGS:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _options(member: nn.Module) -> Iterator[tuple[str, Any]]:
+    """The numbers and switches that modules have beside their weights, such as Whisper's ``pad_to_30s``."""
+    for path, module in member.named_modules():
+        if type(module).__module__.startswith("torch."):
+            continue
+        for name, value in vars(module).items():
+            if type(value) in (bool, int, float) and not name.startswith("_") and name != "training":
+                yield f"{path}.{name}", value
