@@ -1,0 +1,167 @@
+"""Training steps of the ER recipe from the cache against ones whose members run: WavLM Base and HuBERT Base with random
+weights, 10 s utterances in batches of 4. Files are in the page cache, as after a first epoch on a machine with memory."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from common import Row, interleaved, main, row, share, speed_up
+from s3prl.upstream.hubert.hubert_model import HubertConfig, HubertModel, HubertPretrainingConfig
+from s3prl.upstream.utils import merge_with_parent
+from s3prl.upstream.wavlm.WavLM import WavLM, WavLMConfig
+from torch import Tensor, nn
+
+from s3prl_fusion import FusedUpstream, FusionConfig, FusionFeaturizer
+from s3prl_fusion.cache_config import DTYPES, CacheConfig
+from s3prl_fusion.config import InterfaceConfig
+
+BATCH = 4  # the recipe's
+TARGETS = {"hconv": 10, "weighted_sum": 40}
+CONVOLUTIONS = "[(512,10,5)] + [(512,3,2)] * 4 + [(512,2,2)] * 2"
+# Where the two classes' defaults are not the Base models.
+WAVLM = {
+    "conv_feature_layers": CONVOLUTIONS,
+    "relative_position_embedding": True,
+    "num_buckets": 320,
+    "gru_rel_pos": True,
+}
+
+
+def save_wavlm_base(path: Path) -> str:
+    """A checkpoint for ``wavlm_local``."""
+    config = {**vars(WavLMConfig()), **WAVLM, "max_distance": 800}
+    torch.save({"cfg": config, "model": WavLM(WavLMConfig(config)).state_dict()}, path)
+    return str(path)
+
+
+def save_hubert_base(path: Path) -> str:
+    """A checkpoint for ``hubert_local``."""
+    task = {"label_rate": 50.0, "sample_rate": 16000, "normalize": False}
+    config = {"label_rate": 50.0, "conv_feature_layers": CONVOLUTIONS, "final_dim": 256}
+    symbols = [["a", "b"]]
+    model = HubertModel(
+        merge_with_parent(HubertConfig, config), merge_with_parent(HubertPretrainingConfig, task), symbols
+    )
+    state = {"task_cfg": task, "model_cfg": config, "model_weight": model.state_dict(), "dictionaries_symbols": symbols}
+    torch.save(state, path)
+    return str(path)
+
+
+def rows(quick: bool = False) -> list[Row]:
+    torch.manual_seed(0)
+    seconds = 1 if quick else 10
+    wavs = [speechlike(16000 * seconds) for _ in range(BATCH)]
+    with TemporaryDirectory() as folder:
+        live = load(Path(folder))
+        caches = {dtype: CacheConfig(str(Path(folder, dtype)), dtype) for dtype in DTYPES}
+        kept = {dtype: with_cache(live, cache) for dtype, cache in caches.items()}
+        first = interleaved({"live": lambda: forward(live, wavs), **_fill(kept, wavs)}, repeats=1, warm_up=0)
+        found = [
+            row(
+                f"first epoch, {dtype}: members one utterance at a time, and stored, against live",
+                f"{first[dtype]:.3g} s",
+                f"{first['live']:.3g} s",
+                first[dtype] / first["live"],
+            )
+            for dtype in DTYPES
+        ]
+        for interface, target in TARGETS.items():
+            found += _epochs(interface, target, live, kept, wavs, quick)
+        found += _sizes(caches, 2 * 16000 * seconds * BATCH)
+        found += _errors(live, kept, wavs)
+    return found
+
+
+def speechlike(samples: int) -> Tensor:
+    """Noise that gets louder and softer."""
+    return 0.1 * torch.randn(samples) * torch.rand(samples // 1600 + 1).repeat_interleave(1600)[:samples]
+
+
+def load(folder: Path) -> FusedUpstream:
+    """The two members, which nothing trains."""
+    members = [
+        {"name": "wavlm_local", "ckpt": save_wavlm_base(folder / "wavlm.pt")},
+        {"name": "hubert_local", "ckpt": save_hubert_base(folder / "hubert.pt")},
+    ]
+    return FusedUpstream(FusionConfig.from_dict({"members": members})).eval()
+
+
+def with_cache(live: FusedUpstream, cache: CacheConfig) -> FusedUpstream:
+    """The same members behind a cache."""
+    return FusedUpstream(replace(live.fusion, cache=cache), list(live.members)).eval()
+
+
+@torch.no_grad()
+def forward(upstream: FusedUpstream, wavs: list[Tensor]) -> dict[str, list[Tensor]]:
+    return upstream(wavs)
+
+
+def _fill(kept: dict[str, FusedUpstream], wavs: list[Tensor]) -> dict[str, Callable[[], object]]:
+    return {dtype: lambda upstream=upstream: forward(upstream, wavs) for dtype, upstream in kept.items()}
+
+
+def _epochs(
+    interface: str, target: float, live: FusedUpstream, kept: dict[str, FusedUpstream], wavs: list[Tensor], quick: bool
+) -> list[Row]:
+    steps = {dtype: step(upstream, interface, wavs) for dtype, upstream in kept.items()}
+    spent = interleaved({"live": step(live, interface, wavs)}, repeats=1, warm_up=0)
+    spent.update(interleaved(steps, repeats=1 if quick else 5))
+    return [
+        speed_up(
+            f"step of the ER recipe with {interface}, {dtype} cache, against live", spent[dtype], spent["live"], target
+        )
+        for dtype in steps
+    ]
+
+
+def step(upstream: FusedUpstream, interface: str, wavs: list[Tensor]) -> Callable[[], None]:
+    """A batch of ER's training (s3prl/downstream/emotion/expert.py:103) on the upstream, its optimizer included."""
+    from s3prl.downstream.model import UtteranceLevel
+
+    upstream.fusion = replace(upstream.fusion, interface=InterfaceConfig(interface))
+    featurizer = FusionFeaturizer(upstream)
+    projector = nn.Linear(featurizer.output_dim, 256)
+    head = UtteranceLevel(input_dim=256, output_dim=4, pooling="MeanPooling")
+    parameters = [p for module in (featurizer, projector, head) for p in module.parameters()]
+    optimizer = torch.optim.Adam(parameters, lr=1e-4)
+
+    def run() -> None:
+        features = featurizer(wavs, forward(upstream, wavs))
+        lengths = torch.tensor([len(feature) for feature in features])
+        padded = nn.utils.rnn.pad_sequence(features, batch_first=True)
+        predicted, _ = head(projector(padded), lengths)
+        nn.functional.cross_entropy(predicted, torch.arange(len(wavs)) % 4).backward()
+        nn.utils.clip_grad_norm_(parameters, 1)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return run
+
+
+def _sizes(caches: dict[str, CacheConfig], audio: int) -> list[Row]:
+    found = []
+    for dtype, cache in caches.items():
+        size = sum(path.stat().st_size for path in cache.path.rglob("*") if path.is_file()) / 2
+        limit = 16 if dtype == "int8" else None
+        what = f"disk a member, {dtype}, against 16-bit audio"
+        found.append(share(what, size / 1e6, audio / 1e6, "MB", at_most=limit))
+    return found
+
+
+def _errors(live: FusedUpstream, kept: dict[str, FusedUpstream], wavs: list[Tensor]) -> list[Row]:
+    """The worst state of the first utterance: ||kept - live|| / ||live||."""
+    found, expected = [], forward(live, wavs[:1])["hidden_states"]
+    for dtype, upstream in kept.items():
+        states = forward(upstream, wavs[:1])["hidden_states"]
+        worst = max(float((a - b).norm() / b.norm()) for a, b in zip(states, expected))
+        found.append(row(f"relative error of the worst of {len(states)} states, {dtype}", "", "", worst, at_most=0.01))
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main(__file__, rows))
