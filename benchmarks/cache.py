@@ -1,5 +1,5 @@
 """Training steps of the ER recipe from the cache against ones whose members run: WavLM Base and HuBERT Base with random
-weights, 10 s utterances in batches of 4. Files are in the page cache, as after a first epoch on a machine with memory."""
+weights, 10 s utterances in batches of 4. Files are in the page cache, as they are where memory is left for them."""
 
 from __future__ import annotations
 
