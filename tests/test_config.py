@@ -93,7 +93,7 @@ REFUSED = [
     (
         {"members": ["fbank"], "interfaces": "hconv"},
         ValueError,
-        r"unknown key 'interfaces'; choose from interface, members, normalize \(did you mean 'interface'",
+        r"unknown key 'interfaces'; choose from cache, interface, members, normalize \(did you mean 'interface'",
     ),
     (
         {"members": [{"name": "fbank", "checkpoint": "x"}]},
