@@ -138,12 +138,14 @@ def verify(args: argparse.Namespace) -> int:
     from ..upstreams.cache_store import DamagedFile, members, read_file, stored
 
     faults = []
-    paths = (Path(file.path) for folder, _, _ in members(_root(args)) for file in stored(folder))
+    paths = (path for folder, _, _ in members(_root(args)) for path, _ in stored(folder))
     count = 0
     for path in tqdm(paths, unit="file"):
         count += 1
         try:
             read_file(path)
+        except FileNotFoundError:
+            continue  # others may be at work here
         except DamagedFile as error:
             faults.append(error)
             print(error)

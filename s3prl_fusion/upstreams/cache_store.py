@@ -68,7 +68,7 @@ class Disk:
         if self._limit is None:
             return True
         if self._counted_at is None or self.written - self._counted_at >= RECOUNT * self._limit:
-            self._used, self._counted_at = sum(file.stat().st_size for file in stored(self.root)), self.written
+            self._used, self._counted_at = sum(size for _, size in stored(self.root)), self.written
         if self._used + self.written - self._counted_at + size <= self._limit:
             return True
         self._stop(f"has reached its max_gb, {self._limit / GB:g}")
@@ -155,20 +155,21 @@ def _checksum(tensors: Mapping[str, Tensor]) -> str:
     return f"{crc:08x}"
 
 
-def stored(folder: Path) -> Iterator[os.DirEntry]:
-    """The stored files below a folder, in no order, also while others come and go."""
+def stored(folder: Path) -> Iterator[tuple[Path, int]]:
+    """The stored files below a folder and their sizes in bytes, in no order, also while others come and go."""
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 yield from stored(Path(entry.path))
             elif entry.name.endswith(SUFFIX):
-                yield entry
+                with suppress(FileNotFoundError):
+                    yield Path(entry.path), entry.stat().st_size
 
 
 def members(root: Path) -> list[tuple[Path, dict[str, Any], list[int]]]:
     """What a cache's folder has: for each member its folder, its member.json, and its files' sizes in bytes."""
     found = sorted(root.glob(f"*/{MEMBER_FILE}"))
     return [
-        (file.parent, json.loads(file.read_text(encoding="utf-8")), [f.stat().st_size for f in stored(file.parent)])
+        (file.parent, json.loads(file.read_text(encoding="utf-8")), [size for _, size in stored(file.parent)])
         for file in found
     ]
