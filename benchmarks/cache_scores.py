@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from s3prl_fusion.cache_config import DIR_VARIABLE, DTYPE_VARIABLE, DTYPES
-from s3prl_fusion.superb.results import find_results
-from s3prl_fusion.superb.tables import markdown
+from s3prl_fusion.superb.scores.results import find_results
+from s3prl_fusion.superb.scores.tables import markdown
 from s3prl_fusion.superb.tasks import TASKS
 
 

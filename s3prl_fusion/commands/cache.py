@@ -120,7 +120,7 @@ def _fusion(args: argparse.Namespace) -> FusionConfig:
 
 def stats(args: argparse.Namespace) -> int:
     """Shows what a cache has of each member."""
-    from ..superb.tables import markdown
+    from ..superb.scores.tables import markdown
     from ..upstreams.cache_store import members
 
     rows = []

@@ -108,7 +108,7 @@ class CachedStates:
         if self.repeats and self.repeats.note(len(wav), entry is not None):
             self.disk.warn_once("crops", _CROPS)
         if entry is None:
-            with _alone(member, wav.device):
+            with _alone(member, torch.device(self.config.device or wav.device)):
                 entry = cache_codec.encode([state[0] for state in run([wav])], self.dtype)
             if self.repeats is None or self.repeats.expected(len(wav)):
                 store.write(key, entry)
