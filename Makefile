@@ -2,7 +2,7 @@
 PY = $$(./tools/python)
 TEST_PY = $$(./tools/python pytest ssl-interface)
 
-.PHONY: test test-all demo lint wheel clean
+.PHONY: test test-all demo bench lint wheel clean
 
 test:  ## the default test suite, under 5 minutes
 	python=$(TEST_PY) && "$$python" -m pytest
@@ -12,6 +12,9 @@ test-all:  ## with the slow tests
 
 demo:  ## ./run_superb.sh --demo
 	./run_superb.sh --demo
+
+bench:  ## benchmarks/, under 10 minutes on 2 cores
+	python=$(TEST_PY) && "$$python" benchmarks/run.py
 
 lint:
 	ruff check . && ruff format --check .

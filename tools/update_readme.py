@@ -7,11 +7,16 @@ from pathlib import Path
 README = Path(__file__).resolve().parent.parent / "README.md"
 
 
+def put(name: str, text: str, readme: Path = README) -> None:
+    """Replaces what stands between a README's markers for ``name``."""
+    between = re.compile(rf"(?<=<!-- {name} table: begin -->\n).*(?=<!-- {name} table: end -->)", flags=re.DOTALL)
+    readme.write_text(between.sub(lambda _: text, readme.read_text(encoding="utf-8")), encoding="utf-8")
+
+
 def main(name: str, results: str) -> None:
     """Replaces what stands between the README's markers for ``name`` by the first table of a results.md."""
     table = re.search(r"^\|.*?\n(?!\|)", Path(results).read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
-    between = re.compile(rf"(?<=<!-- {name} table: begin -->\n).*(?=<!-- {name} table: end -->)", flags=re.DOTALL)
-    README.write_text(between.sub(table.group(0), README.read_text(encoding="utf-8")), encoding="utf-8")
+    put(name, table.group(0))
 
 
 if __name__ == "__main__":
