@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from s3prl_fusion import FusionConfig, build_interface, list_interfaces
+from s3prl_fusion.costs import count_macs
 from s3prl_fusion.interfaces import interface_options
 from s3prl_fusion.interfaces.hconv import stack_depths
 
@@ -32,6 +33,15 @@ def build(name: str, layers, dims, output_dim=None, seed: int = 0, **options):
 
 def num_params(interface: nn.Module) -> int:
     return sum(parameter.numel() for parameter in interface.parameters())
+
+
+def assert_near(got: torch.Tensor, expected: torch.Tensor, relative: float = 1e-5) -> None:
+    assert got.dtype == expected.dtype and got.shape == expected.shape
+    assert (got - expected).norm() <= relative * expected.norm() > 0
+
+
+def leaves(states, *, need_gradients: bool = True) -> list[torch.Tensor]:
+    return [state.detach().clone().requires_grad_(need_gradients) for state in states]
 
 
 class TestWeightedSum:
@@ -57,6 +67,36 @@ class TestWeightedSum:
         ours.load_state_dict(stock.state_dict())
         states = [random(*shape, seed=i) for i in range(layers)]
         assert torch.equal(ours([states]), stock._weighted_sum(states))
+
+    @pytest.mark.parametrize("layers", [2, 13, 25])
+    def test_one_member_learns_as_stock_bit_for_bit(self, layers):
+        stock, ours = self.stock(layers), build("weighted_sum", [layers], [96])
+        ours.load_state_dict(stock.state_dict())
+        states, direction = [random(2, 50, 96, seed=i) for i in range(layers)], random(2, 50, 96, seed=99)
+        ours([states]).backward(direction)
+        stock._weighted_sum(states).backward(direction)
+        assert torch.equal(ours.weights.grad, stock.weights.grad)
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+    @pytest.mark.parametrize("frozen", [True, False])
+    def test_many_members_agree_with_stock_in_values_and_gradients(self, dtype, frozen):
+        stock, ours = self.stock(16), build("weighted_sum", [13, 3], [96, 96])
+        ours.load_state_dict(stock.state_dict())
+        whole = random(16, 2, 60, 96).to(dtype)[:, :, :50]  # cut to a faster member's frames, as in a fusion
+        states, theirs = leaves(whole, need_gradients=not frozen), leaves(whole, need_gradients=not frozen)
+        fused, expected = ours([states[:13], states[13:]]), stock._weighted_sum(theirs)
+        torch.testing.assert_close(fused, expected, rtol=0, atol=1e-6)
+        direction = random(2, 50, 96, seed=99)
+        fused.backward(direction)
+        expected.backward(direction)
+        assert_near(ours.weights.grad, stock.weights.grad, 1e-6)
+        for state, other in zip(states, theirs):
+            assert (state.grad is None) if frozen else torch.equal(state.grad, other.grad)
+
+    def test_many_members_gradients_are_those_of_finite_differences(self):
+        interface = build("weighted_sum", [2, 1], [3, 3]).double()
+        states = leaves(random(3, 2, 2, 3).double())
+        assert torch.autograd.gradcheck(lambda *s: interface([s[:2], s[2:3]]), (*states, interface.weights))
 
     def test_state_dicts_load_both_ways(self):
         stock, ours = self.stock(5), build("weighted_sum", [5], [6])
@@ -154,6 +194,65 @@ class TestHConv:
         assert len(convs) == reference.num_convs(layers)
         assert interface.output_dim == expected.size(-1)
         torch.testing.assert_close(interface([list(states)]), expected, rtol=1e-5, atol=1e-6)
+
+    def stock(self, interface):
+        """The same convolutions as stock modules over (L, B, T, D), with gradients."""
+        convs = [nn.Conv1d(c.in_channels, c.out_channels, 5, stride=3, padding=2) for c in interface.convs]
+        for ours, conv in zip(interface.convs, convs):
+            conv.load_state_dict(ours.state_dict(), strict=True)
+        stack = nn.Sequential(*(module for conv in convs for module in (conv, nn.ReLU())))
+        return convs, lambda x: stack(x.permute(1, 2, 3, 0).flatten(0, 1)).view(*x.shape[1:3], -1)
+
+    @pytest.mark.parametrize("frozen", [True, False])
+    @pytest.mark.parametrize("layers, dim", [([1], 12), ([5], 12), ([13], 48), ([7, 3], 24), ([2, 27, 1], 24)])
+    def test_gradients_are_those_of_stock_convolutions(self, layers, dim, frozen):
+        interface = build("hconv", layers, [dim] * len(layers))
+        convs, stock = self.stock(interface)
+        members = [leaves(random(n, 2, 5, dim, seed=n), need_gradients=not frozen) for n in layers]
+        theirs = [leaves(states, need_gradients=not frozen) for states in members]
+        fused, expected = interface(members), stock(torch.stack(interface.add(theirs)))
+        direction = random(*expected.shape, seed=7)
+        fused.backward(direction)
+        expected.backward(direction)
+        for ours, conv in zip(interface.convs, convs):
+            assert_near(ours.weight.grad, conv.weight.grad)
+            assert_near(ours.bias.grad, conv.bias.grad)
+        for state, other in zip(sum(members, []), sum(theirs, [])):
+            assert (state.grad is None) == frozen
+            if not frozen:
+                assert_near(state.grad, other.grad)
+
+    def test_gradients_go_to_the_states_that_need_them_alone(self):
+        interface = build("hconv", [5], [12])
+        frozen, tuned = leaves(random(5, 2, 4, 12), need_gradients=False), leaves(random(5, 2, 4, 12))
+        interface([tuned]).sum().backward()
+        mixed = [*frozen[:2], tuned[2].detach().requires_grad_(), *frozen[3:]]
+        interface.requires_grad_(False)([mixed]).sum().backward()
+        assert torch.equal(mixed[2].grad, tuned[2].grad) and all(state.grad is None for state in frozen)
+
+    def test_gradients_are_those_of_finite_differences(self):
+        interface = build("hconv", [4], [4]).double()
+        inputs = (*leaves(random(4, 1, 2, 4).double()), *interface.parameters())
+        assert torch.autograd.gradcheck(lambda *values: interface([values[:4]]), inputs)
+
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+    def test_autocast_takes_half_precision_and_sums_in_single(self, dtype):
+        interface, states = build("hconv", [13], [96]), leaves(random(13, 2, 9, 96))
+        expected = interface([states])
+        direction = random(*expected.shape, seed=7)
+        wanted = torch.autograd.grad(expected, [*states, *interface.parameters()], direction)
+        with torch.autocast("cpu", dtype):
+            fused = interface([states])
+        assert fused.dtype == dtype
+        assert_near(fused.float(), expected, 0.01)
+        gradients = torch.autograd.grad(fused, [*states, *interface.parameters()], direction.to(dtype))
+        for got, gradient in zip(gradients, wanted):
+            assert_near(got, gradient, 0.1)  # as far as stock convolutions: a ReLU near zero may open or close
+
+    def test_only_taps_on_real_layers_are_multiplied_and_no_state_is_copied(self):
+        interface, states = build("hconv", [13], [48]), list(random(13, 2, 5, 48))
+        assert count_macs(lambda: interface([states])) == 2 * 5 * (21 * 48 * 48 + 7 * 48 * 24)
+        assert all(added is state for added, state in zip(interface.add([states]), states))
 
     @pytest.mark.parametrize("layers", [1, 2, 3, 13, 25])
     @pytest.mark.parametrize("output_dim", [1, 2, 5, 12, 13, 40])
@@ -392,8 +491,16 @@ class TestCHConv:
     def test_is_hconv_over_the_concatenated_members(self):
         both, wide = build("chconv", [9, 9], [8, 8]), build("hconv", [9], [16])
         wide.load_state_dict(both.state_dict(), strict=True)
-        joined = [torch.cat(pair, dim=-1) for pair in zip(*self.members())]
-        assert torch.equal(both(self.members()), wide([joined])) and both.output_dim == 16
+        members, others = ([leaves(states) for states in self.members()] for _ in range(2))
+        fused, expected = both(members), wide([[torch.cat(pair, dim=-1) for pair in zip(*others)]])
+        torch.testing.assert_close(fused, expected, rtol=1e-5, atol=1e-6)
+        assert both.output_dim == 16
+        fused.square().sum().backward()
+        expected.square().sum().backward()
+        for got, wanted in zip(both.parameters(), wide.parameters()):
+            assert_near(got.grad, wanted.grad)
+        for state, other in zip(sum(members, []), sum(others, [])):
+            assert_near(state.grad, other.grad)
 
     def test_with_a_projection_is_hconv_over_one_linear_of_every_concatenated_layer(self):
         both, narrow = build("chconv", [9, 9], [8, 8], projection=True), build("hconv", [9], [8])

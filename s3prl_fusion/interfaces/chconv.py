@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Sequence
 
-import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..alignment import match_layers
@@ -38,5 +38,14 @@ class CHConv(Interface):
     def forward(self, members: Sequence[Sequence[Tensor]]) -> Tensor:
         """See `Interface.forward`."""
         deep = [match_layers(states, max(self.layers)) for states in members]
-        states = [torch.cat(layer, dim=-1) for layer in zip(*deep)]
-        return self.convs(states if self.projection is None else [self.projection(state) for state in states])
+        return (
+            self.convs(*deep) if self.projection is None else self.convs([self._project(layer) for layer in zip(*deep)])
+        )
+
+    def _project(self, states: Sequence[Tensor]) -> Tensor:
+        """The Linear of states side by side, a product for each of them."""
+        first, *others = self.projection.weight.split(self.dims, dim=1)
+        projected = F.linear(states[0], first, self.projection.bias)
+        for state, weight in zip(states[1:], others):
+            projected = projected + F.linear(state, weight)
+        return projected

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from itertools import accumulate
+from typing import Any, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from ..alignment import match_layers
 from .base import Interface, MatchDims
@@ -23,9 +24,13 @@ def stack_depths(layers: int) -> list[int]:
     depths = [layers]
     power = STRIDE
     while power <= layers or len(depths) == 1:
-        depths.append((depths[-1] + 2 * PADDING - KERNEL) // STRIDE + 1)
+        depths.append(_depth_after(depths[-1]))
         power *= STRIDE
     return depths
+
+
+def _depth_after(depth: int) -> int:
+    return (depth + 2 * PADDING - KERNEL) // STRIDE + 1
 
 
 class LayerConvs(nn.ModuleList):
@@ -52,19 +57,113 @@ class LayerConvs(nn.ModuleList):
         widths = [dim] * (len(self.depths) - 1) + [channels]
         self.extend(nn.Conv1d(i, o, KERNEL, STRIDE, PADDING) for i, o in zip(widths[:-1], widths[1:]))
 
-    def forward(self, states: Sequence[Tensor]) -> Tensor:
-        """L states, each (B, T, D), to (B, T, output_dim), flattened channel by channel: [D', L']."""
-        for conv, depth in zip(self, self.depths[1:]):
-            states = [F.relu(_conv_at(conv, states, position)) for position in range(depth)]
-        return torch.stack(list(states), dim=-1).flatten(-2)[..., : self.output_dim]
+    def forward(self, *members: Sequence[Tensor]) -> Tensor:
+        """Fuses members that stand side by side: their widths sum to D.
+
+        Args:
+            members: for each its L states, each (B, T, D_i).
+
+        Returns:
+            (B, T, output_dim), flattened channel by channel: [D', L'].
+        """
+        states, parts = [state for layer in zip(*members) for state in layer], len(members)
+        for conv in self:
+            states, parts = _LayerConv.apply(parts, *_autocast(conv.weight, conv.bias, *states)), 1
+        return torch.stack(states, dim=-1).flatten(-2)[..., : self.output_dim]
 
 
-def _conv_at(conv: nn.Conv1d, states: Sequence[Tensor], position: int) -> Tensor:
-    """One output layer of the convolution, as one matrix product over the taps that fall on real layers."""
-    first = position * STRIDE - PADDING
-    taps = [tap for tap in range(KERNEL) if 0 <= first + tap < len(states)]
-    weight = conv.weight[:, :, taps[0] : taps[-1] + 1].transpose(1, 2).flatten(1)
-    return F.linear(torch.cat([states[first + tap] for tap in taps], dim=-1), weight, conv.bias)
+class _LayerConv(torch.autograd.Function):
+    """One convolution over the layer axis and its ReLU: each layer of the result is a sum of matrix products, one for
+    each tap that falls on a real layer.
+
+    Next to stock autograd it neither concatenates nor pads the states, adds the products in place, keeps nothing but
+    its inputs and results, and leaves out the gradients of frozen states.
+
+    Args:
+        parts: how many states side by side make a layer.
+        weight, bias: Conv1d's, (D', D, 5) and (D',).
+        states: layer by layer, each (B, T, D_i); the widths of a layer's parts sum to D.
+
+    Returns:
+        The layers of the result, each (B, T, D').
+    """
+
+    @staticmethod
+    def forward(ctx: Any, parts: int, weight: Tensor, bias: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        ctx.plan = _plan(states, parts)
+        taps = weight.permute(2, 0, 1).contiguous()
+        batch, frames, _ = states[0].shape
+        results = []
+        for products in ctx.plan:
+            result = bias.to(_sum_dtype(bias)).repeat(batch * frames, 1)
+            for tap, index, columns in products:
+                _add_product(result, _rows(states[index]), taps[tap][:, columns].T)
+            results.append(result.relu_().to(bias.dtype).view(batch, frames, -1))
+        ctx.save_for_backward(weight, *states, *results)
+        return tuple(results)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        _, weight_is_trained, bias_is_trained, *states_are_trained = ctx.needs_input_grad
+        weight, *saved = ctx.saved_tensors
+        states, results = saved[: len(states_are_trained)], saved[len(states_are_trained) :]
+        dtype = _sum_dtype(weight)
+        taps = weight.permute(2, 0, 1).contiguous() if any(states_are_trained) else None
+        of_taps = weight.new_zeros(KERNEL, *weight.shape[:2], dtype=dtype) if weight_is_trained else None
+        of_bias = weight.new_zeros(len(weight), dtype=dtype) if bias_is_trained else None
+        of_states = [s.new_zeros(s.shape) if trained else None for s, trained in zip(states, states_are_trained)]
+        for grad, result, products in zip(grads, results, ctx.plan):
+            grad = _rows(grad.masked_fill(result <= 0, 0))
+            if bias_is_trained:
+                of_bias += grad.sum(dim=0, dtype=dtype)
+            for tap, index, columns in products:
+                if weight_is_trained:
+                    _add_product(of_taps[tap][:, columns], grad.T, _rows(states[index]))
+                if states_are_trained[index]:
+                    _add_product(_rows(of_states[index]), grad, taps[tap][:, columns])
+        of_weight = of_taps.permute(1, 2, 0).to(weight.dtype).contiguous() if weight_is_trained else None
+        return None, of_weight, None if of_bias is None else of_bias.to(weight.dtype), *of_states
+
+
+def _autocast(*values: Tensor) -> list[Tensor]:
+    """As autocast, where it is on, would give them to a stock convolution."""
+    device = values[-1].device.type
+    if not torch.is_autocast_enabled(device):
+        return list(values)
+    dtype = torch.get_autocast_dtype(device)
+    return [value if value.dtype == torch.float64 else value.to(dtype) for value in values]
+
+
+def _plan(states: Sequence[Tensor], parts: int) -> list[list[tuple[int, int, slice]]]:
+    """For each layer of the result its products: which tap, with which state, which columns of the tap's matrix."""
+    depth = len(states) // parts
+    ends = list(accumulate(state.size(-1) for state in states[:parts]))
+    columns = [slice(start, end) for start, end in zip([0, *ends], ends)]
+    plan = []
+    for position in range(_depth_after(depth)):
+        layers = ((tap, position * STRIDE - PADDING + tap) for tap in range(KERNEL))
+        real = [(tap, layer) for tap, layer in layers if 0 <= layer < depth]
+        plan.append([(tap, layer * parts + part, columns[part]) for tap, layer in real for part in range(parts)])
+    return plan
+
+
+def _sum_dtype(values: Tensor) -> torch.dtype:
+    """Half precision is summed in single precision."""
+    return torch.promote_types(values.dtype, torch.float32)
+
+
+def _rows(state: Tensor) -> Tensor:
+    return state.reshape(-1, state.size(-1))
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """total += left @ right."""
+    if total.dtype == left.dtype:
+        # Unlike addmm_, torch's FLOP counter knows this.
+        torch.addmm(total, left, right, out=total)
+    else:
+        total += left @ right
 
 
 class HConv(Interface):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from functools import reduce
+from typing import Any, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from .base import Interface, MatchDims
 
@@ -38,12 +40,48 @@ class WeightedSum(Interface):
 
     def forward(self, members: Sequence[Sequence[Tensor]]) -> Tensor:
         """See `Interface.forward`."""
-        stacked = torch.stack([state for states in self.match(members) for state in states])
-        # The order of operations is the stock one's: any other differs from it in the last bits.
+        states = [state for states in self.match(members) for state in states]
         weights = F.softmax(self.weights, dim=-1)
-        fused = (weights.unsqueeze(-1) * stacked.flatten(1)).sum(dim=0).view(stacked.shape[1:])
+        fused = _stock_sum(weights, states) if len(self.layers) == 1 else _Sum.apply(weights, *states)
         return fused if self.output is None else self.output(fused)
 
     def shares(self) -> list[Tensor]:
         """The softmax weights, (L_i,) for each member; over all members they sum to one."""
         return list(F.softmax(self.weights.detach(), dim=-1).split(self.layers))
+
+
+def _stock_sum(weights: Tensor, states: Sequence[Tensor]) -> Tensor:
+    """In the stock featurizer's order of operations: any other differs from it in the last bits."""
+    stacked = torch.stack(list(states))
+    return (weights.unsqueeze(-1) * stacked.flatten(1)).sum(dim=0).view(stacked.shape[1:])
+
+
+class _Sum(torch.autograd.Function):
+    """Sum of states (B, T, D), each times its entry of the weights (L,), without a copy of the states."""
+
+    @staticmethod
+    def forward(ctx: Any, weights: Tensor, *states: Tensor) -> Tensor:
+        ctx.save_for_backward(weights, *states)
+        # Half-precision states count as the stock featurizer has them: weighted and summed in the weights' precision.
+        dtype = reduce(torch.promote_types, (state.dtype for state in states), weights.dtype)
+        total = torch.mul(states[0].to(dtype), weights[0])
+        for state, weight in zip(states[1:], weights[1:]):
+            total.addcmul_(state.to(dtype), weight)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        weights, *states = ctx.saved_tensors
+        weights_are_trained, *states_are_trained = ctx.needs_input_grad
+        of_weights = None
+        if weights_are_trained:
+            # A sum of products keeps float32's precision over millions of them, which torch.dot does not.
+            product = torch.empty_like(grad)
+            sums = [torch.mul(grad, state, out=product).sum() for state in states]
+            of_weights = torch.stack(sums).to(weights.dtype)
+        of_states = (
+            (grad * weight).to(state.dtype) if is_trained else None
+            for state, weight, is_trained in zip(states, weights, states_are_trained)
+        )
+        return of_weights, *of_states
