@@ -13,7 +13,7 @@ from pathlib import Path
 from common import RESULTS, Row, table
 
 HERE = Path(__file__).resolve().parent
-SCRIPTS = ["interfaces", "fused", "cache", "members", "ddp", "startup"]
+SCRIPTS = ["interfaces", "cache", "members", "ddp", "startup"]
 
 sys.path.insert(0, str(HERE.parent / "tools"))
 from update_readme import put  # noqa: E402
