@@ -17,6 +17,7 @@ from ..assets import demo_dir
 from ..config import MemberConfig
 from ..errors import HostError, unknown
 from ..names import is_fused_name
+from . import compat
 
 # s3prl's hub has these endings for entries that come without a checkpoint of their own (s3prl/hub.py:46).
 NEEDS_CKPT = ("_local", "_url", "_gdriveid", "_custom")
@@ -32,13 +33,14 @@ def hub() -> Any:
     Raises:
         HostError: s3prl cannot be imported; the message says why and what to install.
     """
+    compat.supply()
     try:
         with quiet_torchaudio():
             from s3prl import hub as module
     except ImportError as error:
         raise HostError(
             f"s3prl cannot be imported: {error}. Install what s3prl_fusion declares: "
-            "pip install --upgrade s3prl-fusion (s3prl, torch and torchaudio below 2.9, huggingface_hub below 1)"
+            "pip install --upgrade s3prl-fusion; `s3prl-fusion doctor` says what is wrong"
         ) from error
     return module
 

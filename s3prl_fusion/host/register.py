@@ -18,7 +18,7 @@ from ..featurizer import FusionFeaturizer
 from ..files import whole_file, write_json
 from ..names import presets
 from ..upstreams.fused import FusedUpstream
-from . import distributed
+from . import compat, distributed
 from .checks import check_name, check_run, refuse_ckpt
 from .members import added_entries, host_version, hub
 from .patches import Patches
@@ -40,6 +40,9 @@ def register() -> None:
     Raises:
         HostError: s3prl, or a package that its runner imports, is missing or too new; the message says which.
     """
+    if not compat.supplied():
+        compat.supply()
+        _patches.add(compat.withdraw)
     hub()
     for name in SEAMS:
         try:
@@ -61,7 +64,7 @@ def attach(module: ModuleType) -> None:
 
 
 def unregister() -> None:
-    """Leaves s3prl as `register` found it. Idempotent."""
+    """Leaves s3prl, and what it needs, as `register` found them. Idempotent."""
     _patches.undo()
     _attached.clear()
 
@@ -213,17 +216,7 @@ class _TorchWithWholeSaves(ModuleType):
 
 def allow_namespace(patches: Patches) -> None:
     """Lets torch >= 2.6 read s3prl's checkpoints: they hold a Namespace (s3prl/downstream/runner.py:401)."""
-    before = torch.serialization.get_safe_globals()
-    if argparse.Namespace in before:
-        return
-    torch.serialization.add_safe_globals([argparse.Namespace])
-
-    def undo() -> None:
-        kept = [item for item in torch.serialization.get_safe_globals() if item is not argparse.Namespace]
-        torch.serialization.clear_safe_globals()
-        torch.serialization.add_safe_globals(kept)
-
-    patches.add(undo)
+    compat.checkpoints.allow(patches, [argparse.Namespace])
 
 
 # What is changed in which module of s3prl.

@@ -1,4 +1,4 @@
-"""Tells s3prl_fusion when s3prl is imported: so that s3prl's own scripts know fused upstreams.
+"""Tells s3prl_fusion when s3prl is imported: so that s3prl's own scripts know fused upstreams, and find what they need.
 
 A copy of this file in an environment's site-packages is imported when Python starts there: see `s3prl-fusion hook -h`,
 which has put it there and takes it away. S3PRL_FUSION_HOOK=0 switches it off.
@@ -7,6 +7,7 @@ which has put it there and takes it away. S3PRL_FUSION_HOOK=0 switches it off.
 import os
 import sys
 
+PACKAGE = "s3prl"
 WATCHED = ("s3prl.hub", "s3prl.dataio", "s3prl.nn.upstream", "s3prl.downstream.runner")
 
 
@@ -15,7 +16,7 @@ class Hook:
 
     @classmethod
     def find_spec(cls, name, path=None, target=None):
-        if name not in WATCHED:
+        if name != PACKAGE and name not in WATCHED:
             return None
         for finder in sys.meta_path:
             if finder is cls or not hasattr(finder, "find_spec"):
@@ -23,31 +24,50 @@ class Hook:
             spec = finder.find_spec(name, path, target)
             if spec is not None:
                 if hasattr(spec.loader, "exec_module"):
-                    _then_attach(spec.loader)
+                    _with_us(spec.loader, name)
                 return spec
         return None
 
 
-def _then_attach(loader):
+def _with_us(loader, name):
     exec_module = loader.exec_module
 
     def exec_and_attach(module):
         exec_module(module)
-        try:
-            from s3prl_fusion.host.register import attach
+        _unless_it_fails(_attach, module)
 
-            attach(module)
-        except Exception as error:
-            # Whatever is wrong with s3prl_fusion, s3prl must go on as if it were not there; one message is enough.
-            if Hook in sys.meta_path:
-                sys.meta_path.remove(Hook)
-                print(
-                    f"s3prl_fusion's hook does not work: {error!r}; {module.__name__} knows no fused upstreams. "
-                    "`s3prl-fusion hook remove` takes it away, S3PRL_FUSION_HOOK=0 switches it off",
-                    file=sys.stderr,
-                )
+    def supply_and_exec(module):
+        _unless_it_fails(_supply, module)
+        exec_module(module)
 
-    loader.exec_module = exec_and_attach
+    loader.exec_module = supply_and_exec if name == PACKAGE else exec_and_attach
+
+
+def _supply(module):
+    from s3prl_fusion.host import compat
+
+    compat.supply()
+
+
+def _attach(module):
+    from s3prl_fusion.host.register import attach
+
+    attach(module)
+
+
+def _unless_it_fails(function, module):
+    """Whatever is wrong with s3prl_fusion, s3prl must go on as if it were not there; one message is enough."""
+    if Hook not in sys.meta_path:
+        return
+    try:
+        function(module)
+    except Exception as error:
+        sys.meta_path.remove(Hook)
+        print(
+            f"s3prl_fusion's hook does not work: {error!r}; {module.__name__} knows no fused upstreams. "
+            "`s3prl-fusion hook remove` takes it away, S3PRL_FUSION_HOOK=0 switches it off",
+            file=sys.stderr,
+        )
 
 
 if os.environ.get("S3PRL_FUSION_HOOK") != "0":

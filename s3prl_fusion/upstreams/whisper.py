@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Sequence
 
 import torch
@@ -102,7 +103,7 @@ class WhisperUpstream(nn.Module):
         mask = None if int(frames.min()) == longest else _attention_mask(valid, x.dtype)
         states = [x]
         for layer in encoder.layers:
-            x = layer(x, mask, layer_head_mask=None)[0]
+            x = _call_layer(layer, x, mask)
             states.append(x)
         states[-1] = encoder.layer_norm(x)
         return states
@@ -114,3 +115,10 @@ def _attention_mask(valid: Tensor, dtype: torch.dtype) -> Tensor:
     keys = valid | ~valid.any(dim=1, keepdim=True)
     mask = torch.zeros(keys.shape, dtype=dtype, device=keys.device).masked_fill(~keys, torch.finfo(dtype).min)
     return mask[:, None, None, :].expand(-1, 1, valid.size(1), -1)
+
+
+def _call_layer(layer: nn.Module, x: Tensor, mask: Tensor | None) -> Tensor:
+    """One block: transformers 4 asks for a mask of heads and returns a tuple, transformers 5 does neither."""
+    heads = {"layer_head_mask": None} if "layer_head_mask" in signature(layer.forward).parameters else {}
+    out = layer(x, mask, **heads)
+    return out[0] if isinstance(out, tuple) else out

@@ -1,0 +1,87 @@
+"""What torch.load may build from a checkpoint: torch 2.6 and later build tensors and plain containers only."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, Sequence
+
+from ..patches import Patches
+from .shim import Shim
+
+# None of these runs code of a checkpoint's choosing when it is built. fairseq keeps its settings as omegaconf objects;
+# learning rates and statistics are often numpy numbers.
+ALLOWED = (
+    "argparse.Namespace",
+    "builtins.dict",
+    "builtins.int",
+    "builtins.list",
+    "collections.defaultdict",
+    "pathlib.PosixPath",
+    "typing.Any",
+    *(f"omegaconf.base.{name}" for name in ("ContainerMetadata", "Metadata")),
+    "omegaconf.dictconfig.DictConfig",
+    "omegaconf.listconfig.ListConfig",
+    *(f"omegaconf.nodes.{kind}Node" for kind in "Any Boolean Bytes Enum Float Integer Path String".split()),
+    "numpy.dtype",
+    "numpy.ndarray",
+    *(f"numpy.dtypes.{kind}DType" for kind in ("Bool", "Int32", "Int64", "UInt32", "Float32", "Float64")),
+)
+# numpy 2 moved the two: older checkpoints name them where they were, newer ones where they are.
+_REBUILDERS = ("scalar", "_reconstruct")
+_HOMES = ("numpy.core.multiarray", "numpy._core.multiarray")
+
+
+def allow(patches: Patches, allowed: Sequence[Any]) -> None:
+    """Lets torch.load build more kinds of objects, besides the ones that are allowed already.
+
+    Args:
+        patches: takes them back.
+        allowed: classes or functions, or pairs of one and the name that checkpoints have for it.
+    """
+    import torch
+
+    before = torch.serialization.get_safe_globals()
+    added = [item for item in allowed if item not in before]
+    torch.serialization.add_safe_globals(added)
+
+    def undo() -> None:
+        kept = [item for item in torch.serialization.get_safe_globals() if item not in added]
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(kept)
+
+    patches.add(undo)
+
+
+def _refuses_settings() -> bool:
+    import torch
+
+    return torch.__version__ >= (2, 6)
+
+
+def _allow_settings(patches: Patches) -> None:
+    import numpy
+
+    multiarray = getattr(numpy, "_core", None) or numpy.core
+    moved = [(getattr(multiarray.multiarray, name), f"{home}.{name}") for name in _REBUILDERS for home in _HOMES]
+    allow(patches, [*filter(None, map(_look_up, ALLOWED)), *moved])
+
+
+def _look_up(name: str) -> Any:
+    """What a dotted name names, or None where the package or a version of it lacks it."""
+    module, _, attribute = name.rpartition(".")
+    try:
+        return getattr(import_module(module), attribute, None)
+    except ImportError:
+        return None
+
+
+SHIMS = (
+    Shim(
+        "torch.load's allow-list",
+        "torch 2.6 and later load weights only; checkpoints of s3prl and of its upstreams hold settings too",
+        "https://github.com/pytorch/pytorch/releases/tag/v2.6.0",
+        "torch.load(",
+        _refuses_settings,
+        _allow_settings,
+    ),
+)

@@ -1,0 +1,361 @@
+"""What the host misses here, supplied: parity with the real thing, errors, and whether it is still needed."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import s3prl
+import soundfile
+import torch
+import torchaudio
+
+from s3prl_fusion.errors import HostError
+from s3prl_fusion.host import compat
+from s3prl_fusion.host.compat import audio, checkpoints, huggingface, sox
+from s3prl_fusion.host.patches import Patches
+from s3prl_fusion.host.silence import trim_silence
+
+READS_ITSELF = hasattr(torchaudio, "_backend")
+needs_reference = pytest.mark.skipif(not READS_ITSELF, reason="torchaudio 2.9 and later cannot read files themselves")
+FORMATS = [
+    ("wav", "PCM_16"),
+    ("wav", "PCM_24"),
+    ("wav", "PCM_32"),
+    ("wav", "PCM_U8"),
+    ("wav", "FLOAT"),
+    ("wav", "DOUBLE"),
+    ("flac", "PCM_16"),
+    ("flac", "PCM_24"),
+    ("ogg", "VORBIS"),
+]
+
+
+@pytest.fixture
+def stock():
+    """The packages without the shims, for one test."""
+    compat.withdraw()
+    yield
+    compat.supply()
+
+
+def sound(channels: int, seconds: float = 0.2, seed: int = 0) -> np.ndarray:
+    """Noise, (T, channels) float32 in [-1, 1]."""
+    return np.random.default_rng(seed).uniform(-1, 1, (int(16000 * seconds), channels)).astype(np.float32)
+
+
+def write(folder: Path, suffix: str, subtype: str, channels: int) -> Path:
+    path = folder / f"sound.{suffix}"
+    soundfile.write(path, sound(channels), 16000, subtype)
+    return path
+
+
+def quiet(function, *args, **kwargs):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return function(*args, **kwargs)
+
+
+# --- what is active, and for how long
+
+
+@pytest.mark.parametrize("shim", compat.SHIMS, ids=lambda shim: shim.name)
+def test_a_shim_is_active_only_where_its_package_lacks_it(shim, stock):
+    """Where no supported release lacks it any more, all rows of `make matrix` skip, and the shim can go."""
+    if not shim.missing():
+        pytest.skip(f"{shim.name} is not missing here")
+    compat.supply()
+    assert shim in compat.active()
+
+
+@pytest.mark.parametrize("shim", [shim for shim in compat.SHIMS if shim.used_by], ids=lambda shim: shim.name)
+def test_a_shim_supplies_what_is_still_used(shim):
+    roots = (Path(s3prl.__file__).parent, Path(compat.__file__).parents[2] / "upstreams")
+    sources = (path.read_text(encoding="utf-8", errors="ignore") for root in roots for path in root.rglob("*.py"))
+    assert any(shim.used_by in source for source in sources), f"nothing uses {shim.used_by!r}: drop {shim.name}"
+
+
+def test_every_shim_says_why_and_where_it_was_announced():
+    for shim in compat.SHIMS:
+        assert shim.reason and shim.source.startswith("https://"), shim.name
+    assert len({shim.name for shim in compat.SHIMS}) == len(compat.SHIMS)
+
+
+def test_supply_and_withdraw_are_idempotent_and_leave_the_packages_as_they_were(stock):
+    import huggingface_hub
+
+    def state():
+        modules = (torchaudio, getattr(torchaudio, "sox_effects", None), huggingface_hub)
+        return [dict(vars(module)) for module in modules if module], torch.serialization.get_safe_globals()
+
+    before = state()
+    compat.supply()
+    first = compat.active()
+    compat.supply()
+    assert compat.active() == first
+    compat.withdraw()
+    compat.withdraw()
+    assert state() == before and compat.active() == ()
+
+
+@pytest.mark.skipif(READS_ITSELF, reason="s3prl imports by itself beside torchaudio 2.8 and older")
+def test_s3prl_needs_the_shims_here():
+    done = subprocess.run([sys.executable, "-c", "import s3prl.hub"], capture_output=True, text=True, check=False)
+    assert done.returncode != 0 and "set_audio_backend" in done.stderr
+
+
+def test_a_package_that_does_not_import_is_a_host_error(stock, monkeypatch):
+    broken = compat.Shim("x", "", "", "", lambda: (_ for _ in ()).throw(OSError("undefined symbol: x")), None)
+    monkeypatch.setattr(compat, "SHIMS", (*compat.SHIMS, broken))
+    with pytest.raises(HostError, match="undefined symbol: x. `s3prl-fusion doctor` says what to install"):
+        compat.supply()
+    assert not compat.supplied()
+
+
+# --- torchaudio
+
+
+@needs_reference
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("suffix, subtype", FORMATS)
+def test_load_is_torchaudios_own(suffix, subtype, channels, tmp_path):
+    path = write(tmp_path, suffix, subtype, channels)
+    for kwargs in ({}, {"frame_offset": 100}, {"num_frames": 50, "frame_offset": 3000}, {"num_frames": 9999}):
+        for more in ({}, {"channels_first": False}):
+            expected, rate = quiet(torchaudio.load, path, backend="soundfile", **kwargs, **more)
+            got, got_rate = audio.load(path, **kwargs, **more)
+            assert got_rate == rate and got.dtype == expected.dtype and torch.equal(got, expected)
+
+
+@needs_reference
+@pytest.mark.parametrize("suffix, subtype", FORMATS)
+def test_a_files_own_numbers_are_torchaudios(suffix, subtype, tmp_path):
+    if suffix == "wav" and subtype in ("PCM_24", "PCM_U8"):
+        pytest.skip("torchaudio's soundfile backend fails, though it is documented")
+    path = write(tmp_path, suffix, subtype, 2)
+    expected, _ = quiet(torchaudio.load, path, normalize=False, backend="soundfile")
+    got, _ = audio.load(path, normalize=False)
+    assert got.dtype == expected.dtype and torch.equal(got, expected)
+
+
+@needs_reference
+@pytest.mark.parametrize("suffix, subtype", FORMATS)
+def test_info_is_torchaudios_own(suffix, subtype, tmp_path):
+    path = write(tmp_path, suffix, subtype, 2)
+    expected, got = quiet(torchaudio.info, path, backend="soundfile"), audio.info(path)
+    for name in ("sample_rate", "num_frames", "num_channels", "bits_per_sample", "encoding"):
+        assert getattr(got, name) == getattr(expected, name), name
+
+
+def test_24_bits_come_as_int32_over_its_whole_range(tmp_path):
+    path = write(tmp_path, "wav", "PCM_24", 1)
+    numbers, _ = audio.load(path, normalize=False)
+    assert numbers.dtype == torch.int32
+    torch.testing.assert_close(numbers.double() / 2**31, audio.load(path)[0].double(), atol=2**-24, rtol=0)
+
+
+@pytest.mark.parametrize("dtype, bits", [("uint8", 8), ("int16", 16), ("int32", 32)])
+def test_integers_come_back_from_a_file_to_the_bit(dtype, bits, tmp_path):
+    limits = torch.iinfo(getattr(torch, dtype))
+    numbers = torch.tensor([[limits.min, limits.max, limits.min + 7]], dtype=getattr(torch, dtype))
+    audio.save(tmp_path / "a.wav", numbers, 16000)
+    assert audio.info(tmp_path / "a.wav").bits_per_sample == bits
+    got, _ = audio.load(tmp_path / "a.wav", normalize=False)
+    assert got.dtype == numbers.dtype and torch.equal(got, numbers)
+
+
+@needs_reference
+@pytest.mark.parametrize(
+    "suffix, options",
+    [
+        ("wav", {}),
+        ("wav", {"encoding": "PCM_S", "bits_per_sample": 16}),
+        ("wav", {"bits_per_sample": 24}),
+        ("wav", {"encoding": "ULAW"}),
+        ("wav", {"encoding": "PCM_F", "bits_per_sample": 64}),
+        ("flac", {}),
+        ("flac", {"bits_per_sample": 24}),
+        ("ogg", {}),
+    ],
+)
+def test_saved_files_are_torchaudios_own(suffix, options, tmp_path):
+    wav = torch.from_numpy(sound(2).T.copy())
+    quiet(torchaudio.save, tmp_path / f"theirs.{suffix}", wav, 16000, backend="soundfile", **options)
+    audio.save(tmp_path / f"ours.{suffix}", wav, 16000, **options)
+    assert audio.info(tmp_path / f"ours.{suffix}") == audio.info(tmp_path / f"theirs.{suffix}")
+    ours, theirs = (audio.load(tmp_path / f"{name}.{suffix}")[0] for name in ("ours", "theirs"))
+    assert torch.equal(ours, theirs)
+
+
+def test_open_files_are_read_and_written():
+    wav, file = torch.from_numpy(sound(1).T.copy()), io.BytesIO()
+    audio.save(file, wav, 16000, format="wav")
+    file.seek(0)
+    assert torch.equal(audio.load(file)[0], wav)
+    with pytest.raises(ValueError, match="an open file has no suffix"):
+        audio.save(io.BytesIO(), wav, 16000)
+
+
+@pytest.mark.parametrize(
+    "wav, options, message",
+    [
+        (torch.zeros(10), {}, r"src must be 2-D, \(channels, samples\); got shape \(10,\)"),
+        (torch.zeros(1, 10), {"format": "m4a"}, "cannot write format 'm4a'"),
+        (torch.zeros(1, 10, dtype=torch.int64), {}, "dtype int64; formats are"),
+        (torch.zeros(1, 10), {"format": "flac", "encoding": "ULAW"}, "cannot write format 'flac', encoding 'ULAW'"),
+    ],
+)
+def test_what_cannot_be_written_is_refused(wav, options, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        audio.save(tmp_path / "a.wav", wav, 16000, **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_has_no_numbers_of_its_own_is_refused(tmp_path):
+    soundfile.write(tmp_path / "a.wav", sound(1), 16000, "ULAW")
+    with pytest.raises(ValueError, match=r"a.wav is ULAW, which has no numbers to return"):
+        audio.load(tmp_path / "a.wav", normalize=False)
+
+
+def test_a_file_that_is_no_sound_is_named(tmp_path):
+    (tmp_path / "a.wav").write_text("no sound")
+    for function in (audio.load, audio.info):
+        with pytest.raises(RuntimeError, match="a.wav"):
+            function(tmp_path / "a.wav")
+
+
+# --- SoX's effects, whose trimming tests/test_verification.py compares with the real sox
+
+
+def test_svs_chain_trims(tmp_path):
+    wav = np.concatenate([np.zeros(8000), sound(1)[:, 0], np.zeros(8000)]).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", wav, 16000, "FLOAT")
+    trimmed, rate = sox.apply_effects_file(tmp_path / "a.wav", sox.CHAIN)
+    assert rate == 16000 and torch.equal(trimmed, torch.from_numpy(trim_silence(wav)).unsqueeze(0))
+    stereo = torch.from_numpy(np.stack([wav, wav]))
+    assert torch.equal(sox.apply_effects_tensor(stereo, 16000, sox.CHAIN)[0], trimmed)
+    assert torch.equal(sox.apply_effects_tensor(stereo.t(), 16000, sox.CHAIN, channels_first=False)[0], trimmed.t())
+
+
+def test_svs_chain_is_the_one_in_s3prl():
+    from importlib import util
+
+    source = Path(util.find_spec("s3prl.downstream.sv_voxceleb1.dataset").origin).read_text(encoding="utf-8")
+    assert "\n".join(f"{effect},".replace("'", '"') for effect in map(str, sox.CHAIN)) in source
+
+
+@pytest.mark.parametrize(
+    "effects, rate, message",
+    [
+        ([*sox.CHAIN[:2], ["norm"]], 16000, "the effect 'norm' needs libsox"),
+        ([*sox.CHAIN[:2], ["gain", "-6.0"], sox.CHAIN[3]], 16000, "the effect 'gain -6.0' needs libsox"),
+        (sox.CHAIN[:2], 16000, r"the chain \[\['channels', '1'\], \['rate', '16000'\]\] needs libsox"),
+        (sox.CHAIN, 8000, "the effect 'rate 16000' needs libsox for sound of 8000 Hz"),
+    ],
+)
+def test_other_effects_are_refused_by_name(effects, rate, message):
+    with pytest.raises(ValueError, match=message):
+        sox.apply_effects_tensor(torch.zeros(1, 100), rate, effects)
+
+
+def test_the_sv_recipes_own_import_works_here():
+    from torchaudio.sox_effects import apply_effects_file
+
+    assert callable(apply_effects_file)
+
+
+# --- huggingface_hub
+
+
+def test_tokens_go_through_todays_functions(monkeypatch):
+    import huggingface_hub
+
+    monkeypatch.setenv("HF_TOKEN", "hf_mine")
+    assert huggingface.HfFolder.get_token() == "hf_mine"
+    calls = []
+    monkeypatch.setattr(huggingface_hub, "login", lambda **kwargs: calls.append(kwargs))
+    monkeypatch.setattr(huggingface_hub, "logout", lambda: calls.append("logout"))
+    huggingface.HfFolder.save_token("hf_new")
+    huggingface.HfFolder.delete_token()
+    assert calls == [{"token": "hf_new"}, "logout"]
+
+
+def test_a_repository_says_what_to_do_instead():
+    with pytest.raises(HostError, match="hf upload USER/NAME EXPDIR"):
+        huggingface.Repository(local_dir="x", clone_from="y")
+
+
+# --- torch.load
+
+strict = pytest.mark.skipif(not torch.__version__ >= (2, 6), reason="torch 2.5 loads everything")
+
+
+def settings():
+    """What fairseq and s3prl keep beside weights."""
+    from omegaconf import OmegaConf
+
+    nested = {"lr": 1.5, "layers": [1, 2], "name": None, "path": Path("/x"), "task": {"rate": "${lr}", "on": True}}
+    return {
+        "cfg": OmegaConf.create(nested),
+        "Args": argparse.Namespace(expdir="x"),
+        "best": np.float64(0.5),
+        "mean": np.arange(3, dtype=np.float32),
+    }
+
+
+@strict
+def test_checkpoints_with_settings_load(tmp_path):
+    torch.save({"model": torch.ones(2), **settings()}, tmp_path / "a.ckpt")
+    states = torch.load(tmp_path / "a.ckpt")
+    assert states["cfg"] == settings()["cfg"] and states["cfg"].task.rate == 1.5
+    assert states["best"] == 0.5 and states["mean"].tolist() == [0, 1, 2] and states["Args"].expdir == "x"
+
+
+@strict
+@pytest.mark.parametrize("key", ["cfg", "Args", "best", "mean"])
+def test_torch_alone_still_refuses_them(key, stock, tmp_path):
+    torch.save({key: settings()[key]}, tmp_path / "a.ckpt")
+    with pytest.raises(Exception, match="Weights only load failed"):
+        torch.load(tmp_path / "a.ckpt")
+
+
+@strict
+def test_numpy_numbers_of_older_checkpoints_load(tmp_path):
+    torch.save({"best": np.float64(0.5)}, tmp_path / "a.ckpt", _use_new_zipfile_serialization=False)
+    old = (tmp_path / "a.ckpt").read_bytes().replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+    (tmp_path / "a.ckpt").write_bytes(old)
+    assert torch.load(tmp_path / "a.ckpt") == {"best": 0.5}
+
+
+class Evil:
+    def __reduce__(self):
+        return (exec, ("raise SystemExit",))
+
+
+@strict
+def test_nothing_in_a_checkpoint_is_executed(tmp_path):
+    torch.save({"model": Evil()}, tmp_path / "a.ckpt")
+    with pytest.raises(Exception, match="Weights only load failed"):
+        torch.load(tmp_path / "a.ckpt")
+
+
+def test_what_the_user_has_allowed_stays_allowed():
+    class Mine:
+        pass
+
+    torch.serialization.add_safe_globals([Mine])
+    patches = Patches()
+    try:
+        checkpoints.allow(patches, [Mine, argparse.Namespace])
+        patches.undo()
+        assert Mine in torch.serialization.get_safe_globals()
+    finally:
+        kept = [item for item in torch.serialization.get_safe_globals() if item is not Mine]
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(kept)
