@@ -28,11 +28,12 @@ setup(
     entry_points={"console_scripts": ["s3prl-fusion=s3prl_fusion.cli:main"]},
     install_requires=[
         "s3prl>=0.4.18",
-        # s3prl does not import with torchaudio 2.9, huggingface_hub 1 or transformers 5.
-        "torch>=2.5,<2.9",
-        "torchaudio>=2.5,<2.9",
-        "huggingface_hub<1",
-        "transformers>=4.40,<5",
+        # What `make matrix` runs. torchaudio ends with 2.11, and a newer torch refuses it: the bounds are the same, so
+        # that pip takes two that fit.
+        "torch>=2.5,<2.12",
+        "torchaudio>=2.5,<2.12",
+        "huggingface_hub<3",
+        "transformers>=4.40,<6",
         # Imported by s3prl, but not declared; setuptools has the distutils that Python 3.12 lost.
         "setuptools; python_version >= '3.12'",
         "tensorboardX",

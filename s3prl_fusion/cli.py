@@ -22,6 +22,7 @@ _COMMANDS = {
     "cache": "commands.cache",
     "weights": "commands.weights",
     "hook": "commands.hook",
+    "doctor": "commands.doctor",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import warnings
 from contextlib import contextmanager
 from importlib import metadata
@@ -21,6 +22,7 @@ from . import compat
 
 # s3prl's hub has these endings for entries that come without a checkpoint of their own (s3prl/hub.py:46).
 NEEDS_CKPT = ("_local", "_url", "_gdriveid", "_custom")
+HOSTS = ("s3prl", "espnet-s3prl")  # distributions with a module named s3prl
 WHISPER = {
     f"whisper_{size.replace('-', '_').replace('.', '_')}": f"openai/whisper-{size}"
     for size in "tiny tiny.en base base.en small small.en medium medium.en large-v2 large-v3".split()
@@ -50,14 +52,25 @@ def host_version() -> str:
     import s3prl
 
     path = Path(s3prl.__file__).resolve().parent
-    for distribution in ("s3prl", "espnet-s3prl"):
-        try:
-            found = metadata.distribution(distribution)
-        except metadata.PackageNotFoundError:
-            continue
-        if Path(found.locate_file("s3prl")).resolve() == path:
-            return f"{distribution} {found.version} ({path})"
-    return f"s3prl {(path / 'version.txt').read_text().strip()} from a source checkout ({path})"
+    version = (path / "version.txt").read_text().strip()
+    here = [
+        found for found in map(_distribution, HOSTS) if found and Path(found.locate_file("s3prl")).resolve() == path
+    ]
+    # Installed both, the two share a folder: the files there are of the one that was installed last.
+    for found in sorted(here, key=lambda found: _numbers(found.version) != _numbers(version)):
+        return f"{found.name} {found.version} ({path})"
+    return f"s3prl {version} from a source checkout ({path})"
+
+
+def _distribution(name: str) -> metadata.Distribution | None:
+    try:
+        return metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in re.findall(r"\d+", version)]
 
 
 @contextmanager

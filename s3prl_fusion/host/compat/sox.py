@@ -133,8 +133,8 @@ SHIMS = (
     ),
     Shim(
         f"{MODULE}.apply_effects_file",
-        "this machine has no libsox, which torchaudio loads; s3prl's SV recipe trims silence with it",
-        "https://github.com/pytorch/audio/issues/2950",
+        "this machine has no libsox, nor has torchaudio 2.1 and later; s3prl's SV recipe trims silence with it",
+        "https://github.com/pytorch/audio/releases/tag/v2.1.0",
         _USED_BY,
         _has_no_libsox,
         _supply_functions,
