@@ -2,13 +2,16 @@
 PY = $$(./tools/python)
 TEST_PY = $$(./tools/python pytest ssl-interface)
 
-.PHONY: test test-all demo bench lint wheel clean
+.PHONY: test test-all matrix demo bench lint wheel clean
 
 test:  ## the default test suite, under 5 minutes
 	python=$(TEST_PY) && "$$python" -m pytest
 
 test-all:  ## with the slow tests
 	python=$(TEST_PY) && "$$python" -m pytest -m "slow or not slow"
+
+matrix:  ## the default tests beside every supported set of versions; an hour or more, 6 GB at a time
+	python=$(PY) && "$$python" tools/matrix.py
 
 demo:  ## ./run_superb.sh --demo
 	./run_superb.sh --demo

@@ -9,6 +9,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+import torchaudio
 
 from s3prl_fusion.cli import main
 from s3prl_fusion.errors import HostError
@@ -91,6 +92,11 @@ def test_registering_by_hand_as_well_changes_nothing(hooked):
     assert hooked.run("-c", code).stdout.split()[-2:] == ["True", "s3prl.upstream.interfaces"]
 
 
+# Beside newer packages, s3prl needs s3prl_fusion to be imported at all.
+alone = pytest.mark.skipif(not hasattr(torchaudio, "_backend"), reason="s3prl does not import by itself here")
+
+
+@alone
 def test_an_environment_variable_switches_it_off(hooked):
     assert hooked.run("-c", ASK, S3PRL_FUSION_HOOK="0").stdout.split() == ["False", "False"]
 
@@ -112,6 +118,7 @@ def test_python_starts_without_its_site_too(hooked, flag):
     assert (done.stdout, done.stderr) == ("started\n", "")
 
 
+@alone
 def test_s3prl_works_where_s3prl_fusion_is_gone(hooked):
     code = "import sys; sys.modules['s3prl_fusion'] = None\nimport s3prl.downstream.runner, s3prl.nn\n" + ASK
     done = hooked.run("-c", code)
