@@ -1,7 +1,7 @@
 """Tests the package beside every set of versions that it supports: make matrix, or python tools/matrix.py NAME ...
 
-One environment a row (5 to 6 GB, in a temporary folder, removed afterwards), made from setup.py and what the row pins. There
-run the default tests, which train and evaluate every recipe. What was run replaces its row in the README's table.
+One environment a row (5 to 6 GB, in a temporary folder, removed afterwards), made from setup.py and what the row pins.
+There run the default tests, which train and evaluate every recipe. What was run replaces its row in the README's table.
 """
 
 from __future__ import annotations
