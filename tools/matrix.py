@@ -40,6 +40,11 @@ ROWS = {
     "oldest": Row(("torch==2.5.1", "torchaudio==2.5.1", *OLD)),
     "default": Row(("torch==2.8.0", "torchaudio==2.8.0", *OLD)),
     "newest": Row(("torch==2.11.0", "torchaudio==2.11.0", "transformers>=5", "huggingface_hub>=1")),
+    # The newest torch that torchaudio 2.11 loads beside: both are built for CUDA 13.0.
+    "ahead": Row(
+        ("torch==2.11.0", "torchaudio==2.11.0", "transformers>=5", "huggingface_hub>=1"),
+        ("install torch==2.14.1",),
+    ),
     "espnet-s3prl": Row(
         ("torch==2.8.0", "torchaudio==2.8.0", *OLD),
         ("uninstall -y s3prl", "install --no-deps espnet-s3prl"),

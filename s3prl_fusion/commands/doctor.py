@@ -111,7 +111,7 @@ def imports() -> Iterator[Finding]:
             else:
                 said = import_module(name).__version__
                 if name == "torchaudio" and _release("torch", 2) != _release("torchaudio", 2):
-                    said += f" loads beside torch {version_of('torch')}, but is not a pair that was tested"
+                    said += f", made for another torch than {version_of('torch')}, but loads beside it"
         except Exception as error:  # a library that does not load gives OSError, a CUDA that differs RuntimeError
             yield Finding(BAD, name, f"{_first_line(error)}\n      {explain()}")
         else:
