@@ -18,6 +18,7 @@ import s3prl
 import soundfile
 import torch
 import torchaudio
+from tiny_models import wavs
 
 from s3prl_fusion.errors import HostError
 from s3prl_fusion.host import compat
@@ -292,6 +293,45 @@ def test_tokens_go_through_todays_functions(monkeypatch):
 def test_a_repository_says_what_to_do_instead():
     with pytest.raises(HostError, match="hf upload USER/NAME EXPDIR"):
         huggingface.Repository(local_dir="x", clone_from="y")
+
+
+# --- transformers
+
+
+@pytest.mark.parametrize("entry", ["hf_hubert_custom", "hf_wav2vec2_custom"])
+@torch.no_grad()
+def test_the_last_hidden_state_is_the_models_output(entry, tiny_hubert, tiny_wav2vec2):
+    """As s3prl's own HuBERT and wav2vec 2.0 have it, and transformers 4."""
+    from s3prl import hub
+
+    member = getattr(hub, entry)({"hf_hubert_custom": tiny_hubert, "hf_wav2vec2_custom": tiny_wav2vec2}[entry]).eval()
+    batch = wavs(16000, 9000)
+    states, out = member(batch)["hidden_states"], last_hidden_state(member, batch)
+    torch.testing.assert_close(states[-1], out, rtol=0, atol=0)
+    assert len(states) == member.model.config.num_hidden_layers + 1
+
+
+def last_hidden_state(member, batch):
+    inputs = member.extracter(
+        [wav.numpy() for wav in batch],
+        return_tensors="pt",
+        padding=True,
+        return_attention_mask=True,
+        sampling_rate=16000,
+    )
+    return member.model(**inputs).last_hidden_state
+
+
+@torch.no_grad()
+def test_transformers_alone_gives_another(stock, tiny_hubert):
+    """Where it gives the same one again, the shim can go."""
+    import transformers
+
+    if int(transformers.__version__.split(".")[0]) < 5:
+        pytest.skip("transformers 4 gives the model's output")
+    model = transformers.HubertModel.from_pretrained(tiny_hubert).eval()
+    out = model(wavs(16000)[0].unsqueeze(0), output_hidden_states=True)
+    assert not torch.allclose(out.hidden_states[-1], out.last_hidden_state, atol=1e-3)
 
 
 # --- torch.load

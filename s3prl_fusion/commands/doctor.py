@@ -40,7 +40,7 @@ class Finding(NamedTuple):
 GOOD, ABSENT, BAD = "ok", "--", "NO"
 
 
-class Optional(NamedTuple):
+class Extra(NamedTuple):
     """Something that only some uses need: how it is recognised, for what, and how to get it."""
 
     name: str
@@ -50,11 +50,11 @@ class Optional(NamedTuple):
 
 
 OPTIONAL = (
-    Optional("submitit", "superb --slurm", "pip install 's3prl-fusion[slurm]'"),
-    Optional("espnet", "fused upstreams in ESPnet", "pip install espnet"),
-    Optional("fairseq", "fairseq's own checkpoints, unconverted", "pip install fairseq"),
-    Optional("sox", "tests that compare with the real SoX", "apt install sox", program=True),
-    Optional("ffmpeg", "turning corpora into 16 kHz mono", "apt install ffmpeg", program=True),
+    Extra("submitit", "superb --slurm", "pip install 's3prl-fusion[slurm]'"),
+    Extra("espnet", "fused upstreams in ESPnet", "pip install espnet"),
+    Extra("fairseq", "fairseq's own checkpoints, unconverted", "pip install fairseq"),
+    Extra("sox", "tests that compare with the real SoX", "apt install sox", program=True),
+    Extra("ffmpeg", "turning corpora into 16 kHz mono", "apt install ffmpeg", program=True),
 )
 
 

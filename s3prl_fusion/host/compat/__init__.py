@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from ...errors import HostError
 from ..patches import Patches
-from . import audio, checkpoints, huggingface, sox
+from . import audio, checkpoints, huggingface, models, sox
 from .shim import Shim
 
-SHIMS: tuple[Shim, ...] = (*audio.SHIMS, *sox.SHIMS, *huggingface.SHIMS, *checkpoints.SHIMS)
+SHIMS: tuple[Shim, ...] = (*audio.SHIMS, *sox.SHIMS, *huggingface.SHIMS, *checkpoints.SHIMS, *models.SHIMS)
 
 _patches = Patches()
 _active: list[Shim] | None = None
