@@ -122,6 +122,7 @@ class _LayerConv(torch.autograd.Function):
                     _add_product(of_taps[tap][:, columns], grad.T, _rows(states[index]))
                 if states_are_trained[index]:
                     _add_product(_rows(of_states[index]), grad, taps[tap][:, columns])
+        del grad  # the copy that follows is where the memory is highest
         of_weight = of_taps.permute(1, 2, 0).to(weight.dtype).contiguous() if weight_is_trained else None
         return None, of_weight, None if of_bias is None else of_bias.to(weight.dtype), *of_states
 
