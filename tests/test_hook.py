@@ -16,6 +16,10 @@ from s3prl_fusion.errors import HostError
 from s3prl_fusion.host import hook, startup
 from s3prl_fusion.host.register import SEAMS
 
+# Imported here, the hook watches this process too: other tests need s3prl as it is.
+if startup.Hook in sys.meta_path:
+    sys.meta_path.remove(startup.Hook)
+
 
 class Environment:
     """A virtual environment that sees this one's packages, where the hook may be installed."""
