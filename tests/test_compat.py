@@ -96,7 +96,7 @@ def test_supply_and_withdraw_are_idempotent_and_leave_the_packages_as_they_were(
 
     def state():
         modules = (torchaudio, getattr(torchaudio, "sox_effects", None), huggingface_hub)
-        return [dict(vars(module)) for module in modules if module], torch.serialization.get_safe_globals()
+        return [dict(vars(module)) for module in modules if module], set(torch.serialization.get_safe_globals())
 
     before = state()
     compat.supply()
