@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -245,3 +246,23 @@ class TestUserErrors:
     def test_waveforms_that_no_upstream_can_use(self, trained):
         with pytest.raises(ValueError, match="utterance 1 is empty"):
             load_experiment(trained("asr")).predict([*wavs(20000), torch.zeros(0)])
+
+
+def test_checkpoints_are_read_by_several_threads_at_once(tmp_path, monkeypatch):
+    import time
+    from concurrent.futures import ThreadPoolExecutor
+
+    from s3prl_fusion.host.load import read_ckpt
+
+    stock = torch.load
+
+    def slow(*args, **kwargs):  # so that one thread takes back what it allowed while another still reads
+        time.sleep(0.005)
+        return stock(*args, **kwargs)
+
+    states = {"Args": argparse.Namespace(seed=1), "Config": {}, "Featurizer": {}, "Downstream": {}}
+    torch.save(states, tmp_path / "dev-best.ckpt")
+    monkeypatch.setattr(torch, "load", slow)
+    with ThreadPoolExecutor(4) as pool:
+        read = list(pool.map(read_ckpt, [tmp_path / "dev-best.ckpt"] * 20))
+    assert all(each["Args"].seed == 1 for each in read)
