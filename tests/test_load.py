@@ -249,15 +249,16 @@ class TestUserErrors:
 
 
 def test_checkpoints_are_read_by_several_threads_at_once(tmp_path, monkeypatch):
+    import itertools
     import time
     from concurrent.futures import ThreadPoolExecutor
 
     from s3prl_fusion.host.load import read_ckpt
 
-    stock = torch.load
+    stock, delays = torch.load, itertools.cycle([0.002, 0.02])
 
     def slow(*args, **kwargs):  # so that one thread takes back what it allowed while another still reads
-        time.sleep(0.005)
+        time.sleep(next(delays))
         return stock(*args, **kwargs)
 
     states = {"Args": argparse.Namespace(seed=1), "Config": {}, "Featurizer": {}, "Downstream": {}}
