@@ -249,21 +249,23 @@ class TestUserErrors:
 
 
 def test_checkpoints_are_read_by_several_threads_at_once(tmp_path, monkeypatch):
-    import itertools
     import time
     from concurrent.futures import ThreadPoolExecutor
 
     from s3prl_fusion.host.load import read_ckpt
 
-    stock, delays = torch.load, itertools.cycle([0.002, 0.02])
+    stock = torch.serialization.add_safe_globals
 
-    def slow(*args, **kwargs):  # so that one thread takes back what it allowed while another still reads
-        time.sleep(next(delays))
-        return stock(*args, **kwargs)
+    def slow(allowed):  # so that the list is empty for a while when one thread takes back what it allowed
+        time.sleep(0.005)
+        stock(allowed)
 
     states = {"Args": argparse.Namespace(seed=1), "Config": {}, "Featurizer": {}, "Downstream": {}}
     torch.save(states, tmp_path / "dev-best.ckpt")
-    monkeypatch.setattr(torch, "load", slow)
+    monkeypatch.setattr(torch.serialization, "add_safe_globals", slow)
+    before = torch.serialization.get_safe_globals()
+    torch.serialization.clear_safe_globals()  # what the shims allow, and a registration, is not there
     with ThreadPoolExecutor(4) as pool:
         read = list(pool.map(read_ckpt, [tmp_path / "dev-best.ckpt"] * 20))
+    stock(before)
     assert all(each["Args"].seed == 1 for each in read)

@@ -42,6 +42,8 @@ def allow(patches: Patches, allowed: Sequence[Any]) -> None:
 
     before = torch.serialization.get_safe_globals()
     added = [item for item in allowed if item not in before]
+    if not added:
+        return
     torch.serialization.add_safe_globals(added)
 
     def undo() -> None:
