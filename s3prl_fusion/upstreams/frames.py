@@ -1,13 +1,100 @@
-"""How many samples a member's first frame takes, which s3prl's upstreams do not say."""
+"""When a member's frames are, which s3prl's upstreams say in part, and the frame grid that several members share."""
 
 from __future__ import annotations
 
 from typing import Any, Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from ..alignment import align_frames
 from ..audio import SAMPLE_RATE
+
+# Utterances shorter than this, or than three frames of the slowest member, are looked at one member at a time: s3prl's
+# upstreams need less for two frames.
+SHORT_SAMPLES = 1600
+SHORT_FRAMES = 3
+# Interpolating further apart than this would fill the memory with what one member does not say.
+MAX_RATE_RATIO = 100
+# One frame alone has no variance: upstreams that normalize over time would give NaN.
+MIN_FRAMES = 2
+
+
+class FrameGrid:
+    """The frames of several members, and how they come onto those of the fastest one (the paper, section III).
+
+    Args:
+        members: modules with ``get_downsample_rates(key) -> int``.
+        names: what messages call them.
+
+    Attributes:
+        rates: each member's, in samples a frame.
+        rate: the fastest member's.
+        first_frames: how many samples each member's first frame takes, see `first_frame`; None until someone has found
+            out, and all methods need them.
+
+    Raises:
+        TypeError: a member does not say its rate.
+        ValueError: two rates are too far apart.
+    """
+
+    def __init__(self, members: Sequence[nn.Module], names: Sequence[str]) -> None:
+        self.rates = [_rate(member, name) for member, name in zip(members, names)]
+        self.rate = min(self.rates)
+        self.first_frames: list[int] | None = None
+        fast, slow = (self.rates.index(extreme(self.rates)) for extreme in (min, max))
+        if self.rates[slow] > MAX_RATE_RATIO * self.rates[fast]:
+            raise ValueError(
+                f"member {names[slow]!r} gives a frame every {self.rates[slow]} samples, and {names[fast]!r} every "
+                f"{self.rates[fast]}; members' rates must be within a factor of {MAX_RATE_RATIO}: leave one of the two "
+                "out"
+            )
+
+    def is_short(self, num_samples: int) -> bool:
+        """Whether a member might not give `MIN_FRAMES` frames for so many samples."""
+        return num_samples < max(SHORT_SAMPLES, SHORT_FRAMES * max(self.rates))
+
+    def min_samples(self, i: int) -> int:
+        """The fewest samples for which member i gives `MIN_FRAMES` frames."""
+        return self.first_frames[i] + (MIN_FRAMES - 1) * self.rates[i]
+
+    def align(self, outputs: Sequence[list[Tensor]], lengths: Sequence[Sequence[int]]) -> list[list[Tensor]]:
+        """All members' states on the fastest one's frames.
+
+        Args:
+            outputs: each member's states, each (B, T_i, D_i).
+            lengths: for each member and utterance, how many samples the member was given, padding of the batch aside.
+
+        Returns:
+            As ``outputs``, each (B, T, D_i), with the T of the fastest member; of equally fast ones, of that whose
+            first frame takes the fewest samples.
+        """
+        kinds = list(zip(self.rates, self.first_frames))
+        fastest = kinds.index(min(kinds))
+        frames = outputs[fastest][0].size(1)
+        aligned = []
+        for i, states in enumerate(outputs):
+            if kinds[i] == kinds[fastest] and states[0].size(1) >= frames:
+                aligned.append([state[:, :frames] for state in states])
+            else:
+                valid = [self._valid_frames(i, length) for length in lengths[i]]
+                aligned.append(align_frames(states, self.rates[i], self.rate, frames, valid))
+        return aligned
+
+    def _valid_frames(self, i: int, num_samples: int) -> int:
+        """Frames that member i gives for an utterance alone."""
+        return max(0, (num_samples - self.first_frames[i]) // self.rates[i] + 1)
+
+
+def _rate(member: nn.Module, name: str) -> int:
+    if not hasattr(member, "get_downsample_rates"):
+        raise TypeError(f"member {name!r} has no get_downsample_rates(key), so its frames cannot be aligned; add one")
+    rate = member.get_downsample_rates("hidden_states")
+    if type(rate) is not int or rate < 1:
+        raise TypeError(
+            f"member {name!r}: get_downsample_rates must give a positive int, samples a frame; got {rate!r}"
+        )
+    return rate
 
 
 def first_frame(count: Callable[[int], int], rate: int) -> int:

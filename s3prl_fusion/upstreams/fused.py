@@ -10,22 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..alignment import align_frames
 from ..audio import check_wavs
 from .cached import caches_of
-from .frames import counter, first_frame
+from .frames import FrameGrid, counter, first_frame
 
 if TYPE_CHECKING:
     from ..config import FusionConfig, MemberConfig
 
-# Utterances shorter than this, or than three frames of the slowest member, are looked at one member at a time: s3prl's
-# upstreams need less for two frames.
-SHORT_SAMPLES = 1600
-SHORT_FRAMES = 3
-# Interpolating further apart than this would fill the memory with what one member does not say.
-MAX_RATE_RATIO = 100
-# One frame alone has no variance: upstreams that normalize over time would give NaN.
-MIN_FRAMES = 2
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -47,6 +38,7 @@ class FusedUpstream(nn.Module):
         fusion: the config; the featurizer finds it here.
         members: a module for each member of the config; the same one twice for those that differ in layers alone.
         sources: for each member the index of the first one whose forward is its own too.
+        grid: the members' frames.
         layers, dims: number and width of each member's hidden states; known once it has run.
         caches: one a member where the config has a ``cache``, else none.
 
@@ -68,18 +60,15 @@ class FusedUpstream(nn.Module):
         for member, cfg in zip(self.members, config.members):
             if cfg.device is not None:
                 member.to(cfg.device)
-        self.rates = [_rate(member, cfg.name) for member, cfg in zip(self.members, config.members)]
-        self.rate = min(self.rates)
-        _check_rates(self.rates, config)
+        self.grid = FrameGrid(self.members, [cfg.name for cfg in config.members])
         self.layers: list[int] = []
         self.dims: list[int] = []
-        self._first_frames: list[int] | None = None
         self.caches = caches_of(config)
         self.register_load_state_dict_post_hook(_forget_caches)
 
     def get_downsample_rates(self, key: str | None = None) -> int:
         """Samples a frame, for every hidden state: the fastest member's."""
-        return self.rate
+        return self.grid.rate
 
     def forward(self, wavs: Sequence[Tensor]) -> dict[str, list[Tensor]]:
         """Runs every member and aligns its frames.
@@ -99,19 +88,16 @@ class FusedUpstream(nn.Module):
 
     def member_states(self, wavs: Sequence[Tensor], cached: bool = True) -> list[list[Tensor]]:
         """As `forward`, unchecked, and grouped by member; computed now if not ``cached``."""
-        short = min(len(wav) for wav in wavs) < max(SHORT_SAMPLES, SHORT_FRAMES * max(self.rates))
+        short = self.grid.is_short(min(len(wav) for wav in wavs))
         if len(self.members) > 1 or short:
             self._probe(wavs[0].device)
-        least = [self._min_samples(i) if short else 0 for i in range(len(self.members))]
+        least = [self.grid.min_samples(i) if short else 0 for i in range(len(self.members))]
         padded = [[_pad(wav, samples) for wav in wavs] if short else wavs for samples in least]
         outputs = self._read_all(padded) if cached and self.caches else self._run_all(padded)
         self._check_shapes(outputs)
         if len(self.members) == 1:
             return outputs
-        grid = min(range(len(self.members)), key=lambda i: (self.rates[i], self._first_frames[i]))
-        frames = outputs[grid][0].size(1)
-        lengths = [[max(len(wav), samples) for wav in wavs] for samples in least]
-        return [self._align(i, grid, states, frames, lengths[i]) for i, states in enumerate(outputs)]
+        return self.grid.align(outputs, [[len(wav) for wav in given] for given in padded])
 
     def run_member(self, i: int, wavs: Sequence[Tensor]) -> dict[str, Any]:
         """Member i's own output for B waveforms, each (T',): on its device, in its precision, of all of its layers."""
@@ -172,37 +158,22 @@ class FusedUpstream(nn.Module):
                     f"{now[1]}; every call must give the same: turn its layer drop off (layerdrop: 0)"
                 )
 
-    def _align(self, i: int, grid: int, states: list[Tensor], frames: int, lengths: list[int]) -> list[Tensor]:
-        """Member i's states on the grid of member ``grid``, which has ``frames`` frames."""
-        on_grid = (self.rates[i], self._first_frames[i]) == (self.rates[grid], self._first_frames[grid])
-        if on_grid and states[0].size(1) >= frames:
-            return [state[:, :frames] for state in states]
-        valid = [self._valid_frames(i, length) for length in lengths]
-        return align_frames(states, self.rates[i], self.rate, frames, valid)
-
-    def _valid_frames(self, i: int, num_samples: int) -> int:
-        """Frames that member i gives for an utterance alone."""
-        return max(0, (num_samples - self._first_frames[i]) // self.rates[i] + 1)
-
-    def _min_samples(self, i: int) -> int:
-        return self._first_frames[i] + (MIN_FRAMES - 1) * self.rates[i]
-
     @torch.no_grad()
     def _probe(self, device: torch.device) -> None:
         """Finds once, for each member, how many samples its first frame takes, see `first_frame`; a member may offer
         ``num_frames(num_samples) -> int``, and is run otherwise."""
-        if self._first_frames is not None:
+        if self.grid.first_frames is not None:
             return
         training = self.training
         self.eval()
         first_frames: list[int] = []
-        for i, (member, rate) in enumerate(zip(self.members, self.rates)):
+        for i, (member, rate) in enumerate(zip(self.members, self.grid.rates)):
             if self.sources[i] < i:
                 first_frames.append(first_frames[self.sources[i]])
                 continue
             count = getattr(member, "num_frames", None) or counter(partial(self.run_member, i), rate, device)
             first_frames.append(first_frame(count, rate))
-        self._first_frames = first_frames
+        self.grid.first_frames = first_frames
         self.train(training)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FusedUpstream:
@@ -226,27 +197,6 @@ def _source(i: int, members: Sequence[nn.Module], config: FusionConfig) -> int:
 def _forget_caches(module: FusedUpstream, incompatible_keys: object) -> None:
     for cache in module.caches:
         cache.forget()
-
-
-def _rate(member: nn.Module, name: str) -> int:
-    if not hasattr(member, "get_downsample_rates"):
-        raise TypeError(f"member {name!r} has no get_downsample_rates(key), so its frames cannot be aligned; add one")
-    rate = member.get_downsample_rates("hidden_states")
-    if type(rate) is not int or rate < 1:
-        raise TypeError(
-            f"member {name!r}: get_downsample_rates must give a positive int, samples a frame; got {rate!r}"
-        )
-    return rate
-
-
-def _check_rates(rates: Sequence[int], config: FusionConfig) -> None:
-    fast, slow = (rates.index(extreme(rates)) for extreme in (min, max))
-    if rates[slow] > MAX_RATE_RATIO * rates[fast]:
-        raise ValueError(
-            f"member {config.members[slow].name!r} gives a frame every {rates[slow]} samples, and "
-            f"{config.members[fast].name!r} every {rates[fast]}; members' rates must be within a factor of "
-            f"{MAX_RATE_RATIO}: leave one of the two out"
-        )
 
 
 def _select(output: dict, config: MemberConfig) -> list[Tensor]:
