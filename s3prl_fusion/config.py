@@ -12,6 +12,7 @@ import yaml
 from .cache_config import CacheConfig
 from .errors import unknown
 from .interfaces import DEFAULT_INTERFACE, build_interface, interface_class, interface_options, list_interfaces
+from .relative_paths import resolve_paths
 
 PRECISIONS = ("float32", "bf16", "fp16")
 
@@ -181,12 +182,11 @@ class FusionConfig:
         if not path.is_file():
             raise FileNotFoundError(f"fusion config {str(path)!r} does not exist; give a YAML file with members: [...]")
         try:
-            config = cls.from_dict(_with_own_interface(path.parent, yaml.safe_load(path.read_text(encoding="utf-8"))))
+            return cls.from_dict(resolve_paths(path.parent, yaml.safe_load(path.read_text(encoding="utf-8"))))
         except yaml.YAMLError as error:
             raise ValueError(f"{path} is not valid YAML: {error}") from error
         except (ValueError, TypeError) as error:
             raise _within(f"{path}: ", error) from error
-        return replace(config, members=tuple(_beside(path.parent, member) for member in config.members))
 
     @classmethod
     def from_name(cls, name: str) -> FusionConfig:
@@ -244,24 +244,3 @@ def _interface(value: Any) -> InterfaceConfig:
     value = dict(value)
     name, output_dim = value.pop("name", DEFAULT_INTERFACE), value.pop("output_dim", None)
     return InterfaceConfig(name, output_dim, value)
-
-
-def _with_own_interface(folder: Path, config: Any) -> Any:
-    """The raw config, with ``module:Class`` as ``/folder/module.py:Class`` where that file is beside the YAML."""
-    interface = config.get("interface") if isinstance(config, Mapping) else None
-    name = interface.get("name") if isinstance(interface, Mapping) else interface
-    if not isinstance(name, str) or ":" not in name:
-        return config
-    module, _, class_name = name.rpartition(":")
-    file = folder / (module if module.endswith(".py") else f"{module.replace('.', '/')}.py")
-    if file.is_file():
-        name = f"{file.resolve()}:{class_name}"
-    return {**config, "interface": {**interface, "name": name} if isinstance(interface, Mapping) else name}
-
-
-def _beside(folder: Path, member: MemberConfig) -> MemberConfig:
-    def resolve(value: Any) -> Any:
-        candidate = folder / value if isinstance(value, str) else None
-        return str(candidate.resolve()) if candidate is not None and candidate.exists() else value
-
-    return replace(member, ckpt=resolve(member.ckpt), model_config=resolve(member.model_config))
