@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
+from ..scores.results import best_rate
 from .experiment import Experiment
 from .stages import NeverBetter, StageError
 
@@ -37,8 +38,7 @@ def choose(
         if broken or not scores:
             blocking.update(broken or failed)
         else:
-            sign = 1 if group[0].task.higher_is_better else -1
-            chosen[key] = max(scores, key=lambda rate: (sign * scores[rate], -rate))
+            chosen[key] = best_rate(scores, group[0].task)
     return chosen, blocking
 
 

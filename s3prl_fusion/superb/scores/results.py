@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..tasks import TASKS
+from ..tasks import TASKS, Task
 from .scoring import ScoreError
 
 if TYPE_CHECKING:
@@ -32,12 +32,19 @@ def find_results(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("score.json") if counts(path))
 
 
+def best_rate(scores: Mapping[float, float], task: Task) -> float:
+    """The learning rate with the best dev score, the lowest of equals."""
+    sign = 1 if task.higher_is_better else -1
+    # Rounded, because the mean of equal scores depends on their order.
+    return max(scores, key=lambda rate: (sign * round(scores[rate], 9), -rate))
+
+
 def chosen_rates(runs: pandas.DataFrame) -> pandas.DataFrame:
     """Drop the runs of the learning rates that were not best on dev.
 
     Args:
         runs: Columns as in score.json. For each upstream and task the rate with the best mean `dev_score` is chosen,
-            the lower one of equals.
+            see `best_rate`.
 
     Returns:
         The rows that stay, in their order and under their index.
@@ -55,9 +62,7 @@ def chosen_rates(runs: pandas.DataFrame) -> pandas.DataFrame:
                     f"{upstream} {name}: several learning rates, and a run whose score.json has no lr or dev_score;"
                     " score it again, or move its folder away"
                 )
-            # Rounded, because the mean of equal scores depends on their order.
-            means = group.groupby("lr")["dev_score"].mean().round(9)
-            best = means.idxmax() if TASKS[name].higher_is_better else means.idxmin()
+            best = best_rate(group.groupby("lr")["dev_score"].mean().to_dict(), TASKS[name])
             group = group[group["lr"] == best]
         kept.extend(group.index)
     return runs[runs.index.isin(kept)]
