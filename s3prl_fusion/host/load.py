@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,9 +25,6 @@ from .inference import PREDICT
 from .members import entries, quiet_torchaudio
 from .patches import Patches
 from .recipes import mend, supply_files, supply_libriphone
-from .register import allow_namespace
-
-_reading = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -140,16 +136,13 @@ def read_ckpt(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: it is not one.
     """
-    # What torch.load allows is one list for all threads, and undoing empties it for a moment.
-    with _reading:
-        patches = Patches()
-        allow_namespace(patches)
-        try:
-            states = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # what torch raises for a file that is none, or is cut short, depends on its bytes
-            raise ValueError(f"{path} cannot be read as a checkpoint: {error}") from error
-        finally:
-            patches.undo()
+    # A Namespace runs nothing (s3prl/downstream/runner.py:401), so it stays allowed: torch has one list for all threads,
+    # and none could take it back while another one reads.
+    torch.serialization.add_safe_globals([argparse.Namespace])
+    try:
+        states = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # what torch raises for a file that is none, or is cut short, depends on its bytes
+        raise ValueError(f"{path} cannot be read as a checkpoint: {error}") from error
     keys = states if isinstance(states, dict) else {}
     lacking = [key for key in ("Args", "Config", "Featurizer", "Downstream") if key not in keys]
     if lacking:

@@ -150,7 +150,6 @@ def _register_runner(runner: ModuleType, patches: Patches) -> None:
     patches.set(runner, "torch", torch_as_seen)
     patches.set(runner, "DDP", distributed.wrap)
     supply_libriphone(patches)
-    allow_namespace(patches)
 
 
 def _register_nn(module: ModuleType, patches: Patches) -> None:
@@ -212,11 +211,6 @@ class _TorchWithWholeSaves(ModuleType):
             states[KEY] = self.position.state()
         with whole_file(path) as temporary:
             torch.save(states, temporary)
-
-
-def allow_namespace(patches: Patches) -> None:
-    """Lets torch >= 2.6 read s3prl's checkpoints: they hold a Namespace (s3prl/downstream/runner.py:401)."""
-    compat.checkpoints.allow(patches, [argparse.Namespace])
 
 
 # What is changed in which module of s3prl.
