@@ -6,6 +6,7 @@ import argparse
 import ast
 import io
 import re
+import shutil
 import subprocess
 import sys
 import warnings
@@ -13,6 +14,7 @@ from importlib import util
 from pathlib import Path
 
 import numpy as np
+import official_layouts
 import pytest
 import s3prl
 import soundfile
@@ -234,7 +236,7 @@ def test_a_file_that_is_no_sound_is_named(tmp_path):
             function(tmp_path / "a.wav")
 
 
-# --- SoX's effects, whose trimming tests/test_verification.py compares with the real sox
+# --- SoX's effects
 
 
 def test_svs_chain_trims(tmp_path):
@@ -245,6 +247,42 @@ def test_svs_chain_trims(tmp_path):
     stereo = torch.from_numpy(np.stack([wav, wav]))
     assert torch.equal(sox.apply_effects_tensor(stereo, 16000, sox.CHAIN)[0], trimmed)
     assert torch.equal(sox.apply_effects_tensor(stereo.t(), 16000, sox.CHAIN, channels_first=False)[0], trimmed.t())
+
+
+def recording(number: int) -> np.ndarray:
+    row = official_layouts.recordings()[number]
+    return soundfile.read(official_layouts.DEMO / row["path"])[0]
+
+
+def noise(loudness: float) -> np.ndarray:
+    return loudness * np.random.default_rng(0).standard_normal(20000)
+
+
+HUM = noise(0.0004)  # what a microphone hears where nobody speaks
+CLIPS = {
+    **{f"speech {number}": lambda number=number: recording(number) for number in range(0, 200, 20)},
+    "stereo": lambda: np.stack([recording(0), np.roll(recording(0), 500)], axis=1),
+    "noise": lambda: noise(0.1),
+    "zeros at both ends": lambda: np.concatenate([np.zeros(9000), recording(0), np.zeros(9000)]),
+    "hum at both ends": lambda: np.concatenate([HUM, recording(0), HUM]),
+    "zeros": lambda: np.zeros(20000),
+    "hum": lambda: HUM,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("sox") is None, reason="needs the sox program")
+@pytest.mark.parametrize("kind", CLIPS)
+def test_svs_chain_is_what_the_real_sox_does(tmp_path, kind):
+    soundfile.write(tmp_path / "in.wav", CLIPS[kind](), 16000, "PCM_16")
+    effects = [word for effect in sox.CHAIN for word in effect]
+    command = ["sox", tmp_path / "in.wav", "-e", "float", "-b", "32", tmp_path / "out.wav", *effects]
+    subprocess.run(command, check=True, capture_output=True)
+    expected, _ = soundfile.read(tmp_path / "out.wav", dtype="float32")
+    trimmed, _ = sox.apply_effects_file(tmp_path / "in.wav", sox.CHAIN)
+    assert (len(expected) == 0) == (kind in ("zeros", "hum"))
+    assert trimmed.shape == (1, len(expected))
+    np.testing.assert_allclose(trimmed[0], expected, atol=1e-6)
 
 
 def test_svs_chain_is_the_one_in_s3prl():

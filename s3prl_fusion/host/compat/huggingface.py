@@ -8,7 +8,7 @@ from ...errors import HostError
 from ..patches import Patches
 from .shim import Shim
 
-GUIDE = "https://huggingface.co/docs/huggingface_hub/concepts/migration"
+PULLS = "https://github.com/huggingface/huggingface_hub/pull"
 
 
 class HfFolder:
@@ -46,7 +46,7 @@ class Repository:
         )
 
 
-def _shim(kind: type) -> Shim:
+def _shim(kind: type, pull: int) -> Shim:
     name = kind.__name__
 
     def missing() -> bool:
@@ -60,7 +60,7 @@ def _shim(kind: type) -> Shim:
         patches.set(huggingface_hub, name, kind)
 
     reason = "huggingface_hub 1 dropped it; s3prl's runner imports it"
-    return Shim(f"huggingface_hub.{name}", reason, GUIDE, name, missing, apply)
+    return Shim(f"huggingface_hub.{name}", reason, f"{PULLS}/{pull}", name, missing, apply)
 
 
-SHIMS = (_shim(HfFolder), _shim(Repository))
+SHIMS = (_shim(HfFolder, 3344), _shim(Repository, 3346))

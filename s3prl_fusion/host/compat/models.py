@@ -45,7 +45,7 @@ SHIMS = (
         "transformers' last hidden state of HuBERT and wav2vec 2.0",
         "transformers 5 records it before the encoder's final layer norm, in models with do_stable_layer_norm, where "
         "transformers 4 did after it; s3prl's hf_hubert_custom and hf_wav2vec2_custom pass it on",
-        "https://github.com/huggingface/transformers/pull/44114",
+        "https://github.com/huggingface/transformers/issues/43979",
         "output_hidden_states=True",
         _records_before_the_norm,
         _norm_last_states,

@@ -134,7 +134,7 @@ SHIMS = (
     Shim(
         f"{MODULE}.apply_effects_file",
         "this machine has no libsox, nor has torchaudio 2.1 and later; s3prl's SV recipe trims silence with it",
-        "https://github.com/pytorch/audio/releases/tag/v2.1.0",
+        "https://github.com/pytorch/audio/pull/3497",
         _USED_BY,
         _has_no_libsox,
         _supply_functions,
