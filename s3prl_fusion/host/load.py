@@ -136,8 +136,8 @@ def read_ckpt(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: it is not one.
     """
-    # A Namespace runs nothing (s3prl/downstream/runner.py:401), so it stays allowed: torch has one list for all threads,
-    # and none could take it back while another one reads.
+    # A Namespace (s3prl/downstream/runner.py:401) runs nothing, so it stays allowed: torch has one list for all
+    # threads, which none could take it from while another one reads.
     torch.serialization.add_safe_globals([argparse.Namespace])
     try:
         states = torch.load(path, map_location="cpu", weights_only=True)
