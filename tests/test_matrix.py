@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from s3prl_fusion.superb.tasks import TASKS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -56,14 +60,27 @@ def test_a_row_that_was_run_replaces_its_own_and_no_other(matrix):
     assert "| 3.11.7 | 2.11.0 | - | - | - | espnet-s3prl 2026.5 |" in again
 
 
-@pytest.mark.parametrize(
-    "output, said",
-    [
-        (".....\n2 failed, 1453 passed, 9 skipped, 199 deselected, 2 warnings in 574.00s (0:09:33)\n", None),
-        ("1509 passed, 199 deselected in 60.0s\n", "1509 passed"),
-        ("ImportError: no pytest\n", "did not run"),
-        ("", "did not run"),
-    ],
-)
-def test_pytests_last_line_is_read(matrix, output, said):
-    assert matrix.counts(output) == (said or "2 failed, 1453 passed, 9 skipped")
+def test_pytests_report_is_read(matrix, tmp_path):
+    (tmp_path / "test_four.py").write_text(
+        "import pytest\n"
+        "def test_passes(): pass\n"
+        "def test_passes_too(): pass\n"
+        "def test_fails(): assert False\n"
+        "@pytest.fixture\n"
+        "def broken(): raise OSError\n"
+        "def test_cannot_start(broken): pass\n"
+        "def test_is_skipped(): pytest.skip('not here')\n"
+    )
+    report = tmp_path / "tests.xml"
+    assert matrix.counts(report) == "did not run"
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--junitxml", report, tmp_path]
+    subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
+    assert matrix.counts(report) == "2 failed, 2 passed, 1 skipped"
+
+
+def test_the_scores_are_those_of_the_undisturbed_run(matrix, tmp_path):
+    assert matrix.scores(tmp_path) == "-"
+    table = [{task.column: 10.126 * place for place, task in enumerate(TASKS.values())}]
+    (tmp_path / "whole0" / "exp").mkdir(parents=True)
+    (tmp_path / "whole0" / "exp" / "results.json").write_text(json.dumps({"table": table}))
+    assert matrix.scores(tmp_path) == "0.00 / 10.13 / 20.25 / 30.38 / 40.50"

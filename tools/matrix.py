@@ -1,12 +1,14 @@
 """Tests the package beside every set of versions that it supports: make matrix, or python tools/matrix.py NAME ...
 
 One environment a row (5 to 6 GB, in a temporary folder, removed afterwards), made from setup.py and what the row pins.
-There run the default tests, which train and evaluate every recipe. What was run replaces its row in the README's table.
+There run the default tests, and the five recipes from corpora in official layouts to scores, killed and resumed on the
+way (tests/test_superb_end_to_end.py). What was run replaces its row in the README's table.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import subprocess
 import sys
@@ -14,12 +16,19 @@ import tempfile
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from xml.etree import ElementTree
+
+from s3prl_fusion.superb.tasks import TASKS
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 TABLE = re.compile(r"(?<=<!-- matrix table: begin -->\n).*(?=<!-- matrix table: end -->)", re.DOTALL)
 SHOWN = ("torch", "torchaudio", "transformers", "huggingface_hub", "s3prl", "espnet-s3prl")
-HEAD = "| row | Python | torch | torchaudio | transformers | huggingface_hub | host | default tests | run on |"
+HEAD = [
+    *("row", "Python", "torch", "torchaudio", "transformers", "huggingface_hub", "host", "default tests"),
+    " / ".join(task.column.split()[0] for task in TASKS.values()),
+    "run on",
+]
 
 
 @dataclass(frozen=True)
@@ -59,21 +68,38 @@ def run_row(name: str, folder: Path) -> tuple[str, bool]:
         The row of the table, and whether all is well.
     """
     row, python = ROWS[name], folder / "bin" / "python"
+    print(f"{name}: making the environment", flush=True)
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     pip = [str(python), "-m", "pip", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "install", *row.pins, f"{ROOT}[test]"], check=True)
     for command in row.then:
         subprocess.run([*pip, *command.split()], check=True)
     # The checkout's own files are tested, with the environment's packages.
-    done = subprocess.run([python, "-m", "pytest"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
-    print(done.stdout)
-    return table_row(name, versions(python), counts(done.stdout)), done.returncode == 0
+    pytest, report, temporary = [python, "-m", "pytest"], folder / "tests.xml", folder / "superb"
+    recipes = ["-m", "slow", "tests/test_superb_end_to_end.py", "--basetemp", temporary]
+    calls = [[*pytest, "--junitxml", report], [*pytest, *recipes]]
+    well = not any([subprocess.run(call, cwd=ROOT, check=False).returncode for call in calls])
+    return table_row(name, versions(python), counts(report), scores(temporary)), well
 
 
-def counts(output: str) -> str:
-    """What pytest's last line says: "10 passed, 1 skipped"."""
-    found = re.findall(r"\d+ (?:failed|passed|skipped|errors?)\b", (output.strip().splitlines() or [""])[-1])
-    return ", ".join(found) or "did not run"
+def counts(report: Path) -> str:
+    """What pytest's JUnit XML says: "10 passed, 1 skipped"."""
+    if not report.is_file():
+        return "did not run"
+    suite = ElementTree.parse(report).getroot().find("testsuite")
+    found = {name: int(suite.get(name)) for name in ("tests", "failures", "errors", "skipped")}
+    failed = found["failures"] + found["errors"]
+    numbers = {"failed": failed, "passed": found["tests"] - failed - found["skipped"], "skipped": found["skipped"]}
+    return ", ".join(f"{number} {name}" for name, number in numbers.items() if number)
+
+
+def scores(temporary: Path) -> str:
+    """The five scores of the end-to-end test's undisturbed run, from its temporary folder."""
+    results = next(temporary.glob("whole*/exp/results.json"), None)
+    if results is None:
+        return "-"
+    table = json.loads(results.read_text(encoding="utf-8"))["table"]
+    return " / ".join(f"{table[0][task.column]:.2f}" for task in TASKS.values())
 
 
 def versions(python: Path) -> dict[str, str]:
@@ -86,11 +112,11 @@ def versions(python: Path) -> dict[str, str]:
     return dict(line.split(" ", 1) for line in listed.splitlines())
 
 
-def table_row(name: str, found: dict[str, str], tests: str) -> str:
+def table_row(name: str, found: dict[str, str], *results: str) -> str:
     """One line of the README's table."""
     host = next(f"{host} {found[host]}" for host in ("espnet-s3prl", "s3prl") if host in found)
     packages = [found.get(package, "-") for package in SHOWN[:4]]
-    return f"| {' | '.join([name, found['python'], *packages, host, tests, date.today().isoformat()])} |"
+    return f"| {' | '.join([name, found['python'], *packages, host, *results, date.today().isoformat()])} |"
 
 
 def with_row(readme: str, row: str) -> str:
@@ -98,7 +124,7 @@ def with_row(readme: str, row: str) -> str:
     name = row.split("|")[1].strip()
     lines = [line for line in TABLE.search(readme).group(0).splitlines()[2:] if line.split("|")[1].strip() != name]
     lines = sorted([*lines, row], key=lambda line: list(ROWS).index(line.split("|")[1].strip()))
-    table = "\n".join([HEAD, "|" + " --- |" * HEAD.strip("|").count("|") + " --- |", *lines, ""])
+    table = "\n".join([f"| {' | '.join(HEAD)} |", "|" + " --- |" * len(HEAD), *lines, ""])
     return TABLE.sub(lambda _: table, readme)
 
 
