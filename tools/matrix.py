@@ -38,26 +38,31 @@ class Row:
     Attributes:
         pins: what pip is asked for beside the package itself.
         then: further pip commands, for what setup.py does not allow.
+        python: the interpreter, to be found on PATH; by default the one that runs this.
     """
 
     pins: tuple[str, ...]
     then: tuple[str, ...] = ()
+    python: str = sys.executable
 
 
 OLD = ("transformers<5", "huggingface_hub<1")
+NEW = ("transformers>=5", "huggingface_hub>=1")
 ROWS = {
     "oldest": Row(("torch==2.5.1", "torchaudio==2.5.1", *OLD)),
     "default": Row(("torch==2.8.0", "torchaudio==2.8.0", *OLD)),
-    "newest": Row(("torch==2.11.0", "torchaudio==2.11.0", "transformers>=5", "huggingface_hub>=1")),
+    "newest": Row(("torch==2.11.0", "torchaudio==2.11.0", *NEW)),
     # The newest torch that torchaudio 2.11 loads beside: both are built for CUDA 13.0.
-    "ahead": Row(
-        ("torch==2.11.0", "torchaudio==2.11.0", "transformers>=5", "huggingface_hub>=1"),
-        ("install torch==2.14.1",),
-    ),
+    "ahead": Row(("torch==2.11.0", "torchaudio==2.11.0", *NEW), ("install torch==2.14.1",)),
     "espnet-s3prl": Row(
         ("torch==2.8.0", "torchaudio==2.8.0", *OLD),
         ("uninstall -y s3prl", "install --no-deps espnet-s3prl"),
     ),
+    # The lowest of everything.
+    "python3.9": Row(
+        ("torch==2.5.1", "torchaudio==2.5.1", "transformers==4.40.0", "huggingface_hub<1"), python="python3.9"
+    ),
+    "python3.13": Row(("torch==2.11.0", "torchaudio==2.11.0", *NEW), python="python3.13"),
 }
 
 
@@ -69,7 +74,7 @@ def run_row(name: str, folder: Path) -> tuple[str, bool]:
     """
     row, python = ROWS[name], folder / "bin" / "python"
     print(f"{name}: making the environment", flush=True)
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    subprocess.run([row.python, "-m", "venv", folder], check=True)
     pip = [str(python), "-m", "pip", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "install", *row.pins, f"{ROOT}[test]"], check=True)
     for command in row.then:
