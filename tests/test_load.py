@@ -15,8 +15,8 @@ from tiny_models import wavs
 
 import s3prl_fusion
 from s3prl_fusion import load_experiment
+from s3prl_fusion.host.ckpt import find_ckpt, read_ckpt
 from s3prl_fusion.host.inference import emotions, phonemes, speakers
-from s3prl_fusion.host.load import find_ckpt, read_ckpt
 from s3prl_fusion.host.runner import run
 
 RECIPES = ("asr", "ctc", "voxceleb1", "emotion")
@@ -251,8 +251,6 @@ class TestUserErrors:
 def test_checkpoints_are_read_by_several_threads_at_once(tmp_path, monkeypatch):
     import time
     from concurrent.futures import ThreadPoolExecutor
-
-    from s3prl_fusion.host.load import read_ckpt
 
     stock = torch.serialization.add_safe_globals
 

@@ -64,7 +64,7 @@ def shares(ckpt: str) -> tuple[str, pandas.DataFrame]:
     Raises:
         ValueError: the checkpoint's interface gives layers no weights.
     """
-    from ..host.load import find_ckpt, read_ckpt
+    from ..host.ckpt import find_ckpt, read_ckpt
     from ..interfaces import build_interface
 
     states = read_ckpt(find_ckpt(ckpt))

@@ -131,10 +131,10 @@ def _check_frozen(fusion: FusionConfig, trainable: bool) -> None:
 
 def _check_ckpt(path: str, fusion: FusionConfig) -> None:
     """Refuses a checkpoint of another fusion, of which only the featurizer's metadata is read into memory."""
-    import torch
+    from .ckpt import read_ckpt
 
-    states = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    states = read_ckpt(path, mmap=True)
     try:
-        checkpoint.check(checkpoint.read(states.get("Featurizer", {})), fusion)
+        checkpoint.check(checkpoint.read(states["Featurizer"]), fusion)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error

@@ -89,11 +89,11 @@ def check_resumed(args: argparse.Namespace) -> None:
     Raises:
         UsageError: says what the checkpoint was trained with, and what this is.
     """
-    import torch
+    from .ckpt import read_ckpt
 
     if args.mode != "train" or not args.past_exp:
         return
-    states = torch.load(args.init_ckpt, map_location="cpu", weights_only=True, mmap=True)
+    states = read_ckpt(args.init_ckpt, mmap=True)
     was = states["WorldSize"] if states["Args"].local_rank is not None else 0
     now = int(os.environ.get("WORLD_SIZE", 1)) if args.local_rank is not None else 0
     if was != now:

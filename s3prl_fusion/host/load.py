@@ -21,6 +21,7 @@ from ..featurizer import FusionFeaturizer
 from ..names import is_fused_name
 from ..upstreams.fused import FusedUpstream
 from .checks import check_device, check_name, find_fusion_yaml
+from .ckpt import find_ckpt, read_ckpt
 from .inference import PREDICT
 from .members import entries, quiet_torchaudio
 from .patches import Patches
@@ -109,45 +110,6 @@ def load_experiment(expdir_or_ckpt: str | Path, device: str = "cpu") -> LoadedEx
         featurizer = _restored(_featurizer(upstream, args), states, "Featurizer", device)
         downstream = _restored(_downstream(featurizer, args, config, states), states, "Downstream", device)
     return LoadedExperiment(upstream, featurizer, downstream, args, config)
-
-
-def find_ckpt(expdir_or_ckpt: str | Path) -> Path:
-    """The checkpoint itself; of a folder the best on the dev set (``dev*best.ckpt``), else the last ``states-*.ckpt``.
-
-    Raises:
-        FileNotFoundError: there is neither.
-    """
-    path = Path(expdir_or_ckpt)
-    if path.is_file():
-        return path
-    by_step = sorted(path.glob("states-*.ckpt"), key=lambda ckpt: int(ckpt.stem.rpartition("-")[2]))
-    found = [*by_step, *sorted(path.glob("dev*best.ckpt"))]
-    if not found:
-        raise FileNotFoundError(
-            f"{path} {'has no dev*best.ckpt and no states-*.ckpt' if path.is_dir() else 'does not exist'}; "
-            "give a checkpoint, or the -p folder of a training run"
-        )
-    return found[-1]
-
-
-def read_ckpt(path: Path) -> dict[str, Any]:
-    """A checkpoint of s3prl's runner, its tensors on the CPU; nothing in it is executed.
-
-    Raises:
-        ValueError: it is not one.
-    """
-    # A Namespace (s3prl/downstream/runner.py:401) runs nothing, so it stays allowed: torch has one list for all
-    # threads, which none could take it from while another one reads.
-    torch.serialization.add_safe_globals([argparse.Namespace])
-    try:
-        states = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # what torch raises for a file that is none, or is cut short, depends on its bytes
-        raise ValueError(f"{path} cannot be read as a checkpoint: {error}") from error
-    keys = states if isinstance(states, dict) else {}
-    lacking = [key for key in ("Args", "Config", "Featurizer", "Downstream") if key not in keys]
-    if lacking:
-        raise ValueError(f"{path} is no checkpoint of s3prl's run_downstream: it has no {', '.join(lacking)}")
-    return states
 
 
 def _restored(module: nn.Module, states: dict[str, Any], name: str, device: str) -> nn.Module:

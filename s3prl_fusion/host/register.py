@@ -150,6 +150,9 @@ def _register_runner(runner: ModuleType, patches: Patches) -> None:
     patches.set(runner, "torch", torch_as_seen)
     patches.set(runner, "DDP", distributed.wrap)
     supply_libriphone(patches)
+    # Its checkpoints hold one (s3prl/downstream/runner.py:401). The shims allow it too, but whoever has used
+    # torch.serialization.safe_globals for it has taken it back from all.
+    compat.checkpoints.allow(patches, [argparse.Namespace])
 
 
 def _register_nn(module: ModuleType, patches: Patches) -> None:

@@ -39,7 +39,7 @@ def forget(experiment: Experiment, *stages: str) -> None:
 
 def train(experiment: Experiment, children: Children, progress: Progress) -> None:
     """Train, or resume what was interrupted. An experiment under other settings is set aside, never overwritten."""
-    from ...host.load import read_ckpt
+    from ...host.ckpt import read_ckpt
 
     stamp, key = experiment.stamp("train"), experiment.key("train")
     before = stamp.read()

@@ -47,7 +47,7 @@ def score(expdir: Path) -> dict[str, Any]:
     Raises:
         ScoreError: Something is missing, or the files and the log disagree.
     """
-    from ...host.load import read_ckpt
+    from ...host.ckpt import read_ckpt
 
     ckpts = sorted(expdir.glob("*-best.ckpt"))
     if not ckpts:

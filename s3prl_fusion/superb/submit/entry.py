@@ -114,7 +114,7 @@ def _read(run: Run) -> Trained:
     import yaml
 
     from ... import assets, checkpoint
-    from ...host.load import read_ckpt
+    from ...host.ckpt import read_ckpt
 
     states, score = read_ckpt(run.file(run.task.best_ckpt, run.task.folds[0])), run.scores[0]
     args, remembered = states["Args"], checkpoint.read(states["Featurizer"])
