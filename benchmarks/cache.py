@@ -11,45 +11,15 @@ from tempfile import TemporaryDirectory
 
 import torch
 from common import Row, interleaved, main, row, share, speed_up
-from s3prl.upstream.hubert.hubert_model import HubertConfig, HubertModel, HubertPretrainingConfig
-from s3prl.upstream.utils import merge_with_parent
-from s3prl.upstream.wavlm.WavLM import WavLM, WavLMConfig
+from models import fused, hubert_base, wavlm_base
 from torch import Tensor, nn
 
-from s3prl_fusion import FusedUpstream, FusionConfig, FusionFeaturizer
+from s3prl_fusion import FusedUpstream, FusionFeaturizer
 from s3prl_fusion.cache_config import DTYPES, CacheConfig
 from s3prl_fusion.config import InterfaceConfig
 
 BATCH = 4  # the recipe's
 TARGETS = {"hconv": 10, "weighted_sum": 40}
-CONVOLUTIONS = "[(512,10,5)] + [(512,3,2)] * 4 + [(512,2,2)] * 2"
-# Where the two classes' defaults are not the Base models.
-WAVLM = {
-    "conv_feature_layers": CONVOLUTIONS,
-    "relative_position_embedding": True,
-    "num_buckets": 320,
-    "gru_rel_pos": True,
-}
-
-
-def save_wavlm_base(path: Path) -> str:
-    """A checkpoint for ``wavlm_local``."""
-    config = {**vars(WavLMConfig()), **WAVLM, "max_distance": 800}
-    torch.save({"cfg": config, "model": WavLM(WavLMConfig(config)).state_dict()}, path)
-    return str(path)
-
-
-def save_hubert_base(path: Path) -> str:
-    """A checkpoint for ``hubert_local``."""
-    task = {"label_rate": 50.0, "sample_rate": 16000, "normalize": False}
-    config = {"label_rate": 50.0, "conv_feature_layers": CONVOLUTIONS, "final_dim": 256}
-    symbols = [["a", "b"]]
-    model = HubertModel(
-        merge_with_parent(HubertConfig, config), merge_with_parent(HubertPretrainingConfig, task), symbols
-    )
-    state = {"task_cfg": task, "model_cfg": config, "model_weight": model.state_dict(), "dictionaries_symbols": symbols}
-    torch.save(state, path)
-    return str(path)
 
 
 def rows(quick: bool = False) -> list[Row]:
@@ -57,7 +27,7 @@ def rows(quick: bool = False) -> list[Row]:
     seconds = 1 if quick else 10
     wavs = [speechlike(16000 * seconds) for _ in range(BATCH)]
     with TemporaryDirectory() as folder:
-        live = load(Path(folder))
+        live = fused(wavlm_base(Path(folder)), hubert_base(Path(folder)))
         caches = {dtype: CacheConfig(str(Path(folder, dtype)), dtype) for dtype in DTYPES}
         kept = {dtype: with_cache(live, cache) for dtype, cache in caches.items()}
         first = interleaved({"live": lambda: forward(live, wavs), **_fill(kept, wavs)}, repeats=1, warm_up=0)
@@ -80,15 +50,6 @@ def rows(quick: bool = False) -> list[Row]:
 def speechlike(samples: int) -> Tensor:
     """Noise that gets louder and softer."""
     return 0.1 * torch.randn(samples) * torch.rand(samples // 1600 + 1).repeat_interleave(1600)[:samples]
-
-
-def load(folder: Path) -> FusedUpstream:
-    """The two members, which nothing trains."""
-    members = [
-        {"name": "wavlm_local", "ckpt": save_wavlm_base(folder / "wavlm.pt")},
-        {"name": "hubert_local", "ckpt": save_hubert_base(folder / "hubert.pt")},
-    ]
-    return FusedUpstream(FusionConfig.from_dict({"members": members})).eval()
 
 
 def with_cache(live: FusedUpstream, cache: CacheConfig) -> FusedUpstream:

@@ -28,6 +28,18 @@ def hubert_base(folder: Path, seed: int = 0) -> dict[str, Any]:
     return {"name": "hubert_local", "ckpt": str(path)}
 
 
+def wavlm_base(folder: Path) -> dict[str, Any]:
+    """WavLM Base, 13 hidden states x 768, through s3prl's own code."""
+    hub()
+    from s3prl.upstream.wavlm.WavLM import WavLM, WavLMConfig
+
+    # Where the class's defaults are not the Base model.
+    config = {**vars(WavLMConfig()), "relative_position_embedding": True, "gru_rel_pos": True, "max_distance": 800}
+    torch.manual_seed(0)
+    torch.save({"cfg": config, "model": WavLM(WavLMConfig(config)).state_dict()}, folder / "wavlm.pt")
+    return {"name": "wavlm_local", "ckpt": str(folder / "wavlm.pt")}
+
+
 def whisper_small(folder: Path) -> dict[str, Any]:
     """Whisper small's encoder, 13 hidden states x 768, padded to 30 s."""
     import transformers
