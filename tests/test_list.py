@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -182,3 +184,9 @@ def test_whispers_sizes_are_those_of_its_encoder(name):
     size = SIZES[name]
     assert (num_params(encoder), layers + 1, dim) == (size.parameters, size.layers, size.dim)
     assert name in added_entries()
+
+
+def test_reading_the_hub_does_not_advertise_espnet():
+    code = "from s3prl_fusion.host.members import hub; hub()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "ESPnet" not in done.stdout + done.stderr

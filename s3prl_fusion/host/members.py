@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import re
 import warnings
 from contextlib import contextmanager
@@ -37,7 +38,7 @@ def hub() -> Any:
     """
     compat.supply()
     try:
-        with quiet_torchaudio():
+        with quiet_torchaudio(), _quiet_espnet():
             from s3prl import hub as module
     except ImportError as error:
         raise HostError(
@@ -80,6 +81,18 @@ def quiet_torchaudio() -> Iterator[None]:
         warnings.filterwarnings("ignore", category=UserWarning, module="torchaudio|torio")
         warnings.filterwarnings("ignore", category=UserWarning, message=r".*torchaudio\._backend")
         yield
+
+
+@contextmanager
+def _quiet_espnet() -> Iterator[None]:
+    """Hides that ESPnet is not installed: its own upstream says it again when it is asked for."""
+    logger = logging.getLogger("s3prl.upstream.espnet_hubert.expert")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def entries() -> dict[str, Callable[..., nn.Module]]:
