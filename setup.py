@@ -29,7 +29,7 @@ setup(
     entry_points={"console_scripts": ["s3prl-fusion=s3prl_fusion.cli:main"]},
     install_requires=[
         "s3prl>=0.4.18",
-        # What `make matrix` runs. torchaudio ends with 2.11, and a newer torch refuses it: the bounds are the same, so
+        # What `make matrix` runs. torchaudio ends with 2.11, which may not load beside a newer torch: equal bounds, so
         # that pip takes two that fit.
         "torch>=2.5,<2.12",
         "torchaudio>=2.5,<2.12",

@@ -88,3 +88,11 @@ def test_the_scores_are_those_of_the_undisturbed_run(matrix, tmp_path):
     (tmp_path / "whole0" / "exp").mkdir(parents=True)
     (tmp_path / "whole0" / "exp" / "results.json").write_text(json.dumps({"table": table}))
     assert matrix.scores(tmp_path) == "0.00 / 10.13 / 20.25 / 30.38 / 40.50"
+
+
+def test_all_rows_of_the_readme_have_the_same_scores(matrix):
+    text = matrix.README.read_text(encoding="utf-8")
+    head, _, *rows = ([cell.strip() for cell in line.split("|")] for line in matrix.TABLE.search(text)[0].splitlines())
+    scores = head.index(next(name for name in matrix.HEAD if " / " in name))
+    assert {row[1] for row in rows} == set(matrix.ROWS)
+    assert len({row[scores] for row in rows}) == 1
