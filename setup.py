@@ -7,8 +7,12 @@ from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "s3prl_fusion" / "__init__.py").read_text()).group(1)
-# submitit 1.5.4 does not start on Python 3.9, where no plugin of it is installed.
-SLURM = ["submitit>=1.5; python_version >= '3.10'", "submitit>=1.5,<1.5.4; python_version < '3.10'"]
+SLURM = [
+    "submitit>=1.5; python_version >= '3.10'",
+    # 1.5.4 does not start on Python 3.9 where no plugin of it is installed, and those before it need pkg_resources.
+    "submitit>=1.5,<1.5.4; python_version < '3.10'",
+    "setuptools<81; python_version < '3.10'",
+]
 TEST = ["pytest>=7", "ssl-interface==0.1.0", "setuptools>=70.1", *SLURM]
 
 setup(
