@@ -147,7 +147,9 @@ def test_resumed_training_gives_the_weights_of_uninterrupted_training(trained):
 def test_rank_0_alone_writes(trained):
     ranks = [json.loads((trained / f"rank{rank}.json").read_text()) for rank in (0, 1)]
     assert all(set(rank["statuses"].values()) == {0} for rank in ranks)
-    assert ranks[1]["written"] == [] and any("states-2.ckpt" in name for name in ranks[0]["written"])
+    # transformers 4.40 notes its cache's version, in the process that comes first.
+    written = [name for name in ranks[1]["written"] if not name.endswith("huggingface/hub/version.txt")]
+    assert written == [] and any("states-2.ckpt" in name for name in ranks[0]["written"])
     assert json.loads((trained / "asr" / "run.json").read_text())["processes"] == 2
 
 
