@@ -14,14 +14,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from common import publish
+
 from s3prl_fusion.cache_config import DIR_VARIABLE, DTYPE_VARIABLE, DTYPES
 from s3prl_fusion.superb.scores.results import find_results
 from s3prl_fusion.superb.scores.tables import markdown
 from s3prl_fusion.superb.tasks import TASKS
-
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "tools"))
-from update_readme import put  # noqa: E402
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 1
         rows.append([kind, args.seeds, *scores(args.exp / kind, tasks)])
     table = markdown(["fused_demo", "seeds", *(TASKS[task].column for task in tasks)], rows)
-    put("cache scores", table, HERE / "README.md")
+    publish("cache scores", table)
     print(table, end="")
     return 0
 

@@ -22,7 +22,11 @@ from typing import Any
 
 from s3prl_fusion.files import write_json
 
-RESULTS = Path(__file__).resolve().parent / "results"
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "tools"))
+from update_readme import put  # noqa: E402
+
+RESULTS = HERE / "results"
 HEADER = ["what", "ours", "peer", "ratio", "target", "met"]
 
 
@@ -139,6 +143,11 @@ def table(rows: Sequence[Row]) -> str:
     from s3prl_fusion.superb.scores.tables import markdown
 
     return markdown(HEADER, [row.cells() for row in rows])
+
+
+def publish(name: str, text: str) -> None:
+    """Puts a table between the markers for ``name`` of README.md here."""
+    put(name, text, HERE / "README.md")
 
 
 def main(file: str, rows: Callable[..., list[Row]], argv: Sequence[str] | None = None) -> None:

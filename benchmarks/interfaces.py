@@ -109,7 +109,8 @@ def _both_ways(
     """Forward, forward and backward with frozen states, the memory that the latter takes, and the limit."""
     forward = _forward(lambda: ours(members))
     direction = torch.randn_like(run_peer())
-    repeats = 3 if count_macs(forward) > 4e10 else 7
+    macs = count_macs(forward)
+    repeats = 3 if macs > 4e10 else 7
     calls = {"ours": forward, "peer": _forward(run_peer), "product": _product(device)}
     seconds = interleaved(calls, repeats, device=device)
     yield speed_up(f"{what}, forward, against {name}", seconds["ours"], seconds["peer"], 1.5)
@@ -118,7 +119,7 @@ def _both_ways(
     yield speed_up(f"{what}, forward + backward, against {name}", both["ours"], both["peer"], 1.5)
     memory = {side: peak_memory(run, device) / 1e6 for side, run in steps.items()}
     yield share(f"{what}, memory above the inputs, against {name}", memory["ours"], memory["peer"], "MB", 0.5)
-    rate, limit = 2e-9 * count_macs(forward) / seconds["ours"], 2e-9 * math.prod(PRODUCT) / seconds["product"]
+    rate, limit = 2e-9 * macs / seconds["ours"], 2e-9 * math.prod(PRODUCT) / seconds["product"]
     described = f"{what}, forward, against one matrix product of {' x '.join(map(str, PRODUCT))}"
     yield row(described, f"{rate:.0f} GFLOP/s", f"{limit:.0f} GFLOP/s", rate / limit, at_least=0.75)
 

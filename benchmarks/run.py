@@ -10,13 +10,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from common import RESULTS, Row, table
+from common import HERE, RESULTS, Row, publish, table
 
-HERE = Path(__file__).resolve().parent
 SCRIPTS = ["interfaces", "cache", "members", "ddp", "startup"]
-
-sys.path.insert(0, str(HERE.parent / "tools"))
-from update_readme import put  # noqa: E402
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not args.quick:
         results = {name: RESULTS / f"{name}.json" for name in SCRIPTS}
         whole = summary([path for path in results.values() if path.is_file()])
-        put("benchmarks", whole, HERE / "README.md")
+        publish("benchmarks", whole)
         print("\n" + whole, end="")
     if failed:
         print(f"failed to run: {', '.join(failed)}", file=sys.stderr)
