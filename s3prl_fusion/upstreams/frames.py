@@ -31,7 +31,7 @@ class FrameGrid:
         rates: each member's, in samples a frame.
         rate: the fastest member's.
         first_frames: how many samples each member's first frame takes, see `first_frame`; None until someone has found
-            out, and all methods need them.
+            out, which `min_samples` and `align` need.
 
     Raises:
         TypeError: a member does not say its rate.
