@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .errors import MissingFileError
+
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -11,7 +13,7 @@ def _asset_dir(name: str) -> Path:
     for parent in (_PACKAGE, _PACKAGE.parent):
         if (parent / name).is_dir():
             return parent / name
-    raise FileNotFoundError(
+    raise MissingFileError(
         f"s3prl_fusion's folder {name!r} is neither in {_PACKAGE} nor in {_PACKAGE.parent}; "
         "install the package again (pip install --force-reinstall s3prl-fusion) or use a complete checkout"
     )

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import CorpusError
+from .errors import CorpusError, KindError, MissingFileError, UsageError
 
 if TYPE_CHECKING:
     from soundfile import SoundFile
@@ -35,13 +35,13 @@ def find_files(paths: Sequence[str | Path]) -> dict[Path, Path]:
         else:
             found = {path: Path(path.name)} if path.is_file() else {}
         if not found:
-            raise FileNotFoundError(f"{path} {'has no sound file in it' if path.is_dir() else 'does not exist'}")
+            raise MissingFileError(f"{path} {'has no sound file in it' if path.is_dir() else 'does not exist'}")
         files.update({file: name.with_suffix("") for file, name in found.items()})
     sources: dict[Path, Path] = {}
     for file, name in files.items():
         if name in sources:
             advice = "remove one" if file.parent == sources[name].parent else "give the folder above both"
-            raise ValueError(f"{sources[name]} and {file} would both be called {name}; {advice}")
+            raise UsageError(f"{sources[name]} and {file} would both be called {name}; {advice}")
         sources[name] = file
     count_samples(list(files), "sound files")
     return files
@@ -114,7 +114,7 @@ def load(path: Path) -> Tensor:
 
     wav = torch.from_numpy(soundfile.read(str(path), dtype="float32")[0])
     if not wav.isfinite().all():
-        raise ValueError(f"{path} has NaN or infinite samples; remove it")
+        raise UsageError(f"{path} has NaN or infinite samples; remove it")
     return wav
 
 
@@ -128,15 +128,15 @@ def check_wavs(wavs: Sequence[Tensor]) -> None:
     import torch
 
     if len(wavs) == 0:
-        raise ValueError("the batch has no utterance; give a list of at least one waveform")
+        raise UsageError("the batch has no utterance; give a list of at least one waveform")
     for i, wav in enumerate(wavs):
         if not isinstance(wav, torch.Tensor) or not wav.is_floating_point():
             got = wav.dtype if isinstance(wav, torch.Tensor) else type(wav).__name__
-            raise TypeError(f"utterance {i} must be a floating-point tensor in [-1, 1]; got {got}")
+            raise KindError(f"utterance {i} must be a floating-point tensor in [-1, 1]; got {got}")
         if wav.dim() != 1:
-            raise ValueError(f"utterance {i} must be 1-D, (samples,); got shape {tuple(wav.shape)}")
+            raise UsageError(f"utterance {i} must be 1-D, (samples,); got shape {tuple(wav.shape)}")
         if wav.numel() == 0:
-            raise ValueError(f"utterance {i} is empty; remove it from the data")
+            raise UsageError(f"utterance {i} is empty; remove it from the data")
     finite = torch.stack([wav.isfinite().all() for wav in wavs])
     if not finite.all():
-        raise ValueError(f"utterance {int((~finite).nonzero()[0])} has NaN or infinite samples; check its file")
+        raise UsageError(f"utterance {int((~finite).nonzero()[0])} has NaN or infinite samples; check its file")

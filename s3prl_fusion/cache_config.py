@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from .errors import unknown
+from .errors import KindError, UsageError, unknown
 
 DIR_VARIABLE = "S3PRL_FUSION_CACHE"
 DTYPE_VARIABLE = "S3PRL_FUSION_CACHE_DTYPE"
@@ -31,13 +31,13 @@ class CacheConfig:
 
     def __post_init__(self) -> None:
         if not isinstance(self.dir, str) or not self.dir:
-            raise TypeError(f"cache.dir must be the path of a folder; got {self.dir!r}")
+            raise KindError(f"cache.dir must be the path of a folder; got {self.dir!r}")
         if self.dtype not in DTYPES:
-            raise ValueError(f"cache.dtype: {unknown('dtype', self.dtype, DTYPES)}")
+            raise UsageError(f"cache.dtype: {unknown('dtype', self.dtype, DTYPES)}")
         if self.max_gb is not None and (isinstance(self.max_gb, bool) or not isinstance(self.max_gb, (int, float))):
-            raise TypeError(f"cache.max_gb must be null or a number; got {self.max_gb!r}")
+            raise KindError(f"cache.max_gb must be null or a number; got {self.max_gb!r}")
         if self.max_gb is not None and not self.max_gb > 0:
-            raise ValueError(f"cache.max_gb must be positive; got {self.max_gb}")
+            raise UsageError(f"cache.max_gb must be positive; got {self.max_gb}")
 
     @property
     def path(self) -> Path:
@@ -55,12 +55,12 @@ class CacheConfig:
             return value if isinstance(value, cls) else cls(value)
         names = [field.name for field in fields(cls)]
         if not isinstance(value, Mapping):
-            raise TypeError(f"cache must be a folder, or a mapping with keys among {', '.join(names)}; got {value!r}")
+            raise KindError(f"cache must be a folder, or a mapping with keys among {', '.join(names)}; got {value!r}")
         for name in value:
             if name not in names:
-                raise ValueError(f"cache: {unknown('key', name, names)}; got {name}: {value[name]!r}")
+                raise UsageError(f"cache: {unknown('key', name, names)}; got {name}: {value[name]!r}")
         if "dir" not in value:
-            raise ValueError("cache has no dir; name the folder, e.g. cache: {dir: DIR, dtype: int8}")
+            raise UsageError("cache has no dir; name the folder, e.g. cache: {dir: DIR, dtype: int8}")
         return cls(**value)
 
     @classmethod
@@ -74,7 +74,7 @@ class CacheConfig:
         try:
             return cls(folder, os.environ.get(DTYPE_VARIABLE) or "float16") if folder else None
         except ValueError as error:
-            raise ValueError(f"{DTYPE_VARIABLE}: {error}") from error
+            raise UsageError(f"{DTYPE_VARIABLE}: {error}") from error
 
     def to_dict(self) -> dict[str, Any]:
         """Plain scalars that `parse` reads; what is None is left out."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from . import __version__
 from .config import FusionConfig
+from .errors import UsageError
 from .interfaces import interface_options
 
 KEY = "s3prl_fusion"  # in the metadata
@@ -54,13 +55,13 @@ def check(remembered: Mapping[str, Any] | None, config: FusionConfig) -> None:
     if remembered is None:
         return
     if _release(remembered["version"]) != _release(__version__):
-        raise ValueError(
+        raise UsageError(
             f"the checkpoint is from s3prl_fusion {remembered['version']}, and this is {__version__}, which may give "
             f"other features; pip install s3prl-fusion=={remembered['version']}, or train again"
         )
     found = list(_differences("", remembered["fusion"], _in_full(config)))
     if found:
-        raise ValueError(
+        raise UsageError(
             f"the checkpoint was trained with another fusion: {'; '.join(found)}. "
             "Give the upstream that it was trained with (-u, -g), or train again"
         )

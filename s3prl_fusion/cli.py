@@ -1,4 +1,4 @@
-"""The command line: `s3prl-fusion COMMAND`."""
+"""The command line: `s3prl-fusion COMMAND`. A command is a module of `commands` with ``add_arguments`` and ``main``."""
 
 from __future__ import annotations
 
@@ -8,50 +8,61 @@ from importlib import import_module
 from typing import Sequence
 
 from . import __version__
+from .errors import UserError
 
-_RUN = "s3prl's run_downstream with fused upstreams; takes run_downstream's own arguments"
-_COMMANDS = {
-    "superb": "superb.runs.command",
-    "prepare": "commands.prepare",
-    "score": "commands.score",
-    "results": "commands.results",
-    "submit": "commands.submit",
-    "profile": "commands.profile",
-    "list": "commands.list",
-    "extract": "commands.extract",
-    "cache": "commands.cache",
-    "weights": "commands.weights",
-    "hook": "commands.hook",
-    "doctor": "commands.doctor",
+# Said here, so that only the command that was named is imported.
+COMMANDS = {
+    "run": "s3prl's run_downstream with fused upstreams; takes run_downstream's own arguments",
+    "superb": "prepare, train, evaluate and score SUPERB's tasks",
+    "prepare": "check a corpus and write what a task needs beside it",
+    "score": "recompute the score of one expdir from its files",
+    "results": "tables and a chart of scores, SUPERB score, published numbers; --compare two experiments",
+    "submit": "pack predict.zip for the SUPERB leaderboard, and fill in its form",
+    "profile": "multiply-accumulates, parameters, speed and memory of an upstream",
+    "list": "names of fused upstreams, their sizes, and the interfaces",
+    "extract": "write features of sound files as .npy or .safetensors",
+    "cache": "keep frozen members' hidden states on disk: fill, stats, verify, clear",
+    "weights": "draw what each layer of each upstream contributes to a trained fusion",
+    "hook": "make s3prl's own scripts, s3prl-main and ESPnet know fused upstreams",
+    "doctor": "versions, what does not fit together, what is missing, and whether a fused forward works",
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command and returns its exit status.
+    """Run a command, and show what the user can mend as one line.
 
     Args:
         argv: the arguments after the program's name; ``None`` takes them from the command line.
+
+    Returns:
+        The command's exit status; 2 for a mistake of the user's, 130 after Ctrl-C.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    if argv[:1] == ["run"]:
-        # Passed on untouched: what they mean is run_downstream's affair.
-        from .host.runner import run
-        from .superb.data.demo import fill_in
+    args = build_parser(argv).parse_args(argv[:1] if argv[:1] == ["run"] else argv)
+    try:
+        return args.command(argv[1:] if args.name == "run" else args)
+    except (UserError, OSError) as error:  # what a disk or a permission refuses is the user's to mend, too
+        print(f"s3prl-fusion {args.name}: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped; give the same command again to go on where it stopped", file=sys.stderr)
+        return 130
 
-        return run(argv[1:], fill_in)
-    args = build_parser().parse_args(argv)
-    return args.command(args)
 
+def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+    """Make a parser that knows every command's name, and the options of the one that some arguments name.
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of every command but `run`, whose arguments are run_downstream's."""
+    The arguments of `run` are run_downstream's affair: they are not parsed here.
+    """
     parser = argparse.ArgumentParser("s3prl-fusion", description="SUPERB with fused upstreams, on s3prl.")
     parser.add_argument("--version", action="version", version=f"s3prl-fusion {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    commands.add_parser("run", help=_RUN, add_help=False)
-    for name, home in _COMMANDS.items():
-        command = import_module(f"{__package__}.{home}")
-        command_parser = commands.add_parser(name, help=command.HELP, description=command.__doc__)
-        command.add_arguments(command_parser)
-        command_parser.set_defaults(command=command.main)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="name")
+    named = next((word for word in argv if not word.startswith("-")), None)
+    for name, text in COMMANDS.items():
+        command_parser = commands.add_parser(name, help=text, add_help=name != "run")
+        if name == named:
+            command = import_module(f"{__package__}.commands.{name}")
+            command_parser.description = command.__doc__
+            command.add_arguments(command_parser)
+            command_parser.set_defaults(command=command.main)
     return parser

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from .cache_config import CacheConfig
-from .errors import unknown
+from .errors import KindError, MissingFileError, UsageError, unknown, within
 from .interfaces import DEFAULT_INTERFACE, build_interface, interface_class, interface_options, list_interfaces
 from .relative_paths import resolve_paths
 
@@ -22,21 +22,15 @@ def _check(key: str, value: Any, kind: type, optional: bool = False) -> None:
         return
     # bool is an int to Python, but `output_dim: true` is a mistake.
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise TypeError(f"{key} must be {'null or ' if optional else ''}of type {kind.__name__}; got {value!r}")
-
-
-def _within(where: str, error: Exception) -> Exception:
-    """The error with its place in front; of the plain kind, since some kinds are not made from a message alone."""
-    kind = TypeError if isinstance(error, TypeError) else ValueError
-    return kind(f"{where}{error}")
+        raise KindError(f"{key} must be {'null or ' if optional else ''}of type {kind.__name__}; got {value!r}")
 
 
 def _mapping(key: str, value: Any, allowed: list[str]) -> dict[str, Any]:
     if not isinstance(value, Mapping):
-        raise TypeError(f"{key} must be a mapping with keys among {', '.join(allowed)}; got {value!r}")
+        raise KindError(f"{key} must be a mapping with keys among {', '.join(allowed)}; got {value!r}")
     for name in value:
         if name not in allowed:
-            raise ValueError(f"{key}: {unknown('key', name, allowed)}; got {name}: {value[name]!r}")
+            raise UsageError(f"{key}: {unknown('key', name, allowed)}; got {name}: {value[name]!r}")
     return dict(value)
 
 
@@ -65,16 +59,16 @@ class MemberConfig:
         _check("name", self.name, str)
         _check("ckpt", self.ckpt, str, optional=True)
         if not isinstance(self.model_config, (str, Mapping, type(None))):
-            raise TypeError(f"model_config must be null, a path or a mapping; got {self.model_config!r}")
+            raise KindError(f"model_config must be null, a path or a mapping; got {self.model_config!r}")
         if self.layers is not None:
             integers = isinstance(self.layers, tuple) and all(type(layer) is int for layer in self.layers)
             if not integers or not self.layers:
                 got = list(self.layers) if isinstance(self.layers, tuple) else self.layers
-                raise TypeError(f"layers must be null or a non-empty list of integers; got {got!r}")
+                raise KindError(f"layers must be null or a non-empty list of integers; got {got!r}")
             if len(set(self.layers)) < len(self.layers):
-                raise ValueError(f"layers must not repeat; got {list(self.layers)!r}")
+                raise UsageError(f"layers must not repeat; got {list(self.layers)!r}")
         if self.precision not in (None, *PRECISIONS):
-            raise ValueError(f"precision: {unknown('precision', self.precision, PRECISIONS)}")
+            raise UsageError(f"precision: {unknown('precision', self.precision, PRECISIONS)}")
         if self.precision == "float32":
             object.__setattr__(self, "precision", None)
         _check("device", self.device, str, optional=True)
@@ -105,7 +99,7 @@ class InterfaceConfig:
             interface_class(self.name)
         _check("interface.output_dim", self.output_dim, int, optional=True)
         if self.output_dim is not None and self.output_dim < 1:
-            raise ValueError(f"interface.output_dim must be positive; got {self.output_dim}")
+            raise UsageError(f"interface.output_dim must be positive; got {self.output_dim}")
         if self.options:
             _mapping("interface", self.options, ["name", "output_dim", *interface_options(self.name)])
             self._check_options()
@@ -116,10 +110,7 @@ class InterfaceConfig:
 
         # The miniature's first weights must not shift the run's random numbers.
         with torch.random.fork_rng(devices=[]):
-            try:
-                build_interface(self.name, (2, 2), (4, 4), self.output_dim, **self.options)
-            except (ValueError, TypeError) as error:
-                raise _within("interface: ", error) from error
+            build_interface(self.name, (2, 2), (4, 4), self.output_dim, **self.options)
 
 
 @dataclass(frozen=True)
@@ -143,10 +134,10 @@ class FusionConfig:
         _check("normalize", self.normalize, bool)
         _check("cache", self.cache, CacheConfig, optional=True)
         if not self.members:
-            raise ValueError("members is empty; name at least one entry of s3prl's hub, e.g. wavlm_base_plus")
+            raise UsageError("members is empty; name at least one entry of s3prl's hub, e.g. wavlm_base_plus")
         for i, member in enumerate(self.members):
             if any(replace(member, device=other.device) == other for other in self.members[:i]):
-                raise ValueError(
+                raise UsageError(
                     f"members: {member.name!r} is given twice, with the same ckpt, model_config, layers and precision; "
                     "remove one, or give it other layers"
                 )
@@ -161,7 +152,7 @@ class FusionConfig:
         config = _mapping("fusion config", config, [f.name for f in fields(cls)])
         members = config.pop("members", [])
         if not isinstance(members, (list, tuple)):
-            raise TypeError(f"members must be a list; got {members!r}")
+            raise KindError(f"members must be a list; got {members!r}")
         parsed = tuple(_member(f"members[{i}]", member) for i, member in enumerate(members))
         if "interface" in config:
             config["interface"] = _interface(config["interface"])
@@ -180,13 +171,13 @@ class FusionConfig:
         """
         path = Path(path)
         if not path.is_file():
-            raise FileNotFoundError(f"fusion config {str(path)!r} does not exist; give a YAML file with members: [...]")
+            raise MissingFileError(f"fusion config {str(path)!r} does not exist; give a YAML file with members: [...]")
         try:
             return cls.from_dict(resolve_paths(path.parent, yaml.safe_load(path.read_text(encoding="utf-8"))))
         except yaml.YAMLError as error:
-            raise ValueError(f"{path} is not valid YAML: {error}") from error
+            raise UsageError(f"{path} is not valid YAML: {error}") from error
         except (ValueError, TypeError) as error:
-            raise _within(f"{path}: ", error) from error
+            raise within(f"{path}: ", error) from error
 
     @classmethod
     def from_name(cls, name: str) -> FusionConfig:
@@ -227,20 +218,20 @@ def _member(key: str, value: Any) -> MemberConfig:
         return value if isinstance(value, MemberConfig) else MemberConfig(value)
     value = _mapping(key, value, [f.name for f in fields(MemberConfig)])
     if "name" not in value:
-        raise ValueError(f"{key} has no name; name an entry of s3prl's hub, e.g. wavlm_base_plus")
+        raise UsageError(f"{key} has no name; name an entry of s3prl's hub, e.g. wavlm_base_plus")
     if isinstance(value.get("layers"), list):
         value["layers"] = tuple(value["layers"])
     try:
         return MemberConfig(**value)
     except (ValueError, TypeError) as error:
-        raise _within(f"{key}.", error) from error
+        raise within(f"{key}.", error) from error
 
 
 def _interface(value: Any) -> InterfaceConfig:
     if isinstance(value, (InterfaceConfig, str)):
         return value if isinstance(value, InterfaceConfig) else InterfaceConfig(value)
     if not isinstance(value, Mapping):
-        raise TypeError(f"interface must be a name or a mapping; got {value!r}")
+        raise KindError(f"interface must be a name or a mapping; got {value!r}")
     value = dict(value)
     name, output_dim = value.pop("name", DEFAULT_INTERFACE), value.pop("output_dim", None)
     return InterfaceConfig(name, output_dim, value)

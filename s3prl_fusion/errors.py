@@ -1,4 +1,4 @@
-"""One way to say "unknown name", and the exceptions that several parts share."""
+"""What a user can cause, as exceptions with one base, and one way to say "unknown name"."""
 
 from __future__ import annotations
 
@@ -6,16 +6,38 @@ import difflib
 from typing import Iterable
 
 
-class HostError(RuntimeError):
+class UserError(Exception):
+    """What a user can cause, and mend. The command line shows it as one line, without a traceback, and exits with 2.
+
+    Raised before anything loads wherever that can be. The message says what is wrong, what was given, what is allowed
+    and what to do next. Everything else that is raised is a mistake of ours.
+    """
+
+
+class UsageError(UserError, ValueError):
+    """A value, a name or a combination of options that cannot be used."""
+
+
+class KindError(UserError, TypeError):
+    """A value of another kind than is needed, such as a text where a list belongs."""
+
+
+class MissingFileError(UserError, FileNotFoundError):
+    """A file or folder that is not there."""
+
+
+class CorpusError(UsageError):
+    """A corpus, or a sound file, lacks something or cannot be used."""
+
+
+class HostError(UserError, RuntimeError):
     """s3prl, or something that s3prl needs, is missing or of a kind that the plugin does not know."""
 
 
-class UsageError(ValueError):
-    """What the user asked for cannot be run; raised before anything loads, and shown without a traceback."""
-
-
-class CorpusError(ValueError):
-    """A corpus, or a sound file, lacks something or cannot be used. The message says what to do."""
+def within(where: str, error: Exception) -> UserError:
+    """An error with its place in front, of a plain kind: some kinds are not made from a message alone."""
+    kinds = {TypeError: KindError, FileNotFoundError: MissingFileError}
+    return next((ours for kind, ours in kinds.items() if isinstance(error, kind)), UsageError)(f"{where}{error}")
 
 
 def unknown(kind: str, got: object, allowed: Iterable[str], limit: int = 12) -> str:

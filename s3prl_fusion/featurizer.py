@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from . import checkpoint
 from .audio import SAMPLE_RATE
+from .errors import KindError, UsageError
 from .interfaces import build_interface
 from .upstreams.fused import FusedUpstream
 
@@ -51,7 +52,7 @@ class FusionCore(nn.Module):
             ValueError: there are more or fewer states than when the featurizer was made.
         """
         if len(hidden_states) != sum(self.layers):
-            raise ValueError(
+            raise UsageError(
                 f"the featurizer was made for {self.layers} hidden states of its members; got {len(hidden_states)} in "
                 "all (in ESPnet, set multilayer_feature: true)"
             )
@@ -99,7 +100,7 @@ class FusionFeaturizer(FusionCore):
     ) -> None:
         upstream = getattr(upstream, "module", upstream)
         if not isinstance(upstream, FusedUpstream):
-            raise TypeError(f"FusionFeaturizer needs a FusedUpstream; got {type(upstream).__name__}")
+            raise KindError(f"FusionFeaturizer needs a FusedUpstream; got {type(upstream).__name__}")
         check_selection(feature_selection, layer_selection)
         upstream.eval()
         # The stock featurizer draws this noise from the global generator too: so a downstream starts from the same
@@ -127,7 +128,7 @@ class FusionFeaturizer(FusionCore):
         fused = self.fuse(features["hidden_states"])
         frames = [round(len(wav) / self.downsample_rate) for wav in wavs]
         if abs(fused.size(1) - max(frames)) >= TOLERABLE_SEQLEN_DIFF:
-            raise ValueError(
+            raise UsageError(
                 f"the upstream gives {fused.size(1)} frames for {max(map(len, wavs))} samples, which at "
                 f"{self.downsample_rate} samples a frame should be {max(frames)}; check get_downsample_rates"
             )
@@ -141,9 +142,9 @@ def check_selection(feature_selection: str, layer_selection: int | None) -> None
         ValueError: says what to use instead.
     """
     if feature_selection != "hidden_states":
-        raise ValueError(f"a fused upstream has hidden_states only; got -s {feature_selection}. Leave -s out")
+        raise UsageError(f"a fused upstream has hidden_states only; got -s {feature_selection}. Leave -s out")
     if layer_selection is not None:
-        raise ValueError(
+        raise UsageError(
             f"a fused upstream has no single layer {layer_selection}; leave -l out and give each member its `layers` "
             "in a fusion YAML (-u fused -g fusion.yaml)"
         )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 
 from .config import FusionConfig, InterfaceConfig, MemberConfig
-from .errors import unknown
+from .errors import UsageError, unknown
 from .interfaces import DEFAULT_INTERFACE, list_interfaces
 
 ALIASES = {
@@ -75,12 +75,12 @@ def fusion_of(name: str, model_config: str | None = None) -> FusionConfig | None
         return None
     if name != "fused":
         if model_config is not None:
-            raise ValueError(
+            raise UsageError(
                 f"{name!r} says it all and takes no -g {model_config}; give the file to the upstream 'fused'"
             )
         return parse(name)
     if model_config is None:
-        raise ValueError(
+        raise UsageError(
             "the upstream 'fused' needs a fusion YAML: -u fused -g fusion.yaml (or a name: fused_wavlm_hubert)"
         )
     return FusionConfig.from_yaml(model_config)
@@ -93,7 +93,7 @@ def parse(name: str) -> FusionConfig:
         ValueError: the name is not of the grammar; the message says which part, and what is near.
     """
     if not name.startswith("fused_") or len(name.strip("_")) <= len("fused"):
-        raise ValueError(f"{name!r} names no fused upstream; try fused_wavlm_hubert or fused__<hub entry>__<hub entry>")
+        raise UsageError(f"{name!r} names no fused upstream; try fused_wavlm_hubert or fused__<hub entry>__<hub entry>")
     if name.startswith("fused__"):
         entries, interface = _split_entries(name)
     else:
@@ -105,7 +105,7 @@ def _split_entries(name: str) -> tuple[list[str], str]:
     entries = name[len("fused__") :].split("__")
     interface = entries.pop() if len(entries) > 1 and entries[-1] in list_interfaces() else DEFAULT_INTERFACE
     if not all(entries):
-        raise ValueError(f"{name!r} has an empty member between underscores; write fused__<hub entry>__<hub entry>")
+        raise UsageError(f"{name!r} has an empty member between underscores; write fused__<hub entry>__<hub entry>")
     return entries, interface
 
 
@@ -129,7 +129,7 @@ def _longest_aliases(rest: str, name: str) -> list[str]:
                 tokens = tokens[end:]
                 break
         else:
-            raise ValueError(f"{name!r}: " + unknown("alias", tokens[0], ALIASES, limit=20) + _nearest_preset(name))
+            raise UsageError(f"{name!r}: " + unknown("alias", tokens[0], ALIASES, limit=20) + _nearest_preset(name))
     return aliases
 
 
@@ -142,7 +142,7 @@ def _entry(alias: str, large: bool, name: str) -> str:
     if not large:
         return ALIASES[alias]
     if alias not in LARGE:
-        raise ValueError(f"{name!r}: {alias!r} has no large model; choose from {', '.join(sorted(LARGE))}")
+        raise UsageError(f"{name!r}: {alias!r} has no large model; choose from {', '.join(sorted(LARGE))}")
     return LARGE[alias]
 
 

@@ -27,12 +27,12 @@ def main(folder: Path) -> None:
 
     sys.addaudithook(watch)
     import s3prl_fusion
-    from s3prl_fusion.host.runner import run
+    from s3prl_fusion import cli
 
     statuses = {}
     for name, port, argv in json.loads((folder / "trainings.json").read_text()):
         os.environ["MASTER_PORT"] = str(port)
-        statuses[name] = run(argv)
+        statuses[name] = cli.main(["run", *argv])
         s3prl_fusion.unregister()
     result = {"statuses": statuses, "written": list(written)}
     (folder / f"rank{os.environ['RANK']}.json").write_text(json.dumps(result))

@@ -19,7 +19,6 @@ from s3prl_fusion.cache_config import CacheConfig
 from s3prl_fusion.cli import main
 from s3prl_fusion.commands.cache import parse_shard
 from s3prl_fusion.host.checks import check_name
-from s3prl_fusion.host.runner import run
 from s3prl_fusion.upstreams import cached
 
 PAIR = "fused__fbank__mfcc"
@@ -207,7 +206,7 @@ class TestTraining:
     def train(fusion: Path, config: Path, recipe: str, expdir: Path, *more: str) -> int:
         args = ["-m", "train", "-u", "fused", "-g", fusion, "-d", recipe, "-c", config, "-p", expdir, "--device", "cpu"]
         try:
-            return run([str(argument) for argument in (*args, *more)])
+            return main(["run", *map(str, (*args, *more))])
         finally:
             s3prl_fusion.unregister()
 

@@ -18,11 +18,12 @@ import yaml
 from torch.utils.data import DataLoader, DistributedSampler
 
 import s3prl_fusion
+from s3prl_fusion.cli import main
 from s3prl_fusion.errors import UsageError
 from s3prl_fusion.host import distributed
 from s3prl_fusion.host.patches import Patches
 from s3prl_fusion.host.resume import follow
-from s3prl_fusion.host.runner import complete_arguments, run
+from s3prl_fusion.host.runner import complete_arguments
 
 CHILD = Path(__file__).with_name("distributed_child.py")
 RECIPES = ("asr", "ctc", "voxceleb1", "emotion")
@@ -108,7 +109,7 @@ def in_one_process(monkeypatch, args: list[str]) -> None:
     monkeypatch.setattr(expert, "is_initialized", lambda: True)
     monkeypatch.setattr(expert, "DistributedSampler", partial(DistributedSampler, num_replicas=1, rank=0))
     try:
-        assert run(args) == 0
+        assert main(["run", *args]) == 0
     finally:
         s3prl_fusion.unregister()
 
@@ -163,7 +164,7 @@ def test_another_number_of_processes_is_refused(processes, trained, monkeypatch,
     if processes:
         under_torchrun(monkeypatch, processes)
     monkeypatch.setattr(torch.distributed, "init_process_group", lambda *_, **__: pytest.fail("a group was joined"))
-    assert run(["-m", "train", "-e", str(trained / "asr"), "--device", "cpu"]) == 2
+    assert main(["run", "-m", "train", "-e", str(trained / "asr"), "--device", "cpu"]) == 2
     s3prl_fusion.unregister()
     now = {None: "one process without torchrun", 1: "1 process under torchrun", 3: "3 processes under torchrun"}
     error = capsys.readouterr().err
@@ -173,15 +174,15 @@ def test_another_number_of_processes_is_refused(processes, trained, monkeypatch,
 
 def test_an_experiment_of_one_process_is_not_gone_on_with_by_several(recipe_configs, tmp_path, monkeypatch, capsys):
     args = argv("emotion", recipe_configs["emotion"], "fbank", tmp_path / "exp")
-    assert run(args) == 0
+    assert main(["run", *args]) == 0
     under_torchrun(monkeypatch, 2)
-    assert run(args) == 2
+    assert main(["run", *args]) == 2
     s3prl_fusion.unregister()
     assert "trained by one process without torchrun, and this is 2 processes" in capsys.readouterr().err
 
 
 def test_one_process_evaluates_what_several_trained(trained):
-    assert run(["-m", "evaluate", "-t", "test", "-e", str(trained / "hconv"), "--device", "cpu"]) == 0
+    assert main(["run", "-m", "evaluate", "-t", "test", "-e", str(trained / "hconv"), "--device", "cpu"]) == 0
     s3prl_fusion.unregister()
 
 

@@ -17,7 +17,6 @@ from s3prl_fusion import FusedUpstream, FusionConfig, load_experiment
 from s3prl_fusion.audio import count_samples, find_files, load
 from s3prl_fusion.cli import main
 from s3prl_fusion.commands import weights
-from s3prl_fusion.host.runner import run
 
 PAIR = "fused__fbank__mfcc"
 
@@ -42,7 +41,7 @@ def trained(tmp_path_factory, recipe_configs):
             expdirs[upstream] = folder / upstream
             args = ["-u", upstream, "-d", "asr", "-c", str(recipe_configs["asr"]), "-p", str(folder / upstream)]
             try:
-                assert run(["-m", "train", *args, "--device", "cpu"]) == 0
+                assert main(["run", "-m", "train", *args, "--device", "cpu"]) == 0
             finally:
                 s3prl_fusion.unregister()
         return expdirs[upstream]

@@ -15,9 +15,9 @@ from tiny_models import wavs
 
 import s3prl_fusion
 from s3prl_fusion import load_experiment
+from s3prl_fusion.cli import main
 from s3prl_fusion.host.ckpt import find_ckpt, read_ckpt
 from s3prl_fusion.host.inference import emotions, phonemes, speakers
-from s3prl_fusion.host.runner import run
 
 RECIPES = ("asr", "ctc", "voxceleb1", "emotion")
 SPLIT = {"asr": "test-clean", "ctc": "test", "voxceleb1": "test", "emotion": "test"}
@@ -36,7 +36,7 @@ def surroundings(tmp_path_factory):
 def train(upstream: str, recipe: str, config: Path, expdir: Path, *more: object) -> Path:
     args = ["-m", "train", "-u", upstream, "-d", recipe, "-c", config, "-p", expdir, "--device", "cpu", *more]
     try:
-        assert run([str(arg) for arg in args]) == 0
+        assert main(["run", *map(str, args)]) == 0
     finally:
         s3prl_fusion.unregister()
     return expdir
@@ -71,7 +71,7 @@ def infer(ckpt: Path, wav: Path, copy: Path) -> str:
     shutil.copytree(ckpt.parent, copy)
     override = f"args.expdir={copy}"
     try:
-        assert run(["-m", "inference", "-t", str(wav), "-e", str(copy / ckpt.name), "-o", override]) == 0
+        assert main(["run", "-m", "inference", "-t", str(wav), "-e", str(copy / ckpt.name), "-o", override]) == 0
     finally:
         s3prl_fusion.unregister()
     (written,) = [*copy.glob("inference.*")]

@@ -15,7 +15,7 @@ import yaml
 
 import s3prl_fusion
 from s3prl_fusion import FusionConfig, build_interface, list_interfaces
-from s3prl_fusion.cli import build_parser
+from s3prl_fusion.cli import build_parser, main
 from s3prl_fusion.names import is_fused_name, parse
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,7 +44,7 @@ def test_every_command_is_of_a_known_kind():
 
 @pytest.mark.parametrize("argv", of("./run_superb.sh"), ids=" ".join)
 def test_superb_commands_parse(argv):
-    args = build_parser().parse_args(["superb", *argv])
+    args = build_parser(["superb"]).parse_args(["superb", *argv])
     assert args.demo or (args.upstreams and args.exp)
 
 
@@ -79,7 +79,7 @@ def test_torchrun_commands_start_a_training(argv, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("argv", [argv for argv in of("s3prl-fusion") if argv[0] != "run"], ids=" ".join)
 def test_the_other_commands_parse(argv):
-    assert build_parser().parse_args(argv).command
+    assert build_parser(argv).parse_args(argv).command
 
 
 @pytest.mark.parametrize("argv", of("s3prl-main"), ids=" ".join)
@@ -144,11 +144,9 @@ def test_espnets_yaml_builds_a_frontend(registered):
 @pytest.fixture
 def experiment(files, recipe_configs):
     """exp/asr and speech.wav."""
-    from s3prl_fusion.host.runner import run
-
     soundfile.write("speech.wav", torch.randn(16000, generator=torch.Generator().manual_seed(0)) / 10, 16000)
     args = ["-u", "fused__fbank__mfcc", "-d", "asr", "-c", str(recipe_configs["asr"]), "-p", "exp/asr"]
-    assert run(["-m", "train", *args, "--device", "cpu"]) == 0
+    assert main(["run", "-m", "train", *args, "--device", "cpu"]) == 0
     s3prl_fusion.unregister()
 
 

@@ -19,8 +19,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils.data import DataLoader
 
 import s3prl_fusion
+from s3prl_fusion.cli import main
 from s3prl_fusion.host import libriphone
-from s3prl_fusion.host.runner import run
 
 RECIPES = ("asr", "ctc", "voxceleb1", "emotion")
 TEST_SPLIT = {"asr": "test-clean", "ctc": "test", "voxceleb1": "test", "emotion": "test"}
@@ -55,7 +55,7 @@ def surroundings(tmp_path_factory):
 def ours(*argv: object) -> int:
     """The launcher, which then leaves s3prl as it was."""
     try:
-        return run([str(argument) for argument in argv])
+        return main(["run", *map(str, argv)])
     finally:
         s3prl_fusion.unregister()
 

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from s3prl_fusion.cli import main
+from s3prl_fusion.commands import superb as command
 from s3prl_fusion.superb.data.corpora import Corpora
-from s3prl_fusion.superb.runs import command, launch, options
+from s3prl_fusion.superb.runs import launch, options
 from s3prl_fusion.superb.runs.experiment import Experiment, Settings
 from s3prl_fusion.superb.tasks import TASKS
 
@@ -35,7 +37,7 @@ def known_upstreams(monkeypatch):
 
 def test_importing_the_command_line_is_light():
     code = (
-        "import sys, s3prl_fusion.superb.runs.command, s3prl_fusion.superb.scores.compare;"
+        "import sys, s3prl_fusion.commands.superb, s3prl_fusion.superb.scores.compare;"
         "print([name for name in ('torch', 's3prl', 'pandas', 'librosa') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
@@ -63,7 +65,7 @@ def test_importing_the_command_line_is_light():
 )
 def test_mistakes_are_found_before_anything_is_written(words, match, tmp_path, monkeypatch, capsys, known_upstreams):
     monkeypatch.chdir(tmp_path)
-    assert command.main(parse(*words)) == 2
+    assert main(["superb", *words]) == 2
     message = capsys.readouterr().err
     assert re.search(match, message), message
     assert not list(tmp_path.iterdir())
@@ -76,7 +78,7 @@ def test_unknown_upstreams(tmp_path, monkeypatch, capsys):
         ("fused__fbank__mfc", "mfcc"),
         ("fused", "-- -g fusion.yaml"),
     ):
-        assert command.main(parse("--demo", "-u", name)) == 2
+        assert main(["superb", "--demo", "-u", name]) == 2
         assert match in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
@@ -89,7 +91,7 @@ def test_dry_run_prints_every_command_and_does_nothing(tmp_path, monkeypatch, ca
     assert lines[0][2:] == ["s3prl_fusion", "prepare", "demo", "-o", str(tmp_path / "exp" / "demo" / "data")]
     assert lines[-1][2:] == ["s3prl_fusion", "results", str(tmp_path / "exp" / "demo")]
     trains = [line for line in lines if "train" in line]
-    assert {line[line.index("-u") + 1] for line in trains} == set(command.DEMO_UPSTREAMS.split(","))
+    assert {line[line.index("-u") + 1] for line in trains} == set(options.DEMO_UPSTREAMS.split(","))
     assert {line[line.index("-d") + 1] for line in trains} == {"asr", "ctc", "voxceleb1", "emotion"}
     assert all(line[-2:] == ["-l", "2"] and line[line.index("--seed") + 1] == "3" for line in trains)
     for line in trains:
@@ -151,7 +153,7 @@ def test_a_run_left_behind_keeps_the_folder(tmp_path):
 
 def test_an_experiment_folder_that_cannot_be(tmp_path, monkeypatch, capsys, known_upstreams):
     (tmp_path / "file").write_text("")
-    assert command.main(parse("--demo", "-o", str(tmp_path / "file" / "exp"))) == 2
+    assert main(["superb", "--demo", "-o", str(tmp_path / "file" / "exp")]) == 2
     assert "error: " in capsys.readouterr().err
 
 

@@ -349,12 +349,14 @@ def test_an_interrupt_ends_the_children_and_says_how_to_go_on(fake, number):
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
         from test_superb_pipeline import Fake
-        from s3prl_fusion.superb.runs import command, pipeline
+        from s3prl_fusion.cli import main
+        from s3prl_fusion.commands import superb
+        from s3prl_fusion.superb.runs import pipeline
 
         fake = Fake.__new__(Fake)
         fake.folder, fake.dev = Path({str(fake.folder)!r}), {{}}
-        command.run = lambda args: len(pipeline.run_all(fake.experiments("up"), jobs=1))
-        sys.exit(command.main(None))
+        superb.run = lambda args: len(pipeline.run_all(fake.experiments("up"), jobs=1))
+        sys.exit(main(["superb"]))
         """
     )
     root = str(Path(__file__).parents[1])

@@ -1,1 +1,1 @@
-"""The command line's smaller commands, one file each: ``HELP``, ``add_arguments(parser)`` and ``main(args) -> int``."""
+"""The commands, one file each, named as on the command line: ``add_arguments(parser)`` and ``main(args) -> int``."""

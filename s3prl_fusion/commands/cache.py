@@ -14,12 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..cache_config import DIR_VARIABLE, DTYPE_VARIABLE, DTYPES, CacheConfig
-from ..errors import HostError
+from ..errors import MissingFileError, UsageError
 
 if TYPE_CHECKING:
     from ..config import FusionConfig
-
-HELP = "keep frozen members' hidden states on disk: fill, stats, verify, clear"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,12 +50,8 @@ def _add_dir(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Runs an action; the exit status is 2 for a mistake of the user's, and 1 where something is left undone."""
-    try:
-        return args.action(args)
-    except (ValueError, TypeError, OSError, HostError) as error:
-        print(f"s3prl-fusion cache: error: {error}", file=sys.stderr)
-        return 2
+    """Run an action; the exit status is 1 where something is left undone."""
+    return args.action(args)
 
 
 def fill(args: argparse.Namespace) -> int:
@@ -101,7 +95,7 @@ def parse_shard(text: str) -> tuple[int, int]:
     """
     number, _, count = text.partition("/")
     if not (number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
-        raise ValueError(f"--shard must be I/N with I from 1 to N, e.g. 1/4; got {text!r}")
+        raise UsageError(f"--shard must be I/N with I from 1 to N, e.g. 1/4; got {text!r}")
     return int(number) - 1, int(count)
 
 
@@ -114,7 +108,7 @@ def _fusion(args: argparse.Namespace) -> FusionConfig:
     given: dict[str, Any] = {"dir": args.dir, "dtype": args.dtype}
     given = {key: value for key, value in given.items() if value is not None}
     if cache is None and args.dir is None:
-        raise ValueError(f"where to? give -o DIR, cache: in the fusion YAML, or {DIR_VARIABLE}")
+        raise UsageError(f"where to? give -o DIR, cache: in the fusion YAML, or {DIR_VARIABLE}")
     return replace(fusion, cache=replace(cache, **given) if cache else CacheConfig(**given))
 
 
@@ -175,9 +169,9 @@ def clear(args: argparse.Namespace) -> int:
 def _root(args: argparse.Namespace) -> Path:
     cache = CacheConfig(args.dir) if args.dir else CacheConfig.from_env()
     if cache is None:
-        raise ValueError(f"which cache? give -o DIR or set {DIR_VARIABLE}")
+        raise UsageError(f"which cache? give -o DIR or set {DIR_VARIABLE}")
     if not cache.path.is_dir():
-        raise FileNotFoundError(f"{cache.path} does not exist, or is no folder")
+        raise MissingFileError(f"{cache.path} does not exist, or is no folder")
     return cache.path
 
 

@@ -11,8 +11,6 @@ import shutil
 from importlib import import_module, metadata, util
 from typing import Callable, Iterator, NamedTuple
 
-HELP = "versions, what does not fit together, what is missing, and whether a fused forward works"
-
 PACKAGES = (
     "torch",
     "torchaudio",

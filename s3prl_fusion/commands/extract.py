@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import argparse
 import io
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..audio import find_files, load
-from ..errors import HostError
+from ..errors import UsageError
 from ..files import write_whole
 from ..names import member_names
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
     from ..config import FusionConfig
 
-HELP = "write features of sound files as .npy or .safetensors"
 FORMATS = ("npy", "safetensors")
 
 
@@ -44,24 +42,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Writes the features; the exit status is 2 for a mistake of the user's."""
+    """Write the features."""
     from tqdm import tqdm
 
-    try:
-        if args.experiment and (args.model_config or args.ckpt):
-            raise ValueError("-g and -k go with -u; an experiment (-e) brings its own upstream")
-        names = ["fused"] if args.experiment else member_names(_fusion(args))
-        files = find_files(args.wavs)
-        targets = {file: _targets(args.output / name, names, args.format) for file, name in files.items()}
-        left = {f: t for f, t in targets.items() if args.overwrite or not all(path.exists() for path in t)}
-        if len(left) < len(files):
-            print(f"{len(files) - len(left)} of {len(files)} are there already; --overwrite writes them anew")
-        features = _featurize(args) if left else None
+    if args.experiment and (args.model_config or args.ckpt):
+        raise UsageError("-g and -k go with -u; an experiment (-e) brings its own upstream")
+    names = ["fused"] if args.experiment else member_names(_fusion(args))
+    files = find_files(args.wavs)
+    targets = {file: _targets(args.output / name, names, args.format) for file, name in files.items()}
+    left = {f: t for f, t in targets.items() if args.overwrite or not all(path.exists() for path in t)}
+    if len(left) < len(files):
+        print(f"{len(files) - len(left)} of {len(files)} are there already; --overwrite writes them anew")
+    if left:
+        features = _featurize(args)
         for file, paths in tqdm(left.items(), unit="file"):
             _write(dict(zip(names, features(load(file)))), paths, args.format)
-    except (ValueError, TypeError, OSError, HostError) as error:
-        print(f"s3prl-fusion extract: error: {error}", file=sys.stderr)
-        return 2
     print(f"{len(left)} written below {args.output}")
     return 0
 

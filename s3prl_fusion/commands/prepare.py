@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-HELP = "check a corpus and write what a task needs beside it"
+from ..errors import UsageError
+
 DEMO = "demo"  # in place of a task: the recordings that ship with the package
 
 
@@ -24,15 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Prepares one task; returns 0, or 2 when the corpus cannot be used: then nothing has been written."""
-    try:
-        print(prepare_demo(args) if args.task == DEMO else prepare_task(args))
-    except (ValueError, OSError) as error:
-        print(f"s3prl-fusion prepare: error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nstopped; nothing has been written", file=sys.stderr)
-        return 130
+    """Prepare one task; nothing is written when the corpus cannot be used."""
+    print(prepare_demo(args) if args.task == DEMO else prepare_task(args))
     return 0
 
 
@@ -43,13 +36,13 @@ def prepare_task(args: argparse.Namespace) -> str:
 
     task = TASKS[args.task]
     if args.corpus is None:
-        raise ValueError(f"--corpus is missing: {prepare.HELP[task.corpus]}")
+        raise UsageError(f"--corpus is missing: {prepare.HELP[task.corpus]}")
     given = {task.corpus: args.corpus}
     for option, value in (("--lexicon", prepare.lexicon_files(args.lexicon)), ("--list", args.list)):
         if value:
             users = [name for name, user in TASKS.items() if option in user.prepare_options]
             if task.name not in users:
-                raise ValueError(f"{option} is for {' and '.join(users)}; leave it out for {task.name}")
+                raise UsageError(f"{option} is for {' and '.join(users)}; leave it out for {task.name}")
             given[task.prepare_options[option]] = value
     found = prepare.prepare([task], prepare.Sources(**given), args.output)
     lines = [f"{task.title} is prepared. {task.config} wants:"]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING
+
+from ..errors import UsageError
 
 if TYPE_CHECKING:
     import pandas
 
-HELP = "multiply-accumulates, parameters, speed and memory of an upstream"
 EPILOG = (
     "MACs: of matrix products and convolutions. real_time_factor: time per second of speech. peak_MB: what a call has "
     "allocated at its worst moment, in 10^6 bytes, beside the weights (4 bytes a parameter)."
@@ -29,14 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Prints the table; the exit status is 2 for a mistake of the user's."""
-    from ..errors import HostError
-
-    try:
-        table = measure(args)
-    except (ValueError, TypeError, OSError, HostError) as error:
-        print(f"s3prl-fusion profile: error: {error}", file=sys.stderr)
-        return 2
+    """Print the table."""
+    table = measure(args)
     whole = {name: "{:,}".format for name in table.select_dtypes("integer")}
     print(table.to_string(index=False, float_format="{:.3g}".format, formatters=whole))
     return 0
@@ -69,5 +63,5 @@ def parse_seconds(text: str) -> list[float]:
     except ValueError:
         seconds = []
     if not seconds or min(seconds) <= 0:
-        raise ValueError(f"--seconds: got {text!r}; give positive numbers, for example 5,10")
+        raise UsageError(f"--seconds: got {text!r}; give positive numbers, for example 5,10")
     return seconds

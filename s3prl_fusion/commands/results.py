@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-HELP = "tables and a chart of scores, SUPERB score, published numbers; --compare two experiments"
+from ..errors import UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,12 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Prints the table; returns 0, or 2 when there is nothing to show or it does not fit together."""
-    try:
-        print(comparison(args) if args.compare else tables(args))
-    except (ValueError, OSError) as error:
-        print(f"s3prl-fusion results: error: {error}", file=sys.stderr)
-        return 2
+    """Print the table."""
+    print(comparison(args) if args.compare else tables(args))
     return 0
 
 
@@ -36,11 +31,11 @@ def tables(args: argparse.Namespace) -> str:
     from ..superb.scores.results import find_results
 
     if not args.exps:
-        raise ValueError("EXP is missing: give the -o of `s3prl-fusion superb`, or two experiments with --compare")
+        raise UsageError("EXP is missing: give the -o of `s3prl-fusion superb`, or two experiments with --compare")
     found = {exp: find_results(exp) for exp in args.exps}
     for exp, results in found.items():
         if not results:
-            raise ValueError(f"{exp} has no score.json in it or below; run `s3prl-fusion superb`, or `score`, first")
+            raise UsageError(f"{exp} has no score.json in it or below; run `s3prl-fusion superb`, or `score`, first")
     return report([path for results in found.values() for path in results], args.output or args.exps[0], "Scores")
 
 
@@ -50,7 +45,7 @@ def comparison(args: argparse.Namespace) -> str:
     from ..superb.scores.compare import compare, compare_table
 
     if args.exps:
-        raise ValueError(f"--compare takes two experiments and no others; got {args.exps[0]} beside them")
+        raise UsageError(f"--compare takes two experiments and no others; got {args.exps[0]} beside them")
     table = compare_table(compare(*args.compare, resamples=args.resamples, seed=args.seed))
     if args.output:
         write_whole(args.output / "comparison.md", table)

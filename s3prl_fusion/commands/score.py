@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
-
-HELP = "recompute the score of one expdir from its files"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,15 +12,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Writes score.json and prints the score; returns 0, or 2 when there is none, or the recipe logged another."""
+    """Write score.json and print the score."""
     from ..superb.scores.score import score
     from ..superb.tasks import TASKS
 
-    try:
-        result = score(args.expdir)
-    except (ValueError, OSError) as error:
-        print(f"s3prl-fusion score: error: {error}", file=sys.stderr)
-        return 2
+    result = score(args.expdir)
     task = TASKS[result["task"]]
     print(f"{task.column} {result['score']:.2f} % of {result['utterances']:,}; dev {result['dev_score']:.2f} %")
     return 0

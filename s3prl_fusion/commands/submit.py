@@ -4,10 +4,7 @@ form."""
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
-
-HELP = "pack predict.zip for the SUPERB leaderboard, and fill in its form"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,19 +26,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Checks, counts and packs; returns 0, or 2 when something is missing: then no file has been written."""
+    """Check, count and pack; no file is written when something is missing."""
     from ..superb.submit import entry, form, submission
 
-    try:
-        upstream = submission.find_upstream(args.exp, args.upstream)
-        runs = submission.choose_runs(upstream, args.seed)
-        files = submission.collect(runs)
-        submitted = entry.read(upstream.name, runs)
-        text = form.fill_in(submitted, None if args.no_macs else entry.measure(submitted, args.device))
-        written = submission.write(files, text, args.output)
-    except (ValueError, OSError) as error:
-        print(f"s3prl-fusion submit: error: {error}", file=sys.stderr)
-        return 2
+    upstream = submission.find_upstream(args.exp, args.upstream)
+    runs = submission.choose_runs(upstream, args.seed)
+    files = submission.collect(runs)
+    submitted = entry.read(upstream.name, runs)
+    text = form.fill_in(submitted, None if args.no_macs else entry.measure(submitted, args.device))
+    written = submission.write(files, text, args.output)
     print("\n".join([f"{args.output} has the predictions of {upstream.name}:", *(f"  {name}" for name in files)]))
     print(f"{written} has what the form asks for; left to fill in: {text.count(form.OPEN)}")
     return 0

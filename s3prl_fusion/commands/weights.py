@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import checkpoint
 from ..config import FusionConfig
-from ..errors import HostError
+from ..errors import UsageError
 from ..files import write_with
 
 if TYPE_CHECKING:
     import pandas
     from torch import Tensor
 
-HELP = "draw what each layer of each upstream contributes to a trained fusion"
 # One colour a member; Okabe and Ito's, told apart by people with any kind of colour vision.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 FORMATS = (".png", ".pdf", ".svg")
@@ -41,15 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Draws and prints; the exit status is 2 for a mistake of the user's."""
-    try:
-        if args.output.suffix not in FORMATS:
-            raise ValueError(f"-o {args.output} must end in {', '.join(FORMATS)}")
-        measure, table = occlusion(args.ckpt, args.wavs, args.device) if args.wavs else shares(args.ckpt)
-        write_with(args.output, lambda path: draw(table, measure, path, args.output.suffix.lstrip(".")))
-    except (ValueError, TypeError, OSError, HostError) as error:
-        print(f"s3prl-fusion weights: error: {error}", file=sys.stderr)
-        return 2
+    """Draw and print."""
+    if args.output.suffix not in FORMATS:
+        raise UsageError(f"-o {args.output} must end in {', '.join(FORMATS)}")
+    measure, table = occlusion(args.ckpt, args.wavs, args.device) if args.wavs else shares(args.ckpt)
+    write_with(args.output, lambda path: draw(table, measure, path, args.output.suffix.lstrip(".")))
     print(table.to_string(index=False, float_format="{:.4f}".format))
     print(f"value: {measure}; drawn in {args.output}")
     return 0
@@ -73,7 +67,7 @@ def shares(ckpt: str) -> tuple[str, pandas.DataFrame]:
         # s3prl's own featurizer
         upstream = states["Args"].upstream
         if "weights" not in state:
-            raise ValueError(f"{upstream!r} has a single hidden state: there is nothing to weigh")
+            raise UsageError(f"{upstream!r} has a single hidden state: there is nothing to weigh")
         return SHARES["weighted_sum"], _table([upstream], [None], [state["weights"].softmax(dim=0)])
     config = FusionConfig.from_dict(remembered["fusion"])
     name, options = config.interface.name, config.interface.options
@@ -81,7 +75,7 @@ def shares(ckpt: str) -> tuple[str, pandas.DataFrame]:
     interface.load_state_dict(state)
     values = interface.shares()
     if values is None:
-        raise ValueError(f"the interface {name} gives layers no weights; measure on speech: --wavs WAV")
+        raise UsageError(f"the interface {name} gives layers no weights; measure on speech: --wavs WAV")
     return SHARES.get(name, "share"), _table(*_members(config), values)
 
 
@@ -101,7 +95,7 @@ def occlusion(ckpt: str, wavs: Sequence[str], device: str) -> tuple[str, pandas.
     files = find_files(wavs)
     experiment = load_experiment(ckpt, device)
     if not isinstance(experiment.featurizer, FusionFeaturizer):
-        raise ValueError(
+        raise UsageError(
             f"{experiment.args.upstream!r} is not a fused upstream; leave --wavs out for its softmax weights"
         )
     sums: list[Any] = [0.0] * len(experiment.featurizer.layers)

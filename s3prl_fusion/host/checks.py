@@ -12,7 +12,7 @@ from typing import Any
 from .. import checkpoint
 from ..cache_config import DIR_VARIABLE, CacheConfig
 from ..config import FusionConfig, MemberConfig
-from ..errors import unknown
+from ..errors import UsageError, unknown
 from ..names import fusion_of, presets
 from .patches import Patches
 
@@ -37,7 +37,7 @@ def check_name(name: str, model_config: str | None = None) -> FusionConfig | Non
 
     if config is None:
         if name not in {**vars(hub()), **added_entries()}:
-            raise ValueError(unknown("upstream", name, [*entries(), *presets(), "fused"]))
+            raise UsageError(unknown("upstream", name, [*entries(), *presets(), "fused"]))
         return None
     check_members(config.members)
     return config if config.cache else replace(config, cache=CacheConfig.from_env())
@@ -50,18 +50,18 @@ def check_device(device: str) -> None:
     try:
         kind = torch.device(device).type
     except RuntimeError as error:
-        raise ValueError(f"device {device!r} is none: {error}") from error
+        raise UsageError(f"device {device!r} is none: {error}") from error
     if kind == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device {device!r}: torch finds no GPU here; say cpu, or leave it out")
+        raise UsageError(f"device {device!r}: torch finds no GPU here; say cpu, or leave it out")
     if kind == "cuda" and (torch.device(device).index or 0) >= torch.cuda.device_count():
         found = ", ".join(f"cuda:{i}" for i in range(torch.cuda.device_count()))
-        raise ValueError(f"device {device!r}: torch does not find it here, only {found}; say one of them, or cpu")
+        raise UsageError(f"device {device!r}: torch does not find it here, only {found}; say one of them, or cpu")
 
 
 def refuse_ckpt(name: str, ckpt: str | None) -> None:
     """Raises ValueError for run_downstream's ``-k`` beside a fused upstream."""
     if ckpt is not None:
-        raise ValueError(
+        raise UsageError(
             f"{name!r} takes no checkpoint of its own (-k {ckpt}); give its members theirs in a fusion YAML"
         )
 
@@ -123,7 +123,7 @@ def check_run(args: argparse.Namespace, config: dict[str, Any], patches: Patches
 
 def _check_frozen(fusion: FusionConfig, trainable: bool) -> None:
     if trainable and fusion.cache is not None:
-        raise ValueError(
+        raise UsageError(
             f"-f trains the members, so their hidden states cannot come from the cache {fusion.cache.dir}; leave -f "
             f"out, or take cache: out of the fusion YAML and unset {DIR_VARIABLE}"
         )
@@ -137,4 +137,4 @@ def _check_ckpt(path: str, fusion: FusionConfig) -> None:
     try:
         checkpoint.check(checkpoint.read(states["Featurizer"]), fusion)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise UsageError(f"{path}: {error}") from error

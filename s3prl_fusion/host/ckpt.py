@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from ..errors import MissingFileError, UsageError
+
 
 def find_ckpt(expdir_or_ckpt: str | Path) -> Path:
     """The checkpoint itself; of a folder the best on the dev set (``dev*best.ckpt``), else the last ``states-*.ckpt``.
@@ -21,7 +23,7 @@ def find_ckpt(expdir_or_ckpt: str | Path) -> Path:
     by_step = sorted(path.glob("states-*.ckpt"), key=lambda ckpt: int(ckpt.stem.rpartition("-")[2]))
     found = [*by_step, *sorted(path.glob("dev*best.ckpt"))]
     if not found:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"{path} {'has no dev*best.ckpt and no states-*.ckpt' if path.is_dir() else 'does not exist'}; "
             "give a checkpoint, or the -p folder of a training run"
         )
@@ -44,9 +46,9 @@ def read_ckpt(path: str | Path, mmap: bool = False) -> dict[str, Any]:
     try:
         states = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as error:  # what torch raises for a file that is none, or is cut short, depends on its bytes
-        raise ValueError(f"{path} cannot be read as a checkpoint: {error}") from error
+        raise UsageError(f"{path} cannot be read as a checkpoint: {error}") from error
     keys = states if isinstance(states, dict) else {}
     lacking = [key for key in ("Args", "Config", "Featurizer", "Downstream") if key not in keys]
     if lacking:
-        raise ValueError(f"{path} is no checkpoint of s3prl's run_downstream: it has no {', '.join(lacking)}")
+        raise UsageError(f"{path} is no checkpoint of s3prl's run_downstream: it has no {', '.join(lacking)}")
     return states

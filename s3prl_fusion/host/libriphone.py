@@ -11,6 +11,7 @@ from typing import Any, Sequence
 
 from torch.utils.data import Dataset
 
+from ..errors import MissingFileError, UsageError
 from ..transcripts import find_audio, read_lexicon, read_transcripts
 
 
@@ -19,7 +20,7 @@ def _check_phonemes(pronunciations: dict[str, list[str]], tokenizer: Any, lexico
     phonemes = sorted({phoneme for sequence in pronunciations.values() for phoneme in sequence})
     strange = [phoneme for phoneme in phonemes if tokenizer.unk_idx in tokenizer.encode(phoneme)]
     if strange:
-        raise ValueError(
+        raise UsageError(
             f"{', '.join(map(str, lexicon))} has phonemes that the vocabulary lacks: {' '.join(strange[:20])}; "
             "the recipe knows ARPAbet, vowels with stress (AH0)"
         )
@@ -60,11 +61,11 @@ class LibriPhoneDataset(Dataset):
             audio = find_audio(folder)
             found = {audio[key]: text for key, text in read_transcripts(folder).items() if key in audio}
             if not found:
-                raise FileNotFoundError(f"no .flac or .wav file with a transcript below {folder}; check the corpus")
+                raise MissingFileError(f"no .flac or .wav file with a transcript below {folder}; check the corpus")
             transcripts.update(found)
         unknown = sorted({word for text in transcripts.values() for word in text.split()} - pronunciations.keys())
         if unknown:
-            raise ValueError(
+            raise UsageError(
                 f"{len(unknown)} words of {', '.join(split)} have no pronunciation in {', '.join(map(str, lexicon))}: "
                 f"{' '.join(unknown[:20])}{' ...' if len(unknown) > 20 else ''}; add them to a lexicon file"
             )

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from .. import checkpoint
 from ..audio import check_wavs
 from ..config import FusionConfig
+from ..errors import MissingFileError, UsageError
 from ..featurizer import FusionFeaturizer
 from ..names import is_fused_name
 from ..upstreams.fused import FusedUpstream
@@ -75,7 +76,7 @@ class LoadedExperiment:
             ValueError: the recipe is not one of asr, ctc, voxceleb1 and emotion; use `features` and ``downstream``.
         """
         if self.args.downstream not in PREDICT:
-            raise ValueError(
+            raise UsageError(
                 f"the recipe {self.args.downstream!r} has no prediction here, only {', '.join(PREDICT)} have; "
                 "call .downstream on .features(wavs)"
             )
@@ -122,7 +123,7 @@ def _upstream(args: argparse.Namespace, states: dict[str, Any]) -> nn.Module:
     if not is_fused_name(args.upstream):
         known = entries()
         if args.upstream not in known:
-            raise ValueError(f"the experiment's upstream {args.upstream!r} is not in s3prl's hub of this environment")
+            raise UsageError(f"the experiment's upstream {args.upstream!r} is not in s3prl's hub of this environment")
         return known[args.upstream](ckpt=args.upstream_ckpt, model_config=args.upstream_model_config, refresh=False)
     if args.upstream == "fused":
         args.upstream_model_config = find_fusion_yaml(args)
@@ -191,7 +192,7 @@ def _emotions(datarc: dict[str, Any]) -> dict[int, str]:
     """ER's labels by index, from the first fold's meta data that is there (s3prl/downstream/emotion/dataset.py:23)."""
     found = sorted(Path(datarc["meta_data"]).glob("Session*/train_meta_data.json"))
     if not found:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"{datarc['meta_data']} has no Session*/train_meta_data.json, which names the emotions that the experiment "
             "was trained on; put one there (the audio is not needed)"
         )

@@ -17,7 +17,7 @@ from torch import nn
 
 from ..assets import demo_dir
 from ..config import MemberConfig
-from ..errors import HostError, unknown
+from ..errors import HostError, MissingFileError, UsageError, unknown
 from ..names import is_fused_name
 from . import compat
 
@@ -160,13 +160,13 @@ def check_members(members: Sequence[MemberConfig]) -> None:
     for i, member in enumerate(members):
         key = f"members[{i}]"
         if is_fused_name(member.name):
-            raise ValueError(f"{key}: {member.name!r} is a fused upstream itself; list its members instead")
+            raise UsageError(f"{key}: {member.name!r} is a fused upstream itself; list its members instead")
         if member.name not in known:
-            raise ValueError(f"{key}: " + unknown("upstream", member.name, known))
+            raise UsageError(f"{key}: " + unknown("upstream", member.name, known))
         if member.ckpt is None and member.name.endswith(NEEDS_CKPT):
             what = "model_config" if member.name == "baseline_local" else "ckpt"
             if getattr(member, what) is None:
-                raise ValueError(
+                raise UsageError(
                     f"{key}: {member.name!r} has no checkpoint of its own; give the member a {what}, "
                     "in a fusion YAML: {name: " + member.name + f", {what}: PATH" + "}"
                 )
@@ -174,7 +174,7 @@ def check_members(members: Sequence[MemberConfig]) -> None:
             value = getattr(member, what)
             local = what == "model_config" or member.name.endswith("_local")
             if local and isinstance(value, str) and not Path(value).exists():
-                raise FileNotFoundError(f"{key}: {what} {value!r} of {member.name!r} does not exist; correct the path")
+                raise MissingFileError(f"{key}: {what} {value!r} of {member.name!r} does not exist; correct the path")
         if member.device is not None:
             _check_device(key, member.device)
 
@@ -185,7 +185,7 @@ def _check_device(key: str, device: str) -> None:
     try:
         check_device(device)
     except ValueError as error:
-        raise ValueError(f"{key}: {error}") from error
+        raise UsageError(f"{key}: {error}") from error
 
 
 def load_members(members: Sequence[MemberConfig]) -> list[nn.Module]:

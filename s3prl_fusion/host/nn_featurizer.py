@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from s3prl.nn.upstream import Featurizer, S3PRLUpstream
 from torch import Tensor, nn
 
+from ..errors import UsageError
 from ..featurizer import FusionCore
 
 
@@ -28,7 +29,7 @@ class FusionNNFeaturizer(FusionCore, Featurizer):
         self, upstream: S3PRLUpstream, layer_selections: Sequence[int] | None = None, normalize: bool = False
     ) -> None:
         if layer_selections is not None:
-            raise ValueError(
+            raise UsageError(
                 f"a fused upstream has no common layers {list(layer_selections)}; leave layer_selections out and give "
                 "each member its `layers` in a fusion YAML"
             )

@@ -17,6 +17,7 @@ import s3prl
 from tqdm import tqdm
 
 from ..assets import downstream_configs_dir
+from ..errors import MissingFileError, UsageError
 from ..files import cache_dir, write_whole
 from . import libriphone
 from .patches import Patches
@@ -116,7 +117,7 @@ def _mend_er(expert: dict[str, Any], patches: Patches) -> None:
         session = Path(datarc["meta_data"]) / fold.replace("fold", "Session")
         for path in (session / "train_meta_data.json", session / "test_meta_data.json"):
             if not path.is_file():
-                raise FileNotFoundError(
+                raise MissingFileError(
                     f"{path} does not exist: downstream_expert.datarc.test_fold is {fold!r}; name one that is there, "
                     "or let `s3prl-fusion superb` make all five from your corpus"
                 )
@@ -151,7 +152,7 @@ def _check_paths(section: str, config: dict[str, Any], *keys: str) -> None:
         values = config.get(key)
         for value in values if isinstance(values, list) else [values]:
             if value is None or not Path(value).exists():
-                raise FileNotFoundError(
+                raise MissingFileError(
                     f"{section}.{key} is {value!r}, which does not exist; correct the config, or give "
                     f"-o \"config.{section}.{key}='PATH'\" (`s3prl-fusion superb` fills it in from your corpora)"
                 )
@@ -183,13 +184,13 @@ def cache_file_lists(root: Path, split_list: Path) -> Path:
     for number, line in enumerate(tqdm(text.splitlines(), desc="clips of VoxCeleb1", leave=False), 1):
         index, _, clip = line.strip().partition(" ")
         if index not in splits or not clip:
-            raise ValueError(f"{split_list}:{number}: expected '1|2|3 id10001/video/clip.wav'; got {line!r}")
+            raise UsageError(f"{split_list}:{number}: expected '1|2|3 id10001/video/clip.wav'; got {line!r}")
         path = next((str(wav / clip) for wav in wav_dirs if (wav / clip).is_file()), None)
         clips[splits[index]].append(path or "")
         if path is None:
             missing.append(clip)
     if missing:
-        raise FileNotFoundError(f"{len(missing)} clips of {split_list} are not below {root}/*/wav, e.g. {missing[0]}")
+        raise MissingFileError(f"{len(missing)} clips of {split_list} are not below {root}/*/wav, e.g. {missing[0]}")
     folder.mkdir(parents=True, exist_ok=True)
     for split, paths in clips.items():
         write_whole(folder / f"{split}.pkl", pickle.dumps(paths))

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from .. import __version__
-from ..errors import HostError, UsageError
+from ..errors import HostError, KindError
 from ..featurizer import FusionFeaturizer
 from ..files import whole_file, write_json
 from ..names import presets
@@ -90,12 +90,12 @@ def _fused_entry(name: str) -> Callable[..., FusedUpstream]:
 def _check_extra_conf(name: str, model_config: Any, options: dict[str, Any]) -> None:
     """Raises TypeError for what only a fusion YAML can say, so that nothing is ignored in silence."""
     if options:
-        raise TypeError(
+        raise KindError(
             f"{name!r} takes no {', '.join(sorted(options))}, only model_config; give its members theirs in a fusion "
             "YAML (extra_conf: {model_config: fusion.yaml}, with the upstream 'fused')"
         )
     if model_config is not None and not isinstance(model_config, (str, os.PathLike)):
-        raise TypeError(
+        raise KindError(
             f"{name!r}: model_config must be the path of a fusion YAML; got {type(model_config).__name__}. Write it to "
             "a file, or make the upstream in Python: FusedUpstream(FusionConfig.from_dict(...))"
         )
@@ -130,11 +130,8 @@ def _register_runner(runner: ModuleType, patches: Patches) -> None:
         return (FusionFeaturizer if fused else stock_featurizer)(upstream, *args, **kwargs)
 
     def init(self: Any, args: argparse.Namespace, config: dict[str, Any]) -> None:
-        try:
-            with distributed.leader_first():
-                check_run(args, config, patches)
-        except (ValueError, TypeError, OSError) as error:
-            raise UsageError(str(error)) from error
+        with distributed.leader_first():
+            check_run(args, config, patches)
         stock_init(self, args, config)
         description = describe_run(self)
         if runner.is_leader_process():

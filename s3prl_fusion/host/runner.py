@@ -10,44 +10,36 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, Sequence
 
 from ..assets import downstream_configs_dir
-from ..errors import HostError, UsageError
+from ..errors import UsageError, UserError
 from . import distributed
 from .patches import Patches
 
 
-def run(argv: Sequence[str], fill_in: Callable[[dict[str, Any]], None] | None = None) -> int:
-    """Runs s3prl.run_downstream.
+def run(argv: Sequence[str], fill_in: Callable[[dict[str, Any]], None] | None = None) -> None:
+    """Run s3prl.run_downstream.
 
     Args:
         argv: run_downstream's own arguments, all of them understood.
         fill_in: completes the run's config in place, once overrides are applied and before anything loads.
 
-    Returns:
-        The exit status: 0, or 2 for a mistake of the user's, which is printed.
+    Raises:
+        UserError: a mistake of the user's.
     """
-    try:
-        completed = complete_arguments(argv)
-        from .members import host_version, quiet_torchaudio
-        from .register import register
+    completed = complete_arguments(argv)
+    from .members import host_version, quiet_torchaudio
+    from .register import register
 
-        register()
-        if distributed.rank() == 0:
-            print(f"[s3prl_fusion] {host_version()}", flush=True)
+    register()
+    if distributed.rank() == 0:
+        print(f"[s3prl_fusion] {host_version()}", flush=True)
+    try:
         with _process_state(["run_downstream.py", *completed]), _mended_main(completed, fill_in) as main:
             with quiet_torchaudio():
                 main()
-    except (UsageError, HostError) as error:
-        print(f"s3prl-fusion run: error: {error}", file=sys.stderr)
-        _leave_group(wait=False)
-        return 2
-    _leave_group(wait=True)
-    return 0
-
-
-def _leave_group(wait: bool) -> None:
-    # A mistake that needed no torch is told without it.
-    if "torch" in sys.modules:
-        distributed.leave(wait)
+    except UserError:
+        distributed.leave(wait=False)
+        raise
+    distributed.leave(wait=True)
 
 
 def complete_arguments(argv: Sequence[str]) -> list[str]:
@@ -107,10 +99,7 @@ def _new_experiment(args: argparse.Namespace) -> list[str]:
     if args.config is not None and not Path(args.config).exists():
         added += ["-c", str(_shipped("-c", args.config, "*.yaml", "demo/*.yaml"))]
     if args.hub != "huggingface":
-        try:
-            check_name(args.upstream, args.upstream_model_config)
-        except (ValueError, TypeError, OSError) as error:
-            raise UsageError(str(error)) from error
+        check_name(args.upstream, args.upstream_model_config)
     return added if args.config is not None else [*added, "-c", str(_default_config(args.downstream))]
 
 
@@ -167,11 +156,8 @@ def _mended_main(argv: Sequence[str], fill_in: Callable[[dict[str, Any]], None] 
     def get_downstream_args() -> tuple[argparse.Namespace, dict[str, Any], list[str]]:
         args, config, backup_files = stock()
         distributed.check_resumed(args)
-        try:
-            if fill_in:
-                fill_in(config)
-        except (ValueError, OSError) as error:
-            raise UsageError(str(error)) from error
+        if fill_in:
+            fill_in(config)
         return args, config, backup_files
 
     patches.set(run_downstream, "get_downstream_args", get_downstream_args)

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from ..errors import UsageError
 from ..files import cache_dir, write_json, write_whole
 from .distributed import leader_first
 from .patches import Patches
@@ -42,7 +43,7 @@ def read_sound(path: Path) -> np.ndarray:
     """
     wav = read_trimmed(path)
     if len(wav) == 0:
-        raise ValueError(f"{path} is silence; remove it from the lists, or fetch it again")
+        raise UsageError(f"{path} is silence; remove it from the lists, or fetch it again")
     return wav
 
 
@@ -104,7 +105,7 @@ class TrainingClips(Clips):
             lengths = trimmed_lengths(self.root, clips)
         self.dataset = [clip for clip, length in zip(clips, lengths) if length > vad_config["min_sec"]]
         if not self.dataset:
-            raise ValueError(
+            raise UsageError(
                 f"no clip of {self.speaker_num} speakers below {self.root} has more than {vad_config['min_sec']} "
                 "samples of sound; check the corpus, or lower downstream_expert.datarc.vad_config.min_sec"
             )
@@ -155,7 +156,7 @@ def forward(
     taken = CONTEXT if self.modelrc["module"] == "XVector" else 0
     short = [name for name, feature in zip(utter_idx, features) if len(feature) <= taken]
     if short:
-        raise ValueError(f"{short[0]} has {taken} frames or fewer without its silence; remove it from the lists")
+        raise UsageError(f"{short[0]} has {taken} frames or fewer without its silence; remove it from the lists")
     padded = torch.nn.utils.rnn.pad_sequence(features, batch_first=True)
     masks = [torch.zeros(len(feature) - taken, device=padded.device) for feature in features]
     mask = torch.nn.utils.rnn.pad_sequence(masks, batch_first=True, padding_value=-100000.0)

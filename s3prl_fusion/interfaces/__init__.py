@@ -5,7 +5,6 @@ A user's own interface is named ``module:Class``, where ``module`` can be import
 
 from __future__ import annotations
 
-import ast
 import functools
 import importlib.util
 import inspect
@@ -17,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Sequence
 
-from ..errors import unknown
+from ..errors import KindError, UsageError, unknown, within
 
 if TYPE_CHECKING:
     from .base import Interface
@@ -50,7 +49,7 @@ def interface_class(name: str) -> type[Interface]:
 
 def _check_known(name: str) -> None:
     if name not in list_interfaces():
-        raise ValueError(unknown("interface", name, list_interfaces()) + ", or module:Class for one of your own")
+        raise UsageError(unknown("interface", name, list_interfaces()) + ", or module:Class for one of your own")
 
 
 def _interfaces_in(module: ModuleType, base: type[Interface]) -> dict[str, type[Interface]]:
@@ -66,15 +65,15 @@ def _users_class(name: str, base: type[Interface]) -> type[Interface]:
     try:
         module = _module_at(str(Path(where).resolve())) if where.endswith(".py") else import_module(where)
     except (ImportError, OSError, ValueError) as error:
-        raise ValueError(
+        raise UsageError(
             f"interface {name!r}: {where!r} cannot be imported ({error}); put the file beside the fusion "
             "YAML, give its path (path/to/file.py:Class), or add its folder to PYTHONPATH"
         ) from error
     if not hasattr(module, class_name):
-        raise ValueError(f"interface {name!r}: " + unknown("class", class_name, _interfaces_in(module, base)))
+        raise UsageError(f"interface {name!r}: " + unknown("class", class_name, _interfaces_in(module, base)))
     found = getattr(module, class_name)
     if not (inspect.isclass(found) and issubclass(found, base)):
-        raise TypeError(f"interface {name!r} must be a subclass of s3prl_fusion.Interface; got {found!r}")
+        raise KindError(f"interface {name!r} must be a subclass of s3prl_fusion.Interface; got {found!r}")
     return found
 
 
@@ -88,34 +87,9 @@ def _module_at(path: str) -> ModuleType:
 
 
 def interface_options(name: str) -> dict[str, Any]:
-    """The keyword options of an interface, beyond layers, dims and output_dim, with their defaults.
-
-    An interface of this folder is read, not imported, if it can be: a mistake in a YAML is told before torch is there.
-    """
-    if ":" not in name:
-        _check_known(name)
-        options = _written_options(Path(__path__[0], f"{name}.py"))
-        if options is not None:
-            return options
+    """The keyword options of an interface, beyond layers, dims and output_dim, with their defaults."""
     parameters = inspect.signature(interface_class(name)).parameters.values()
     return {parameter.name: parameter.default for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
-
-
-def _written_options(path: Path) -> dict[str, Any] | None:
-    """The options of the one subclass of ``Interface`` in a file, from its constructor's text; None where that does not
-    say them."""
-    if not path.is_file():
-        return None
-    classes = [node for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.ClassDef)]
-    found = [cls for cls in classes if any(isinstance(base, ast.Name) and base.id == "Interface" for base in cls.bases)]
-    constructors = [node for cls in found for node in cls.body if getattr(node, "name", "") == "__init__"]
-    if len(found) != 1 or len(constructors) != 1:
-        return None
-    arguments = constructors[0].args
-    try:
-        return {arg.arg: ast.literal_eval(value) for arg, value in zip(arguments.kwonlyargs, arguments.kw_defaults)}
-    except (ValueError, TypeError):
-        return None
 
 
 def build_interface(
@@ -140,8 +114,11 @@ def build_interface(
     cls = interface_class(name)
     for option in options:
         if option not in interface_options(name):
-            raise ValueError(unknown(f"option of the interface {name}", option, interface_options(name)))
-    interface = cls(layers, dims, output_dim, **options)
+            raise UsageError(unknown(f"option of the interface {name}", option, interface_options(name)))
+    try:
+        interface = cls(layers, dims, output_dim, **options)
+    except (ValueError, TypeError) as error:
+        raise within(f"interface {name}: ", error) from error
     if not isinstance(getattr(interface, "output_dim", None), int):
-        raise TypeError(f"interface {name!r} must set self.output_dim, the width of its result, in its constructor")
+        raise KindError(f"interface {name!r} must set self.output_dim, the width of its result, in its constructor")
     return interface

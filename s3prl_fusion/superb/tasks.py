@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from ..errors import UsageError
 from .scores import scoring
 
 Texts = Mapping[str, str]
@@ -201,5 +202,5 @@ def parse_tasks(names: str) -> list[Task]:
     unknown = [name for name in wanted if name not in TASKS]
     if unknown or not wanted:
         got = ", ".join(repr(name) for name in unknown) or "nothing"
-        raise ValueError(f"-t/--tasks: got {got}; choose from {', '.join(TASKS)}")
+        raise UsageError(f"-t/--tasks: got {got}; choose from {', '.join(TASKS)}")
     return [TASKS[name] for name in wanted]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..alignment import align_frames
 from ..audio import SAMPLE_RATE
+from ..errors import KindError, UsageError
 
 # Utterances shorter than this, or than three frames of the slowest member, are looked at one member at a time: s3prl's
 # upstreams need less for two frames.
@@ -44,7 +45,7 @@ class FrameGrid:
         self.first_frames: list[int] | None = None
         fast, slow = (self.rates.index(extreme(self.rates)) for extreme in (min, max))
         if self.rates[slow] > MAX_RATE_RATIO * self.rates[fast]:
-            raise ValueError(
+            raise UsageError(
                 f"member {names[slow]!r} gives a frame every {self.rates[slow]} samples, and {names[fast]!r} every "
                 f"{self.rates[fast]}; members' rates must be within a factor of {MAX_RATE_RATIO}: leave one of the two "
                 "out"
@@ -88,10 +89,10 @@ class FrameGrid:
 
 def _rate(member: nn.Module, name: str) -> int:
     if not hasattr(member, "get_downsample_rates"):
-        raise TypeError(f"member {name!r} has no get_downsample_rates(key), so its frames cannot be aligned; add one")
+        raise KindError(f"member {name!r} has no get_downsample_rates(key), so its frames cannot be aligned; add one")
     rate = member.get_downsample_rates("hidden_states")
     if type(rate) is not int or rate < 1:
-        raise TypeError(
+        raise KindError(
             f"member {name!r}: get_downsample_rates must give a positive int, samples a frame; got {rate!r}"
         )
     return rate

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..audio import check_wavs
+from ..errors import UsageError
 from .cached import caches_of
 from .frames import FrameGrid, counter, first_frame
 
@@ -53,7 +54,7 @@ class FusedUpstream(nn.Module):
 
             members = load_members(config.members)
         if len(members) != len(config.members):
-            raise ValueError(f"the config names {len(config.members)} members; got {len(members)} modules")
+            raise UsageError(f"the config names {len(config.members)} members; got {len(members)} modules")
         self.fusion = config
         self.members = nn.ModuleList(members)
         self.sources = [_source(i, self.members, config) for i in range(len(members))]
@@ -144,7 +145,7 @@ class FusedUpstream(nn.Module):
         widths = [{state.size(-1) for state in states} for states in outputs]
         for config, dims in zip(self.fusion.members, widths):
             if len(dims) > 1:
-                raise ValueError(
+                raise UsageError(
                     f"member {config.name!r} has hidden states of several widths, {sorted(dims)}; an interface takes "
                     "one width a member: choose `layers` of one width in a fusion YAML, or name it once for each width"
                 )
@@ -153,7 +154,7 @@ class FusedUpstream(nn.Module):
             self.layers, self.dims = layers, dims
         for config, before, now in zip(self.fusion.members, zip(self.layers, self.dims), zip(layers, dims)):
             if before != now:
-                raise ValueError(
+                raise UsageError(
                     f"member {config.name!r} gave {before[0]} hidden states of width {before[1]}, and now {now[0]} of "
                     f"{now[1]}; every call must give the same: turn its layer drop off (layerdrop: 0)"
                 )
@@ -202,7 +203,7 @@ def _forget_caches(module: FusedUpstream, incompatible_keys: object) -> None:
 def _select(output: dict, config: MemberConfig) -> list[Tensor]:
     """A member's hidden states as a list, of the layers that the config asks for."""
     if "hidden_states" not in output:
-        raise ValueError(f"member {config.name!r} gives no hidden_states, only {sorted(output)}; it cannot be fused")
+        raise UsageError(f"member {config.name!r} gives no hidden_states, only {sorted(output)}; it cannot be fused")
     states = output["hidden_states"]
     if isinstance(states, Tensor):
         states = [states]
@@ -212,7 +213,7 @@ def _select(output: dict, config: MemberConfig) -> list[Tensor]:
     count = len(states)
     for layer in config.layers:
         if not -count <= layer < count:
-            raise ValueError(f"member {config.name!r} has hidden states 0 to {count - 1}; its layers ask for {layer}")
+            raise UsageError(f"member {config.name!r} has hidden states 0 to {count - 1}; its layers ask for {layer}")
     return [states[layer] for layer in config.layers]
 
 

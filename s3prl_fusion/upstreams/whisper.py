@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..audio import SAMPLE_RATE
+from ..errors import KindError
 
 DOWNSAMPLE_RATE = 320
 
@@ -37,7 +38,7 @@ class WhisperUpstream(nn.Module):
         from transformers import WhisperFeatureExtractor, WhisperModel
 
         if not isinstance(pad_to_30s, bool):
-            raise TypeError(f"pad_to_30s must be true or false; got {pad_to_30s!r}")
+            raise KindError(f"pad_to_30s must be true or false; got {pad_to_30s!r}")
         self.extractor = WhisperFeatureExtractor.from_pretrained(ckpt)
         self.encoder = WhisperModel.from_pretrained(ckpt).encoder.float()
         self.pad_to_30s = pad_to_30s

@@ -22,6 +22,7 @@ import numpy as np
 
 from ... import transcripts
 from ...assets import demo_dir
+from ...errors import MissingFileError
 from ...files import cache_dir, write_whole
 from . import effects, iemocap, librispeech
 from .corpora import Corpora, CorpusError
@@ -60,7 +61,7 @@ def read_manifest(corpus: Path) -> pandas.DataFrame:
 
     path = corpus / "manifest.csv"
     if not path.is_file():
-        raise FileNotFoundError(f"no {path}; use a complete checkout, or rebuild it with demo/build_corpus.py")
+        raise MissingFileError(f"no {path}; use a complete checkout, or rebuild it with demo/build_corpus.py")
     table = pandas.read_csv(path, keep_default_na=False)
     lacking = [column for column in COLUMNS if column not in table]
     if lacking:

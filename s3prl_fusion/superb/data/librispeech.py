@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ... import transcripts
 from ...audio import count_samples
+from ...errors import MissingFileError
 from ...files import write_whole
 from .corpora import CorpusError, warn_count
 
@@ -77,7 +78,7 @@ def read_lexicon(files: Sequence[Path], symbols: Collection[str]) -> dict[str, l
     """
     for path in files:
         if not path.is_file():
-            raise FileNotFoundError(f"--lexicon: {path} does not exist; {LEXICON_HELP}")
+            raise MissingFileError(f"--lexicon: {path} does not exist; {LEXICON_HELP}")
     return transcripts.read_lexicon(files, symbols)
 
 

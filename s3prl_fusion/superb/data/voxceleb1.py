@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from ...errors import MissingFileError
 from .corpora import CorpusError, warn_count
 
 CLIPS = 153516  # official counts
@@ -43,7 +44,7 @@ def find_speaker_list(voxceleb1: Path, given: Path | None) -> Path:
     for path in candidates:
         if path.is_file():
             return path
-    raise FileNotFoundError(f"no identification split at {candidates[0]}; {SPEAKER_LIST_HELP}")
+    raise MissingFileError(f"no identification split at {candidates[0]}; {SPEAKER_LIST_HELP}")
 
 
 def check_speaker_list(voxceleb1: Path, path: Path) -> list[Path]:
@@ -97,7 +98,7 @@ def find_trials(voxceleb1: Path, given: Path | None) -> Path:
     """
     path = given or voxceleb1 / "veri_test.txt"
     if not path.is_file():
-        raise FileNotFoundError(f"no verification trials at {path}; {TRIALS_HELP}")
+        raise MissingFileError(f"no verification trials at {path}; {TRIALS_HELP}")
     return path
 
 

@@ -1,6 +1,6 @@
 """A benchmark's runs.
 
-command.py     the command line; options.py checks it: every user error is raised before any training
+options.py     what the command line asks for, checked: every user error is raised before any training
 plan.py        tasks x upstreams x folds x learning rates x seeds
 experiment.py  one of them: its folder, its files, its commands
 launch.py      runs a plan, here (pipeline.py) or as Slurm jobs (slurm.py); search.py: which learning rate

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ... import __version__
+from ...errors import UsageError
 from ..data.corpora import Corpora
 from ..scores.score import RESULT, STAMPS, log_of
 from ..tasks import Task
@@ -119,7 +120,7 @@ class Experiment:
         values["args.expdir"] = str(self.expdir)
         for value in values.values():
             if "=" in str(value) or ",," in str(value):
-                raise ValueError(
+                raise UsageError(
                     f"s3prl's -o cannot carry the path {value}: it has '=' or ',,' in it; rename the folder"
                 )
         if self.lr is not None:
@@ -169,7 +170,7 @@ def split_overrides(extra: Sequence[str]) -> tuple[list[str], list[str]]:
         if word in ("-o", "--override"):
             value = next(words, None)
             if value is None:
-                raise ValueError(f"{word} after -- needs a value")
+                raise UsageError(f"{word} after -- needs a value")
             overrides.append(value)
         elif word.startswith("--override="):
             overrides.append(word.partition("=")[2])

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from ...errors import UsageError
 from . import pipeline, search, slurm
 from .experiment import STAGES, Experiment
 from .pipeline import usable_cores
@@ -50,7 +51,7 @@ def choose_jobs(args: argparse.Namespace) -> int:
     """How many runs at a time: a core each for the demo on a CPU, else one."""
     if args.jobs is not None:
         if args.jobs < 1:
-            raise ValueError(f"--jobs: got {args.jobs}, needs at least 1")
+            raise UsageError(f"--jobs: got {args.jobs}, needs at least 1")
         return args.jobs
     on_gpu = has_gpu() if args.device is None else args.device != "cpu"
     return min(usable_cores(), MAX_JOBS) if args.demo and not on_gpu else 1
@@ -90,7 +91,7 @@ def only_one(exp: Path) -> Iterator[tuple[int, ...]]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ValueError(
+            raise UsageError(
                 f"{exp} is in use by another `s3prl-fusion superb`, or by a run that one left behind; "
                 "wait for it, end it, or choose another -o"
             ) from None

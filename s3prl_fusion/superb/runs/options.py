@@ -7,12 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ... import assets
+from ...errors import MissingFileError, UsageError
 from ..data import demo, prepare
 from ..data.corpora import Corpora
 from ..tasks import Task, parse_tasks
-from .command import DEMO_RUN_ARGS
 from .experiment import Settings, model_config_in
 from .plan import Plan, parse_rates, parse_seeds
+
+DEMO_UPSTREAMS = "fused_demo,fused_demo_hubert,fused_demo_whisper"
+# Hidden states of different models differ in scale by an order of magnitude, which costs steps that the demo lacks.
+DEMO_RUN_ARGS = ("--upstream_feature_normalize",)
+DEMO_EXP = Path("exp") / "demo"
 
 
 def make_plan(args: argparse.Namespace) -> Plan:
@@ -20,7 +25,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
     tasks = parse_tasks(args.tasks)
     lacking = [task.name for task in tasks if args.demo and not task.demo_folds]
     if lacking:
-        raise ValueError(f"-t {','.join(lacking)}: the demo has no corpus for it; leave it out, or leave --demo out")
+        raise UsageError(f"-t {','.join(lacking)}: the demo has no corpus for it; leave it out, or leave --demo out")
     upstreams = choose_upstreams(args)
     exp = (args.exp or _missing("-o EXP")).expanduser().resolve()
     configs = choose_configs(args, tasks)
@@ -40,7 +45,7 @@ def choose_configs(args: argparse.Namespace, tasks: Sequence[Task]) -> Path:
     folder = args.configs.expanduser().resolve()
     missing = [task.config for task in tasks if not (folder / task.config).is_file()]
     if missing:
-        raise FileNotFoundError(f"--configs: {folder} has no {', '.join(missing)}; copy them from {shipped} and edit")
+        raise MissingFileError(f"--configs: {folder} has no {', '.join(missing)}; copy them from {shipped} and edit")
     return folder
 
 
@@ -48,12 +53,12 @@ def run_arguments(args: argparse.Namespace) -> tuple[str, ...]:
     """What follows `--`; a stray word before it is a mistake, not an argument for the runs."""
     extra = tuple(word for word in args.run_args or () if word != "--")
     if extra and not extra[0].startswith("-"):
-        raise ValueError(f"unexpected argument {extra[0]!r}; upstreams follow -u, arguments for the runs follow --")
+        raise UsageError(f"unexpected argument {extra[0]!r}; upstreams follow -u, arguments for the runs follow --")
     return extra
 
 
 def _missing(option: str) -> Path:
-    raise ValueError(f"{option} is missing; say --demo to try everything on the recordings that ship with the package")
+    raise UsageError(f"{option} is missing; say --demo to try everything on the recordings that ship with the package")
 
 
 def choose_upstreams(args: argparse.Namespace) -> list[str]:
@@ -67,10 +72,10 @@ def choose_upstreams(args: argparse.Namespace) -> list[str]:
         return upstreams
     check_interfaces(interfaces)
     if "fused" in upstreams:
-        raise ValueError("--interfaces: the interface of 'fused' stands in its YAML; give it there")
+        raise UsageError("--interfaces: the interface of 'fused' stands in its YAML; give it there")
     stock = [name for name in upstreams if not name.startswith("fused_")]
     if stock:
-        raise ValueError(f"--interfaces: {stock[0]!r} is not a fused upstream; try 'fused__{stock[0]}'")
+        raise UsageError(f"--interfaces: {stock[0]!r} is not a fused upstream; try 'fused__{stock[0]}'")
     return [
         f"{name}{'__' if name.startswith('fused__') else '_'}{interface}"
         for name in upstreams
@@ -85,7 +90,7 @@ def check_interfaces(names: Sequence[str]) -> None:
 
     for name in names:
         if name not in list_interfaces():
-            raise ValueError(f"--interfaces: {unknown('interface', name, list_interfaces())}")
+            raise UsageError(f"--interfaces: {unknown('interface', name, list_interfaces())}")
 
 
 def check_upstreams(upstreams: Sequence[str], extra: Sequence[str]) -> None:
@@ -94,7 +99,7 @@ def check_upstreams(upstreams: Sequence[str], extra: Sequence[str]) -> None:
 
     model_config = model_config_in(extra)
     if "fused" in upstreams and model_config is None:
-        raise ValueError("-u fused needs a fusion file: add `-- -g fusion.yaml` to the end of the command")
+        raise UsageError("-u fused needs a fusion file: add `-- -g fusion.yaml` to the end of the command")
     for name in upstreams:
         check_name(name, model_config)
 

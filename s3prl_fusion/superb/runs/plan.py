@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...errors import UsageError
 from ..data.corpora import Corpora
 from ..data.prepare import Sources
 from ..tasks import Task
@@ -92,7 +93,7 @@ def parse_rates(text: str | None) -> list[float | None]:
     except ValueError:
         rates = []
     if not rates or not all(0 < rate < float("inf") for rate in rates):
-        raise ValueError(f"--lr: got {text!r}; give positive numbers, for example 1e-3,1e-4,1e-5")
+        raise UsageError(f"--lr: got {text!r}; give positive numbers, for example 1e-3,1e-4,1e-5")
     return list(rates)
 
 
@@ -104,5 +105,5 @@ def parse_seeds(text: str) -> list[int]:
     """
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts or not all(part.isascii() and part.isdigit() and int(part) < 2**32 for part in parts):
-        raise ValueError(f"--seeds: got {text!r}; give whole numbers from 0 to {2**32 - 1}, for example 1,2,3")
+        raise UsageError(f"--seeds: got {text!r}; give whole numbers from 0 to {2**32 - 1}, for example 1,2,3")
     return list(dict.fromkeys(map(int, parts)))

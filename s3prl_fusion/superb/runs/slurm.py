@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...errors import UsageError
 from ...files import write_json
 from . import pipeline
 from .experiment import STAGES, Experiment
@@ -53,17 +54,17 @@ def parse_options(text: str) -> dict[str, Any]:
     try:
         from submitit import AutoExecutor
     except ImportError as error:
-        raise ValueError(f"--slurm needs submitit: pip install 's3prl-fusion[slurm]' ({error})") from error
+        raise UsageError(f"--slurm needs submitit: pip install 's3prl-fusion[slurm]' ({error})") from error
     options = dict(DEFAULTS)
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, equals, value = part.partition("=")
         if not equals:
-            raise ValueError(f"--slurm: got {part!r}; give KEY=VALUE[,KEY=VALUE...], for example slurm_partition=gpu")
+            raise UsageError(f"--slurm: got {part!r}; give KEY=VALUE[,KEY=VALUE...], for example slurm_partition=gpu")
         options[name.strip()] = int(value) if value.strip().isdigit() else value.strip()
     try:
         AutoExecutor(FOLDER, cluster="debug").update_parameters(**options)
     except (NameError, AssertionError) as error:
-        raise ValueError(f"--slurm: {error}") from error
+        raise UsageError(f"--slurm: {error}") from error
     return options
 
 

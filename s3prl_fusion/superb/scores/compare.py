@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...errors import UsageError
 from ..tasks import TASKS, Task, Texts
 from .results import find_results
 from .scoring import TOLERANCE, ScoreError, Statistic, read_texts
@@ -173,7 +174,7 @@ def compare(first: Path, second: Path, resamples: int = 1000, seed: int = 1337) 
     import pandas
 
     if resamples < 1:
-        raise ValueError(f"resamples: got {resamples}; at least 1 is needed, 1000 are usual")
+        raise UsageError(f"resamples: got {resamples}; at least 1 is needed, 1000 are usual")
     sides = [read_side(folder) for folder in (first, second)]
     tasks = [task for task in TASKS.values() if all(task.name in set(runs["task"]) for runs in sides)]
     if not tasks:

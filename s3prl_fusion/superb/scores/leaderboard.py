@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from statistics import fmean
 
+from ...errors import UsageError
+
 # Metric -> its value for FBANK and for the best upstream of the leaderboard's first table. All in percent, but PESQ (a
 # mean opinion score) and SI-SDR (dB). Names are "<task> <metric>".
 BOUNDS: Mapping[str, tuple[float, float]] = {
@@ -74,7 +76,7 @@ def task_scores(metrics: Mapping[str, float]) -> dict[str, float]:
     """
     unknown = [name for name in metrics if name not in BOUNDS]
     if unknown:
-        raise ValueError(f"unknown metric {unknown[0]!r}; choose from {', '.join(BOUNDS)}")
+        raise UsageError(f"unknown metric {unknown[0]!r}; choose from {', '.join(BOUNDS)}")
     names_of: dict[str, list[str]] = {}
     for name in BOUNDS:
         names_of.setdefault(name.split()[0], []).append(name)

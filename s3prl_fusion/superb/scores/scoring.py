@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...errors import UsageError
+
 if TYPE_CHECKING:
     import numpy
 
@@ -23,7 +25,7 @@ TOLERANCE = 0.01  # percent points; the recipes average in single precision
 Statistic = Callable[["numpy.ndarray"], "numpy.ndarray"]
 
 
-class ScoreError(ValueError):
+class ScoreError(UsageError):
     """The written files and the logged score disagree, or one of them is unusable."""
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from ...errors import UsageError
 from ...files import whole_file
 from ..scores.results import SET_ASIDE, chosen_rates
 from ..scores.scoring import ScoreError, check_same_utterances, read_texts
@@ -24,7 +25,7 @@ FORM = "submission.md"
 AGAIN = "give the `superb` command again"
 
 
-class SubmissionError(ValueError):
+class SubmissionError(UsageError):
     """There is nothing to submit, or not all of it. The message says what to do."""
 
 

@@ -11,14 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from .experiment import Experiment
+from ..superb.runs.options import DEMO_EXP, DEMO_UPSTREAMS
 
-HELP = "prepare, train, evaluate and score SUPERB's tasks"
-DEMO_UPSTREAMS = "fused_demo,fused_demo_hubert,fused_demo_whisper"
-# Hidden states of different models differ in scale by an order of magnitude, which costs steps that the demo lacks.
-DEMO_RUN_ARGS = ("--upstream_feature_normalize",)
-DEMO_EXP = Path("exp") / "demo"
+if TYPE_CHECKING:
+    from ..superb.runs.experiment import Experiment
+
 EPILOG = (
     "Arguments after -- go to every training run of s3prl's run_downstream, for example: -- -o config.optimizer.lr=1e-3"
 )
@@ -61,20 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Run the benchmark.
-
-    Returns:
-        0 when every run has a score, 1 when a run failed, 2 for a mistake in the command, 130 after Ctrl-C.
-    """
-    try:
-        with terminate_as_interrupt():
-            return run(args)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nstopped; give the same command again to go on where it stopped", file=sys.stderr)
-        return 130
+    """Run the benchmark; the exit status is 0 when every run has a score, 1 when a run failed."""
+    with terminate_as_interrupt():
+        return run(args)
 
 
 @contextlib.contextmanager
@@ -93,8 +79,8 @@ def terminate_as_interrupt() -> Iterator[None]:
 
 def run(args: argparse.Namespace) -> int:
     """Check, prepare, run, report. Raises ValueError or FileNotFoundError for what the user can mend."""
-    from . import launch, options
-    from .pipeline import summary
+    from ..superb.runs import launch, options
+    from ..superb.runs.pipeline import summary
 
     fill_in_demo(args)
     plan = options.make_plan(args)
@@ -120,7 +106,7 @@ def fill_in_demo(args: argparse.Namespace) -> None:
 
 def show_results(experiments: Sequence[Experiment], failures: Container[str], exp: Path, title: str) -> None:
     """Write and print the table of everything that has a score."""
-    from ..scores.report import report
+    from ..superb.scores.report import report
 
     # The mean over some of a task's folds is not the task's score: it is left out until all are there.
     broken = {(e.upstream, e.variant) for e in experiments if e.label in failures}
