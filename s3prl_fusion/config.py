@@ -145,7 +145,7 @@ class FusionConfig:
                     f"members: {member.name!r} is given twice, with the same ckpt, model_config, layers and precision; "
                     "remove one, or give it other layers"
                 )
-        if self.stock and (len(self.members) > 1 or self.interface != InterfaceConfig("weighted_sum")):
+        if self.stock and (len(self.members) > 1 or self.interface.name != "weighted_sum"):
             raise UsageError("stock: true is for one member under the interface weighted_sum; leave it out")
 
     @property

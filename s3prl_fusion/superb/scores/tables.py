@@ -50,7 +50,7 @@ def _read(folder: RunFolder) -> dict[str, Any]:
     """A score file, with its `identity`; an older release's says of the fusion no more than names."""
     row = json.loads(folder.result.read_text(encoding="utf-8"))
     if "fusion" not in row:
-        members = [{"name": name} for name in row["members"]]
+        members = [{"name": name} for name in row.get("members") or [row["upstream"]]]
         row["fusion"] = {"members": members, "interface": {"name": row["interface"]}}
         row["made_of"] = {"upstream": row["upstream"], **row["fusion"]}
     return {"identity": digest(row["made_of"]), **row}
