@@ -15,11 +15,11 @@ from tiny_models import wavs
 
 import s3prl_fusion
 from s3prl_fusion import FusedUpstream, FusionConfig, checkpoint, costs
-from s3prl_fusion.cache_config import CacheConfig
+from s3prl_fusion.cache import codec
+from s3prl_fusion.cache.config import CacheConfig
 from s3prl_fusion.cli import main
 from s3prl_fusion.commands.cache import parse_shard
 from s3prl_fusion.host.checks import check_name
-from s3prl_fusion.upstreams import cached
 
 PAIR = "fused__fbank__mfcc"
 CACHE = CacheConfig("somewhere", "int8", 100)
@@ -36,10 +36,8 @@ def surroundings(tmp_path, monkeypatch):
 @pytest.fixture
 def computed(monkeypatch):
     """Lengths of the utterances that members were run for to fill a cache."""
-    lengths, encode = [], cached.cache_codec.encode
-    monkeypatch.setattr(
-        cached.cache_codec, "encode", lambda states, *a: lengths.append(len(states)) or encode(states, *a)
-    )
+    lengths, encode = [], codec.encode
+    monkeypatch.setattr(codec, "encode", lambda states, *a: lengths.append(len(states)) or encode(states, *a))
     return lengths
 
 
@@ -133,8 +131,7 @@ class TestCommand:
         assert self.fill(corpus, tmp_path / "whole", "--dtype", "int8") == 0
         assert len(computed) == 1 and files(tmp_path / "whole").keys() == before.keys()
 
-    def test_clips_of_one_length_are_all_stored(self, corpus, tmp_path, monkeypatch):
-        monkeypatch.setattr(cached, "BLOCK", 2)
+    def test_clips_of_one_length_are_all_stored(self, corpus, tmp_path):
         for i in range(9):
             soundfile.write(corpus / f"same{i}.flac", wavs(4000, seed=i)[0].numpy(), 16000)
         assert self.fill(corpus, tmp_path / "cache") == 0

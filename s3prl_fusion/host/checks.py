@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import checkpoint
-from ..cache_config import DIR_VARIABLE, CacheConfig
+from ..cache.config import DIR_VARIABLE, CacheConfig
 from ..config import FusionConfig, MemberConfig
 from ..errors import UsageError, unknown
 from ..names import fusion_of, presets

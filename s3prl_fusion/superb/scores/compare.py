@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import UsageError
+from ...text import markdown
 from ..tasks import TASKS, Task, Texts
 from .results import find_results
 from .scoring import TOLERANCE, ScoreError, Statistic, read_texts
-from .tables import markdown, read_runs
+from .tables import read_runs
 
 if TYPE_CHECKING:
     import numpy

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..clock import seconds_text
+from ...text import markdown, seconds_text
 from ..tasks import TASKS, Task
 from . import leaderboard
 from .published import leaderboard_score, paper_score
@@ -91,12 +91,6 @@ def tabulate(runs: pandas.DataFrame) -> pandas.DataFrame:
 
 def _columns(task: Task) -> tuple[str, str, str]:
     return task.column, f"{task.column} spread", f"{task.column} seeds"
-
-
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown; all columns but the first two are aligned to the right."""
-    ruler = ["---" if index < 2 else "---:" for index in range(len(header))]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in (header, ruler, *rows))
 
 
 def number(value: object) -> str:
