@@ -15,8 +15,9 @@ from tiny_models import wavs
 
 import s3prl_fusion
 from s3prl_fusion import FusedUpstream, FusionConfig, checkpoint, costs
-from s3prl_fusion.cache import codec
+from s3prl_fusion.cache import codec, states
 from s3prl_fusion.cache.config import CacheConfig
+from s3prl_fusion.cache.key import key_of
 from s3prl_fusion.cli import main
 from s3prl_fusion.commands.cache import parse_shard
 from s3prl_fusion.host.checks import check_name
@@ -37,7 +38,7 @@ def surroundings(tmp_path, monkeypatch):
 def computed(monkeypatch):
     """Lengths of the utterances that members were run for to fill a cache."""
     lengths, encode = [], codec.encode
-    monkeypatch.setattr(codec, "encode", lambda states, *a: lengths.append(len(states)) or encode(states, *a))
+    monkeypatch.setattr(codec, "encode", lambda given, *a: lengths.append(len(given)) or encode(given, *a))
     return lengths
 
 
@@ -225,6 +226,25 @@ class TestTraining:
         assert self.train(fusion, recipe_configs[recipe], recipe, tmp_path / "exp") == 0
         assert computed == []
         assert json.loads((tmp_path / "exp" / "run.json").read_text())["cache"]["dir"] == str(cache)
+
+    def test_sids_random_crops_are_not_stored_and_everything_else_is(
+        self, fusion, recipe_configs, voxceleb, tmp_path, monkeypatch
+    ):
+        asked: dict[str, int] = {}
+        monkeypatch.setattr(states, "key_of", lambda wav: asked.setdefault(key_of(wav), len(wav)) and key_of(wav))
+        monkeypatch.setenv("S3PRL_FUSION_CACHE", str(tmp_path / "cache"))
+        clips = {soundfile.info(path).frames for path in voxceleb["root"].rglob("*.wav")}
+        crop = min(clips) - 1000
+        for steps in (3, 6):
+            more = f"config.downstream_expert.datarc.max_timestep={crop},,config.runner.total_steps={steps}"
+            with pytest.warns(RuntimeWarning, match=f"waveforms of {crop:,} samples are the recipe's random crops"):
+                assert (
+                    self.train(fusion, recipe_configs["voxceleb1"], "voxceleb1", tmp_path / "exp", "-a", "-o", more)
+                    == 0
+                )
+        assert set(asked.values()) > {crop}
+        stored = {path.stem for path in (tmp_path / "cache").rglob("*.safetensors")}
+        assert stored == {key for key, length in asked.items() if length != crop}
 
     def test_resumed_from_the_cache_equals_uninterrupted(self, fusion, recipe_configs, tmp_path, monkeypatch):
         override = (
