@@ -10,24 +10,35 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-EXPERT = "expert.py"  # s3prl's layout of an upstream: a folder with this and hubconf.py
+_EXPERT = "expert.py"  # s3prl's layout of an upstream: a folder with this and hubconf.py
 _BLOCK = 1 << 24
 
 
-def code_files(obj: object) -> list[Path]:
+def code_root(obj: Any) -> Path | None:
+    """Return the file that a class or function is in, or that file's folder where an expert.py lies there.
+
+    None for what is built in or was typed into an interpreter.
+    """
+    file = _source_file(obj)
+    return file.parent if file and (file.parent / _EXPERT).is_file() else file
+
+
+def code_files(obj: Any) -> list[Path]:
     """Return the Python files that decide what a class or function computes.
 
-    These are its own file, or, where an expert.py lies beside that, every ``*.py`` in the folder and below. What they
-    import from elsewhere is not followed. There are none for what is built in or was typed into an interpreter.
+    These are its `code_root`, or every ``*.py`` in and below it. What they import from elsewhere is not followed.
     """
-    return list(_named_files(obj).values())
+    root = code_root(obj)
+    return list(_named_files(root).values()) if root else []
 
 
-def code_digest(objs: Iterable[object]) -> str:
+def code_digest(objs: Iterable[Any]) -> str:
     """Return a sha256 over the `code_files` of classes and functions: of their contents and their names below their
     folders. The folders' own paths, and the order of ``objs``, do not count."""
-    return _digest({(name, content_digest(path)) for obj in objs for name, path in _named_files(obj).items()})
+    roots = {root for root in map(code_root, objs) if root}
+    return _digest({(name, content_digest(path)) for root in roots for name, path in _named_files(root).items()})
 
 
 def content_digest(path: str | os.PathLike[str]) -> str:
@@ -46,23 +57,19 @@ def content_digest(path: str | os.PathLike[str]) -> str:
     return _file_digest(path, stat.st_size, stat.st_mtime_ns)
 
 
-def _named_files(obj: object) -> dict[str, Path]:
-    """The `code_files` by their names below the folder of ``obj``'s own file."""
-    file = _source_file(obj)
-    if file is None:
-        return {}
-    folder = file.parent
-    files = [path for path in _files(folder) if path.suffix == ".py"] if (folder / EXPERT).is_file() else [file]
-    return {path.relative_to(folder).as_posix(): path for path in files}
+def _named_files(root: Path) -> dict[str, Path]:
+    if root.is_file():
+        return {root.name: root}
+    return {path.relative_to(root).as_posix(): path for path in sorted(_files(root)) if path.suffix == ".py"}
 
 
-def _source_file(obj: object) -> Path | None:
+def _source_file(obj: Any) -> Path | None:
     # A class is looked up by its module's name, which may be gone or another's by now: two folders may each have loaded
     # an `expert`. Its methods know their file.
     methods = [value for value in vars(obj).values() if inspect.isfunction(value)] if inspect.isclass(obj) else []
     for candidate in (*(method for method in methods if method.__module__ == obj.__module__), obj):
         with suppress(TypeError, OSError):
-            file = inspect.getsourcefile(inspect.unwrap(candidate) if callable(candidate) else candidate)
+            file = inspect.getsourcefile(inspect.unwrap(candidate))
             if file and os.path.isfile(file):
                 # Not resolved: in a download of huggingface_hub every file is a link to another folder.
                 return Path(file).absolute()
@@ -72,7 +79,8 @@ def _source_file(obj: object) -> Path | None:
 def _files(folder: Path) -> Iterator[Path]:
     for root, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if _counts(name)]
-        yield from (Path(root, name) for name in files if _counts(name))
+        # Not what is a broken link.
+        yield from (path for path in (Path(root, name) for name in files if _counts(name)) if path.is_file())
 
 
 def _counts(name: str) -> bool:

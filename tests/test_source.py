@@ -123,6 +123,11 @@ class TestContent:
         os.utime(path, ns=(0, 2))
         assert content_digest(path) == first
 
+    def test_a_broken_link_is_no_content(self, expert):
+        before = content_digest(expert)
+        (expert / "link.pt").symlink_to(expert / "nothing")
+        assert content_digest(expert) == before
+
     def test_of_a_file_it_is_its_sha256(self, tmp_path):
         (tmp_path / "abc").write_bytes(b"abc")
         expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -51,8 +51,10 @@ class CacheConfig:
         Raises:
             UsageError, KindError: a key is unknown or a value is not of its kind; the message names it.
         """
-        if isinstance(value, (cls, str)):
-            return value if isinstance(value, cls) else cls(value)
+        if isinstance(value, cls):
+            return value
+        if isinstance(value, str):
+            return cls(value)
         names = [field.name for field in fields(cls)]
         if not isinstance(value, Mapping):
             raise KindError(f"cache must be a folder, or a mapping with keys among {', '.join(names)}; got {value!r}")

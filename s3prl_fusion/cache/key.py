@@ -15,7 +15,7 @@ import yaml
 from torch import Tensor, nn
 
 from ..audio import SAMPLE_RATE
-from ..source import EXPERT, code_digest, code_files, content_digest
+from ..source import code_digest, code_root, content_digest
 
 if TYPE_CHECKING:
     from ..config import MemberConfig
@@ -49,7 +49,7 @@ def fingerprint(member: nn.Module, config: MemberConfig, dtype: str) -> str:
     for name, value in sorted(member.state_dict().items()):
         if isinstance(value, Tensor):
             digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
         else:
             digest.update(f"{name} {value!r}".encode())
     return digest.hexdigest()[:32]
@@ -65,10 +65,11 @@ def own_classes(member: nn.Module) -> list[type]:
 
 
 def _is_own(cls: type) -> bool:
-    return any(file.name == EXPERT or _PACKAGE in file.parents or not _is_librarys(file) for file in code_files(cls))
+    root = code_root(cls)
+    return root is not None and (root.is_dir() or _PACKAGE in root.parents or not _in_library(root))
 
 
-def _is_librarys(file: Path) -> bool:
+def _in_library(file: Path) -> bool:
     installed = {"site-packages", "dist-packages"} & set(file.parts)
     return bool(installed) or Path(sysconfig.get_path("stdlib")) in file.parents
 

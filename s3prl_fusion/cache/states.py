@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -83,10 +83,11 @@ class CachedStates:
     def store(self, member: nn.Module) -> MemberStore:
         """Return the member's files; its fingerprint is taken at the first call."""
         if self._store is None:
-            about = {"name": self.config.name, "ckpt": self.config.ckpt, "dtype": self.dtype, "format": FORMAT}
-            if self.config.layers is not None:
-                about["layers"] = list(self.config.layers)
-            self._store = MemberStore(self.disk, fingerprint(member, self.config, self.dtype), about)
+            config = self.config
+            about: dict[str, Any] = {"name": config.name, "ckpt": config.ckpt, "dtype": self.dtype, "format": FORMAT}
+            if config.layers is not None:
+                about["layers"] = list(config.layers)
+            self._store = MemberStore(self.disk, fingerprint(member, config, self.dtype), about)
         return self._store
 
     def forget(self) -> None:
