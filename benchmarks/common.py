@@ -140,7 +140,7 @@ def _cpu_name() -> str:
 
 def table(rows: Sequence[Row]) -> str:
     """The rows in Markdown."""
-    from s3prl_fusion.superb.scores.tables import markdown
+    from s3prl_fusion.text import markdown
 
     return markdown(HEADER, [row.cells() for row in rows])
 

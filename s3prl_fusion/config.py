@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from .cache_config import CacheConfig
+from .cache.config import CacheConfig
 from .errors import KindError, MissingFileError, UsageError, unknown, within
 from .grammar import parse
 from .interfaces import DEFAULT_INTERFACE, build_interface, interface_class, interface_options, list_interfaces

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from .. import checkpoint
-from ..cache_config import DIR_VARIABLE, CacheConfig
+from ..cache.config import DIR_VARIABLE, CacheConfig
 from ..config import FusionConfig
 from ..errors import MissingFileError, UsageError, within
 from ..featurizer import check_selection

@@ -141,6 +141,9 @@ def _register_runner(runner: ModuleType, patches: Patches) -> None:
         if runner.is_leader_process():
             print(_in_words(description), flush=True)
         if args.mode == "train":
+            upstream = getattr(self.upstream.model, "module", self.upstream.model)
+            if isinstance(upstream, FusedUpstream):
+                upstream.crop_samples = _crop_samples(args.downstream, config)
             torch_as_seen.position = follow(self)
             if runner.is_leader_process():
                 write_json(Path(args.expdir) / checkpoint.RUN_FILE, description)
@@ -154,6 +157,12 @@ def _register_runner(runner: ModuleType, patches: Patches) -> None:
     # Its checkpoints hold one (s3prl/downstream/runner.py:401). The shims allow it too, but whoever has used
     # torch.serialization.safe_globals for it has taken it back from all.
     compat.checkpoints.allow(patches, [argparse.Namespace])
+
+
+def _crop_samples(downstream: str, config: dict[str, Any]) -> int | None:
+    """Return the length of a recipe's random crops in samples; None where it trains on whole clips."""
+    cropped = downstream in ("voxceleb1", "sv_voxceleb1")
+    return config["downstream_expert"]["datarc"].get("max_timestep") if cropped else None
 
 
 def _register_nn(module: ModuleType, patches: Patches) -> None:
