@@ -15,7 +15,7 @@ SLURM = [
 ]
 TEST = ["pytest>=7", "ssl-interface==0.1.0", "setuptools>=70.1", *SLURM]
 LINT = ["ruff", "mypy"]
-DOCS = ["mkdocs>=1.6", "mkdocs-material>=9", "mkdocstrings[python]"]
+DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9", "mkdocstrings[python]"]
 
 setup(
     name="s3prl-fusion",

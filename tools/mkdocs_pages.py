@@ -42,7 +42,9 @@ def users_api() -> str:
     import s3prl_fusion
 
     head = "# Python API\n\nAll names are those of `s3prl_fusion` itself: `import s3prl_fusion as sf`.\n"
-    return "\n".join([head, *(f"::: s3prl_fusion.{home}.{name}\n" for name, home in s3prl_fusion._HOME.items())])
+    options = "    options: {show_root_full_path: false}\n"
+    entries = [f"::: s3prl_fusion.{home}.{name}\n{options}" for name, home in s3prl_fusion._HOME.items()]
+    return "\n".join([head, *entries])
 
 
 def contributors_api() -> str:
