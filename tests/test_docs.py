@@ -16,7 +16,7 @@ import yaml
 import s3prl_fusion
 from s3prl_fusion import FusionConfig, build_interface, list_interfaces
 from s3prl_fusion.cli import build_parser, main
-from s3prl_fusion.names import is_fused_name, parse
+from s3prl_fusion.names import is_fused_name, resolve
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))), "CONTRIBUTING.md"]
@@ -106,12 +106,12 @@ def test_s3prl_mains_options_are_the_problems(argv, registered):
     for option, value in zip(argv[1::2], argv[2::2]):
         *sections, key = option.lstrip("-").split(".")
         assert key in functools.reduce(dict.__getitem__, sections, config)
-        assert key != "name" or parse(value)
+        assert key != "name" or resolve(value)
 
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"`(fused\w*)`", "".join(PAGES.values()))) - {"fused"}))
 def test_names_are_of_the_grammar(name):
-    assert is_fused_name(name) and parse(name).members
+    assert is_fused_name(name) and resolve(name).members
 
 
 FUSIONS = [text for _, text in blocks("yaml") if "members:" in text]
@@ -135,6 +135,24 @@ def test_yaml_is_a_fusion_config(text, files):
     assert FusionConfig.from_dict(config.to_dict()) == config
 
 
+def upstreams() -> list[tuple[str, str | None]]:
+    """Every upstream after a command's -u, with what follows its -g."""
+    found = set()
+    for _, words in commands():
+        after = dict(zip(words, words[1:]))
+        found |= {(name, after.get("-g")) for name in after.get("-u", "").split(",") if name}
+    return sorted(found, key=str)
+
+
+@pytest.mark.parametrize("name, model_config", [*upstreams(), ("fusion.yaml__chconv", None)])
+def test_upstreams_of_commands_are_fusions_or_stock(name, model_config, files):
+    for path in ("a.yaml", "b.yaml", "fusion.yaml"):
+        Path(path).write_text("members: [fbank, mfcc]")
+    fusion = resolve(name, model_config)
+    assert fusion.members and fusion.stock is not is_fused_name(name)
+    assert not name.endswith("__chconv") or fusion.interface.name == "chconv"
+
+
 def test_the_users_own_interface_trains(files):
     (text,) = [text for text in FUSIONS if "gated" in text]
     (files / "fusion.yaml").write_text(text)
@@ -156,7 +174,7 @@ def test_the_contributors_interface_is_one_file(files, monkeypatch):
         fused = module([[torch.ones(1, 4, 8)] * 2, [torch.ones(1, 4, 6)] * 3])
         fused.sum().backward()
         assert fused.shape == (1, 4, 5) and all(p.grad is not None for p in module.parameters())
-        assert parse(f"fused_wavlm_hubert_{path.stem}").interface.name == path.stem
+        assert resolve(f"fused_wavlm_hubert_{path.stem}").interface.name == path.stem
     finally:
         sys.modules.pop(f"{package.__name__}.{path.stem}", None)
 
@@ -167,7 +185,7 @@ def test_espnets_yaml_builds_a_frontend(registered):
     (text,) = [text for _, text in blocks("yaml") if "frontend:" in text]
     settings = yaml.safe_load(text)
     options = settings["frontend_conf"]
-    assert settings["frontend"] == "s3prl" and parse(options["frontend_conf"]["upstream"])
+    assert settings["frontend"] == "s3prl" and resolve(options["frontend_conf"]["upstream"])
     options["frontend_conf"]["upstream"] = "fused_demo"  # the real one is not at hand
     model = torch.nn.ModuleDict({"frontend": Restated(**options)})
     freeze(model, settings["freeze_param"])
