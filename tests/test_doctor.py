@@ -12,7 +12,7 @@ import pytest
 import s3prl_fusion
 from s3prl_fusion.cli import main
 from s3prl_fusion.commands import doctor
-from s3prl_fusion.host import compat, members
+from s3prl_fusion.host import members, shims
 
 ROOT = Path(s3prl_fusion.__file__).parents[1]
 
@@ -26,7 +26,7 @@ def test_here_everything_works(capsys):
     assert status == 0, out
     assert "ok  fused_demo: features of 100 frames x" in out or "ok  fused__fbank__mfcc" in out
     assert members.host_version() in out and out.endswith("\neverything works\n")
-    for shim in compat.active():
+    for shim in shims.active():
         assert f"ok  {shim.name}: {shim.reason} ({shim.source})" in out
 
 

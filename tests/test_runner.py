@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 
 import s3prl_fusion
 from s3prl_fusion.cli import main
-from s3prl_fusion.host import libriphone
+from s3prl_fusion.host.recipes import _libriphone
 
 RECIPES = ("asr", "ctc", "voxceleb1", "emotion")
 TEST_SPLIT = {"asr": "test-clean", "ctc": "test", "voxceleb1": "test", "emotion": "test"}
@@ -71,7 +71,7 @@ def stock(cache: Path, *argv: object) -> None:
         patch.setattr(builtins, "isinstance", isinstance)
         patch.setattr(dataset, "CACHE_PATH", str(cache))
         patch.setitem(sys.modules, package, ModuleType(package))
-        patch.setitem(sys.modules, f"{package}.libriphone", libriphone)
+        patch.setitem(sys.modules, f"{package}.libriphone", _libriphone)
         run_downstream.main()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import glob
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -100,8 +99,7 @@ def check_run(args: argparse.Namespace, config: dict[str, Any], patches: Patches
         ValueError, TypeError, OSError: something is wrong with them; the message says how.
     """
     from ..featurizer import check_selection
-    from .inference import PREDICT, add_inference
-    from .recipes import mend
+    from . import recipes
 
     if args.upstream == "fused":
         args.upstream_model_config = find_fusion_yaml(args)
@@ -114,11 +112,9 @@ def check_run(args: argparse.Namespace, config: dict[str, Any], patches: Patches
         if args.init_ckpt:
             normalize = fusion.normalize or args.upstream_feature_normalize
             _check_ckpt(args.init_ckpt, replace(fusion, normalize=normalize))
-    mend(args.downstream, config, patches)
-    if args.mode == "inference" and args.downstream in PREDICT:
-        expert = import_module(f"s3prl.downstream.{args.downstream}.expert").DownstreamExpert
-        if not hasattr(expert, "inference"):
-            patches.set(expert, "inference", add_inference(args.downstream))
+    recipes.mend(args.downstream, config, patches)
+    if args.mode == "inference":
+        recipes.add_inference(args.downstream, config, patches)
 
 
 def _check_frozen(fusion: FusionConfig, trainable: bool) -> None:

@@ -19,7 +19,7 @@ from ..assets import demo_dir
 from ..config import MemberConfig
 from ..errors import HostError, MissingFileError, UsageError, unknown
 from ..names import is_fused_name
-from . import compat
+from . import shims
 
 # s3prl's hub has these endings for entries that come without a checkpoint of their own (s3prl/hub.py:46).
 NEEDS_CKPT = ("_local", "_url", "_gdriveid", "_custom")
@@ -36,7 +36,7 @@ def hub() -> Any:
     Raises:
         HostError: s3prl cannot be imported; the message says why and what to install.
     """
-    compat.supply()
+    shims.supply()
     try:
         with quiet_torchaudio(), _quiet_espnet():
             from s3prl import hub as module

@@ -18,12 +18,13 @@ from ..featurizer import FusionFeaturizer
 from ..files import whole_file, write_json
 from ..names import presets
 from ..upstreams.fused import FusedUpstream
-from . import compat, distributed
+from . import distributed, shims
 from .checks import check_name, check_run, refuse_ckpt
 from .members import added_entries, host_version, hub
 from .patches import Patches
 from .problem import supply_unused
-from .recipes import supply_libriphone
+from .proxy import Proxy
+from .recipes.ctc import supply_libriphone
 from .resume import KEY, Position, SharedPosition, follow
 
 RUN_FILE = "run.json"  # in an expdir
@@ -40,9 +41,9 @@ def register() -> None:
     Raises:
         HostError: s3prl, or a package that its runner imports, is missing or too new; the message says which.
     """
-    if not compat.supplied():
-        compat.supply()
-        _patches.add(compat.withdraw)
+    if not shims.supplied():
+        shims.supply()
+        _patches.add(shims.withdraw)
     hub()
     for name in SEAMS:
         try:
@@ -123,13 +124,21 @@ def _register_names(module: ModuleType, patches: Patches) -> None:
 
 def _register_runner(runner: ModuleType, patches: Patches) -> None:
     stock_featurizer, stock_init = runner.Featurizer, runner.Runner.__init__
-    torch_as_seen = _TorchWithWholeSaves(runner.torch.__name__)
+    position: Position | SharedPosition | None = None
 
     def featurizer(upstream: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
         fused = isinstance(getattr(upstream, "module", upstream), FusedUpstream)
         return (FusionFeaturizer if fused else stock_featurizer)(upstream, *args, **kwargs)
 
+    def save(states: Any, path: str) -> None:
+        # The runner writes dev-best.ckpt over itself (s3prl/downstream/runner.py:419): killed there, it would be lost.
+        if position is not None:
+            states[KEY] = position.state()
+        with whole_file(path) as temporary:
+            torch.save(states, temporary)
+
     def init(self: Any, args: argparse.Namespace, config: dict[str, Any]) -> None:
+        nonlocal position
         with distributed.leader_first():
             check_run(args, config, patches)
         stock_init(self, args, config)
@@ -137,19 +146,19 @@ def _register_runner(runner: ModuleType, patches: Patches) -> None:
         if runner.is_leader_process():
             print(_in_words(description), flush=True)
         if args.mode == "train":
-            torch_as_seen.position = follow(self)
+            position = follow(self)
             if runner.is_leader_process():
                 write_json(Path(args.expdir) / RUN_FILE, description)
 
     # The runner has the name bound since its import (s3prl/downstream/runner.py:24): it is replaced there.
     patches.set(runner, "Featurizer", featurizer)
     patches.set(runner.Runner, "__init__", init)
-    patches.set(runner, "torch", torch_as_seen)
+    patches.set(runner, "torch", Proxy(torch, save=save))
     patches.set(runner, "DDP", distributed.wrap)
     supply_libriphone(patches)
     # Its checkpoints hold one (s3prl/downstream/runner.py:401). The shims allow it too, but whoever has used
     # torch.serialization.safe_globals for it has taken it back from all.
-    compat.checkpoints.allow(patches, [argparse.Namespace])
+    shims.checkpoints.allow(patches, [argparse.Namespace])
 
 
 def _register_nn(module: ModuleType, patches: Patches) -> None:
@@ -193,24 +202,6 @@ def _in_words(description: dict[str, Any]) -> str:
         f"[s3prl_fusion] {upstream} parameters: {counts['upstream']} (upstream); "
         f"trained: {counts['featurizer']} (featurizer), {counts['downstream']} (downstream)"
     )
-
-
-class _TorchWithWholeSaves(ModuleType):
-    """torch as the runner sees it: a checkpoint replaces the one before it only once it is whole, and keeps `position`.
-
-    The runner writes dev-best.ckpt over itself (s3prl/downstream/runner.py:419): killed there, it would be lost.
-    """
-
-    position: Position | SharedPosition | None = None
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(torch, name)
-
-    def save(self, states: Any, path: str) -> None:
-        if self.position is not None:
-            states[KEY] = self.position.state()
-        with whole_file(path) as temporary:
-            torch.save(states, temporary)
 
 
 # What is changed in which module of s3prl.
