@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from s3prl_fusion import FusedUpstream, FusionConfig
-from s3prl_fusion.host.members import hub
+from s3prl_fusion.host.hub import hub
 
 
 def hubert_base(folder: Path, seed: int = 0) -> dict[str, Any]:

@@ -12,16 +12,18 @@ _HOME = {
     "FusionConfig": "config",
     "MemberConfig": "config",
     "InterfaceConfig": "config",
-    "FusedUpstream": "upstreams.fused",
+    "FusedUpstream": "host.upstream",
     "WhisperUpstream": "upstreams.whisper",
     "FusionFeaturizer": "featurizer",
     "HostError": "errors",
+    "UserError": "errors",
     "Interface": "interfaces.base",
     "build_interface": "interfaces",
     "list_interfaces": "interfaces",
     "register": "host.register",
     "unregister": "host.register",
     "load_experiment": "host.load",
+    "resolve": "names",
 }
 __all__ = ["__version__", *_HOME]
 

@@ -11,6 +11,7 @@ import yaml
 
 from .cache_config import CacheConfig
 from .errors import KindError, MissingFileError, UsageError, unknown, within
+from .grammar import parse
 from .interfaces import DEFAULT_INTERFACE, build_interface, interface_class, interface_options, list_interfaces
 from .relative_paths import resolve_paths
 
@@ -122,16 +123,19 @@ class FusionConfig:
         interface: the trainable part.
         normalize: parameter-free layer norm over the features of every hidden state, before the interface.
         cache: where the members' hidden states are kept on disk; ``None`` computes them anew each time.
+        stock: one upstream as s3prl runs it, under its own featurizer, which is a weighted sum.
     """
 
     members: tuple[MemberConfig, ...]
     interface: InterfaceConfig = InterfaceConfig()
     normalize: bool = False
     cache: CacheConfig | None = None
+    stock: bool = False
 
     def __post_init__(self) -> None:
         _check("members", self.members, tuple)
         _check("normalize", self.normalize, bool)
+        _check("stock", self.stock, bool)
         _check("cache", self.cache, CacheConfig, optional=True)
         if not self.members:
             raise UsageError("members is empty; name at least one entry of s3prl's hub, e.g. wavlm_base_plus")
@@ -141,6 +145,14 @@ class FusionConfig:
                     f"members: {member.name!r} is given twice, with the same ckpt, model_config, layers and precision; "
                     "remove one, or give it other layers"
                 )
+        if self.stock and (len(self.members) > 1 or self.interface != InterfaceConfig("weighted_sum")):
+            raise UsageError("stock: true is for one member under the interface weighted_sum; leave it out")
+
+    @property
+    def member_names(self) -> list[str]:
+        """What to call each member: its name, and its number where there are two of one name."""
+        names = [member.name for member in self.members]
+        return [f"{name}.{i}" if names.count(name) > 1 else name for i, name in enumerate(names)]
 
     @classmethod
     def from_dict(cls, config: Mapping[str, Any]) -> FusionConfig:
@@ -149,7 +161,9 @@ class FusionConfig:
         Raises:
             ValueError, TypeError: a key is unknown or a value is not of its kind; the message names key and value.
         """
-        config = _mapping("fusion config", config, [f.name for f in fields(cls)])
+        # `stock` is read, but not for people to write: a stock upstream has a name of its own.
+        stock = config.get("stock", False) if isinstance(config, Mapping) else False
+        config = _mapping("fusion config", config, [f.name for f in fields(cls) if f.name != "stock" or stock])
         members = config.pop("members", [])
         if not isinstance(members, (list, tuple)):
             raise KindError(f"members must be a list; got {members!r}")
@@ -181,14 +195,13 @@ class FusionConfig:
 
     @classmethod
     def from_name(cls, name: str) -> FusionConfig:
-        """Reads a name such as ``fused_wavlm_hubert_chconv``; see `s3prl_fusion.names`.
+        """Read a name such as ``fused_wavlm_hubert_chconv``; see `s3prl_fusion.grammar`.
 
         Raises:
-            ValueError: the name is not of the grammar; the message says which part, and what is near.
+            UsageError: the name is not of the grammar; the message says which part, and what is near.
         """
-        from .names import parse
-
-        return parse(name)
+        entries, interface = parse(name)
+        return cls(tuple(MemberConfig(entry) for entry in entries), InterfaceConfig(interface))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, dicts and scalars that `from_dict` reads; defaults are left out."""
@@ -202,8 +215,7 @@ class FusionConfig:
         if self.interface.output_dim is not None:
             interface["output_dim"] = self.interface.output_dim
         config: dict[str, Any] = {"members": members, "interface": interface}
-        if self.normalize:
-            config["normalize"] = True
+        config.update({key: True for key in ("normalize", "stock") if getattr(self, key)})
         if self.cache is not None:
             config["cache"] = self.cache.to_dict()
         return config

@@ -7,7 +7,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
@@ -18,28 +17,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from .audio import SAMPLE_RATE
-from .featurizer import FusionFeaturizer
-from .names import member_names
 from .upstreams.fused import FusedUpstream
 
 if TYPE_CHECKING:
     import pandas
 
-    from .config import FusionConfig
-
 REPEATS = 3  # the fastest run counts
-
-
-def load(fusion: FusionConfig, device: str = "cpu", interface: bool = True) -> tuple[FusedUpstream, nn.Module | None]:
-    """The upstream and, with untrained weights, its interface, in evaluation mode.
-
-    Args:
-        fusion: what is fused.
-        device: where to run.
-        interface: False for a stock upstream, whose featurizer is s3prl's own: then the second one is None.
-    """
-    upstream = FusedUpstream(replace(fusion, cache=None)).to(device).eval()
-    return upstream, FusionFeaturizer(upstream, upstream_device=device).to(device).eval() if interface else None
 
 
 def count_parameters(module: nn.Module) -> int:
@@ -55,13 +38,14 @@ def noise(samples: Sequence[int], device: str = "cpu") -> Iterator[list[Tensor]]
 
 @torch.no_grad()
 def profile(
-    fusion: FusionConfig, seconds: Sequence[float], device: str = "cpu", interface: bool = True
+    upstream: FusedUpstream, featurizer: nn.Module | None, seconds: Sequence[float], device: str = "cpu"
 ) -> pandas.DataFrame:
-    """Measures one utterance of noise of each length.
+    """Measure one utterance of noise of each length.
 
     Args:
-        fusion, device, interface: as for `load`.
+        upstream, featurizer: in evaluation mode, without a cache; no featurizer for a stock upstream.
         seconds: lengths of the utterances.
+        device: where they are.
 
     Returns:
         A row for each length and part (the members, then "interface"). A member that takes other layers of an earlier
@@ -71,12 +55,11 @@ def profile(
     """
     import pandas
 
-    upstream, featurizer = load(fusion, device, interface)
-    rows = []
+    fusion, rows = upstream.fusion, []
     samples = [round(length * SAMPLE_RATE) for length in seconds]
     for length, wavs in tqdm(zip(seconds, noise(samples, device)), "utterances", len(seconds), leave=False):
         states = upstream(wavs)
-        for i, name in enumerate(member_names(fusion)):
+        for i, name in enumerate(fusion.member_names):
             run, where = partial(upstream.run_member, i, wavs), fusion.members[i].device or device
             runs = upstream.sources[i] == i
             row = _costs(run, upstream.members[i], length, where) if runs else (0, 0, 0.0, 0.0)
@@ -100,7 +83,7 @@ def profile_groups(
     """Sums the multiply-accumulates over groups of utterances of noise, one utterance at a time, with a progress bar.
 
     Args:
-        upstream, featurizer: what `load` gives.
+        upstream, featurizer: as for `profile`.
         groups: for each group's name its utterances' lengths in samples.
         device: where they are.
 
@@ -118,7 +101,7 @@ def profile_groups(
             states = upstream(batch)
         by_module = counter.get_flop_counts()
         row = {"utterances": group}
-        for i, name in enumerate(member_names(upstream.fusion)):
+        for i, name in enumerate(upstream.fusion.member_names):
             row[name] = sum(by_module.get(f"{type(upstream).__name__}.members.{i}", {}).values()) // 2
         row["upstream"] = counter.get_total_flops() // 2
         if featurizer is not None:

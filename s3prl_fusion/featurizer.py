@@ -17,7 +17,7 @@ from .upstreams.fused import FusedUpstream
 
 # s3prl/upstream/interfaces.py:13
 TOLERABLE_SEQLEN_DIFF = 5
-_PREFIX = "interface."
+_PREFIX = "interface."  # in the state dict that torch makes of a FusionCore
 
 
 class FusionCore(nn.Module):
@@ -42,6 +42,7 @@ class FusionCore(nn.Module):
         self.interface = build_interface(config.name, self.layers, self.dims, config.output_dim, **config.options)
         self.normalize = normalize or upstream.fusion.normalize
         self.fusion = replace(upstream.fusion, normalize=self.normalize)
+        self.made_of = {**upstream.made_of, **({"normalize": True} if self.normalize else {})}
         self._register_state_dict_hook(_drop_prefix)
         self.register_load_state_dict_pre_hook(_add_prefix)
 
@@ -151,12 +152,17 @@ def check_selection(feature_selection: str, layer_selection: int | None) -> None
 
 
 def _drop_prefix(module: FusionCore, state: dict[str, Any], prefix: str, metadata: dict[str, Any]) -> None:
-    metadata[checkpoint.KEY] = checkpoint.record(module.fusion, module.layers, module.dims)
-    for key in [key for key in state if key.startswith(prefix + _PREFIX)]:
-        state[prefix + key[len(prefix + _PREFIX) :]] = state.pop(key)
+    metadata[checkpoint.KEY] = checkpoint.record(module.fusion, module.made_of, module.layers, module.dims)
+    _rename(state, prefix + _PREFIX, prefix)
 
 
 def _add_prefix(module: FusionCore, state: dict[str, Any], prefix: str, metadata: dict[str, Any], *_: Any) -> None:
-    checkpoint.check(metadata.get(checkpoint.KEY), module.fusion)
-    for key in [key for key in state if key.startswith(prefix) and not key.startswith(prefix + _PREFIX)]:
-        state[prefix + _PREFIX + key[len(prefix) :]] = state.pop(key)
+    checkpoint.check(metadata.get(checkpoint.KEY), module.fusion, module.made_of)
+    _rename(state, prefix, prefix + _PREFIX)
+
+
+def _rename(state: dict[str, Any], before: str, now: str) -> None:
+    """Give every key that starts with ``before`` another start; all at once, as an interface's own modules may have any
+    name."""
+    renamed = {now + key[len(before) :]: state.pop(key) for key in list(state) if key.startswith(before)}
+    state.update(renamed)

@@ -1,152 +1,130 @@
-"""Names of fused upstreams.
+"""From what a user types after ``-u`` to a fusion.
 
-- ``fused_<alias>_<alias>...[_large][_<interface>]``: short names of well-known upstreams, e.g.
-  ``fused_wavlm_hubert``, ``fused_whisper_wavlm_large_weighted_sum``.
-- ``fused__<hub entry>__<hub entry>...[__<interface>]``: any entries of s3prl's hub, e.g. ``fused__fbank__mfcc``.
-- ``fused``: members and interface come from a fusion YAML (run_downstream's ``-g``).
+- a name of the `grammar`, such as ``fused_wavlm_hubert``;
+- a fusion YAML's path, ``path/to/fusion.yaml``; ``fusion.yaml__chconv`` is the same with another interface;
+- ``fused``, whose fusion YAML comes separately (run_downstream's ``-g``);
+- any other name is a stock upstream, an entry of s3prl's hub.
 """
 
 from __future__ import annotations
 
-import difflib
+import re
+from dataclasses import replace
+from pathlib import Path
 
+from .assets import downstream_configs_dir
+from .cache_config import CacheConfig
 from .config import FusionConfig, InterfaceConfig, MemberConfig
-from .errors import UsageError, unknown
-from .interfaces import DEFAULT_INTERFACE, list_interfaces
+from .errors import MissingFileError, UsageError
 
-ALIASES = {
-    "wavlm": "wavlm_base_plus",
-    "hubert": "hubert_base",
-    "data2vec": "data2vec_base_960",
-    "wav2vec2": "wav2vec2_base_960",
-    "whisper": "whisper_small",
-    "whisper_en": "whisper_small_en",
-    "unispeech_sat": "unispeech_sat_base_plus",
-    "distilhubert": "distilhubert",
-    "tera": "tera",
-    "apc": "apc",
-    "fbank": "fbank",
-    "mfcc": "mfcc",
-    "demo_hubert": "demo_hubert",
-    "demo_whisper": "demo_whisper",
-}
-LARGE = {
-    "wavlm": "wavlm_large",
-    "hubert": "hubert_large_ll60k",
-    "data2vec": "data2vec_large_ll60k",
-    "wav2vec2": "wav2vec2_large_ll60k",
-    "whisper": "whisper_medium",
-    "whisper_en": "whisper_medium_en",
-    "unispeech_sat": "unispeech_sat_large",
-}
-SHORTHANDS = {"demo": "demo_hubert_demo_whisper"}
-
-_PRESET_MEMBERS = (
-    # Table I of the paper, then Table II, then the demo.
-    *("hubert", "wavlm", "data2vec", "whisper", "whisper_en"),
-    *("hubert_wavlm", "wavlm_hubert", "data2vec_wavlm", "data2vec_hubert"),
-    *("whisper_wavlm", "whisper_data2vec", "whisper_en_data2vec", "whisper_en_wavlm"),
-    *("data2vec_hubert_wavlm", "whisper_wavlm_data2vec", "whisper_wavlm_hubert", "whisper_en_data2vec_wavlm"),
-    *("wavlm_large", "data2vec_large", "whisper_large", "whisper_en_large"),
-    *("whisper_wavlm_large", "whisper_data2vec_large", "whisper_en_wavlm_large", "whisper_en_data2vec_large"),
-    *("demo", "demo_hubert", "demo_whisper"),
-)
-
-
-def presets() -> list[str]:
-    """The names that are shown in ``s3prl.hub.options()``; many more are understood."""
-    suffixes = ["", *(f"_{interface}" for interface in list_interfaces())]
-    return [f"fused_{members}{suffix}" for members in _PRESET_MEMBERS for suffix in suffixes]
+FUSIONS = "fusion/*.yaml"  # in downstream_configs
+_YAML = re.compile(r"(?P<path>.+\.ya?ml)(__(?P<interface>.+))?")
 
 
 def is_fused_name(name: str) -> bool:
     """Whether a name claims to be a fused upstream's; it may still be malformed."""
-    return name == "fused" or name.startswith("fused_")
+    return name == "fused" or name.startswith("fused_") or bool(_YAML.fullmatch(name))
 
 
-def fusion_of(name: str, model_config: str | None = None) -> FusionConfig | None:
-    """The fusion behind run_downstream's ``-u`` and ``-g``; None for the name of a stock upstream.
+def resolve(name: str, model_config: str | None = None, ckpt: str | None = None) -> FusionConfig:
+    """Turn what run_downstream's ``-u``, ``-g`` and ``-k`` say into a fusion; a stock upstream is a fusion of one.
+
+    Reads files, loads nothing, and asks s3prl nothing: whether its members can load is `host.members.check`'s affair.
+
+    Args:
+        name: see the top of this file.
+        model_config: of ``fused``, the fusion YAML; of a stock upstream, its own.
+        ckpt: of a stock upstream.
+
+    Returns:
+        The fusion. A fused one has the cache that the environment asks for if it names none itself.
 
     Raises:
-        ValueError, TypeError, FileNotFoundError: the name is malformed, it has a file too many or too few, or the file
-            is wrong; the message says how.
+        UserError: the name is malformed, it has a file too many or too few, or the file is wrong.
     """
     if not is_fused_name(name):
-        return None
-    if name != "fused":
-        if model_config is not None:
-            raise UsageError(
-                f"{name!r} says it all and takes no -g {model_config}; give the file to the upstream 'fused'"
-            )
-        return parse(name)
-    if model_config is None:
+        return FusionConfig((MemberConfig(name, ckpt, model_config),), InterfaceConfig("weighted_sum"), stock=True)
+    if ckpt is not None:
         raise UsageError(
-            "the upstream 'fused' needs a fusion YAML: -u fused -g fusion.yaml (or a name: fused_wavlm_hubert)"
+            f"{name!r} takes no checkpoint of its own (-k {ckpt}); give its members theirs in a fusion YAML"
         )
-    return FusionConfig.from_yaml(model_config)
+    fusion = _fused(name, model_config)
+    return fusion if fusion.cache else replace(fusion, cache=CacheConfig.from_env())
 
 
-def parse(name: str) -> FusionConfig:
-    """The fusion behind a name.
+def _fused(name: str, model_config: str | None) -> FusionConfig:
+    if name == "fused":
+        if model_config is None:
+            raise UsageError(
+                "the upstream 'fused' needs a fusion YAML: -u fused -g fusion.yaml (or its path in place of the name, "
+                "-u fusion.yaml, or a name: fused_wavlm_hubert)"
+            )
+        return FusionConfig.from_yaml(find_shipped("-g", model_config, FUSIONS))
+    if model_config is not None:
+        raise UsageError(f"{name!r} says it all and takes no -g {model_config}; give the file to the upstream 'fused'")
+    yaml = _YAML.fullmatch(name)
+    if yaml is None:
+        return FusionConfig.from_name(name)
+    fusion = FusionConfig.from_yaml(find_shipped("-u", yaml["path"], FUSIONS))
+    return fusion if yaml["interface"] is None else with_interface(fusion, yaml["interface"])
+
+
+def with_interface(fusion: FusionConfig, interface: str) -> FusionConfig:
+    """Put another interface into a fusion; its own one keeps its options, another one has none but the width."""
+    if interface == fusion.interface.name:
+        return fusion
+    return replace(fusion, interface=InterfaceConfig(interface, fusion.interface.output_dim))
+
+
+def absolute(name: str) -> str:
+    """Make a fusion YAML's name independent of the current folder; any other name stays as it is."""
+    yaml = _YAML.fullmatch(name)
+    return f"{find_shipped('-u', yaml['path'], FUSIONS).resolve()}{name[yaml.end('path') :]}" if yaml else name
+
+
+def find_shipped(option: str, path: str, *patterns: str) -> Path:
+    """Find a file, among those of downstream_configs where the path itself is not there.
+
+    Args:
+        option: what the user gave it to, for the message.
+        path: may be ``fusion/wavlm.yaml`` or ``downstream_configs/fusion/wavlm.yaml``, from any folder.
+        patterns: globs of what ships.
 
     Raises:
-        ValueError: the name is not of the grammar; the message says which part, and what is near.
+        MissingFileError: it is neither; the message lists what ships.
     """
-    if not name.startswith("fused_") or len(name.strip("_")) <= len("fused"):
-        raise UsageError(f"{name!r} names no fused upstream; try fused_wavlm_hubert or fused__<hub entry>__<hub entry>")
-    if name.startswith("fused__"):
-        entries, interface = _split_entries(name)
-    else:
-        entries, interface = _split_aliases(name)
-    return FusionConfig(tuple(MemberConfig(entry) for entry in entries), InterfaceConfig(interface))
+    given, root = Path(path), downstream_configs_dir()
+    if given.exists():
+        return given
+    shipped = root / given.relative_to(root.name) if given.parts[:1] == (root.name,) else root / given
+    files = sorted(file for pattern in patterns for file in root.glob(pattern))
+    if shipped not in files:
+        names = ", ".join(file.relative_to(root).as_posix() for file in files)
+        raise MissingFileError(
+            f"{option} {path} does not exist; correct the path, or take one that ships with s3prl_fusion: {names}"
+        )
+    return shipped
 
 
-def _split_entries(name: str) -> tuple[list[str], str]:
-    entries = name[len("fused__") :].split("__")
-    interface = entries.pop() if len(entries) > 1 and entries[-1] in list_interfaces() else DEFAULT_INTERFACE
-    if not all(entries):
-        raise UsageError(f"{name!r} has an empty member between underscores; write fused__<hub entry>__<hub entry>")
-    return entries, interface
+def label(name: str) -> str:
+    """What to call an upstream in tables and folders: its name, of a YAML the file's without its folder."""
+    yaml = _YAML.fullmatch(name)
+    if yaml is None:
+        return name
+    return Path(yaml["path"]).stem + (f"_{yaml['interface']}" if yaml["interface"] else "")
 
 
-def _split_aliases(name: str) -> tuple[list[str], str]:
-    rest = name[len("fused_") :]
-    suffixes = [interface for interface in list_interfaces() if rest.endswith(f"_{interface}")]
-    interface = max(suffixes, key=len, default=DEFAULT_INTERFACE)
-    rest = rest[: -len(interface) - 1] if suffixes else rest
-    large = rest.endswith("_large")
-    rest = SHORTHANDS.get(rest, rest[: -len("_large")] if large else rest)
-    aliases = _longest_aliases(rest, name)
-    return [_entry(alias, large, name) for alias in aliases], interface
+def add_interface(name: str, interface: str) -> str:
+    """The name of the same members under another interface.
 
-
-def _longest_aliases(rest: str, name: str) -> list[str]:
-    tokens, aliases = rest.split("_"), []
-    while tokens:
-        for end in range(len(tokens), 0, -1):
-            if "_".join(tokens[:end]) in ALIASES:
-                aliases.append("_".join(tokens[:end]))
-                tokens = tokens[end:]
-                break
-        else:
-            raise UsageError(f"{name!r}: " + unknown("alias", tokens[0], ALIASES, limit=20) + _nearest_preset(name))
-    return aliases
-
-
-def _nearest_preset(name: str) -> str:
-    near = difflib.get_close_matches(name, presets(), n=2, cutoff=0.75)
-    return f"; nearest names: {', '.join(near)}" if near else ""
-
-
-def _entry(alias: str, large: bool, name: str) -> str:
-    if not large:
-        return ALIASES[alias]
-    if alias not in LARGE:
-        raise UsageError(f"{name!r}: {alias!r} has no large model; choose from {', '.join(sorted(LARGE))}")
-    return LARGE[alias]
-
-
-def member_names(fusion: FusionConfig) -> list[str]:
-    """What to call each member: its name, and its number where there are two of one name."""
-    names = [member.name for member in fusion.members]
-    return [f"{name}.{i}" if names.count(name) > 1 else name for i, name in enumerate(names)]
+    Raises:
+        UsageError: the upstream is ``fused``, whose YAML says its interface, or a stock one.
+    """
+    if name == "fused":
+        raise UsageError(
+            "--interfaces: the interface of 'fused' stands in its YAML; give the YAML's path in place of the name"
+        )
+    if not is_fused_name(name):
+        raise UsageError(f"--interfaces: {name!r} is not a fused upstream; try 'fused__{name}'")
+    double = name.startswith("fused__") or _YAML.fullmatch(name)
+    return f"{name}{'__' if double else '_'}{interface}"

@@ -14,11 +14,12 @@ import yaml
 from tiny_models import wavs
 
 import s3prl_fusion
-from s3prl_fusion import FusedUpstream, FusionConfig, checkpoint, costs
+from s3prl_fusion import FusedUpstream, FusionConfig, checkpoint
 from s3prl_fusion.cache_config import CacheConfig
 from s3prl_fusion.cli import main
 from s3prl_fusion.commands.cache import parse_shard
-from s3prl_fusion.host.checks import check_name
+from s3prl_fusion.host.upstream import load_pair
+from s3prl_fusion.names import resolve
 from s3prl_fusion.upstreams import cached
 
 PAIR = "fused__fbank__mfcc"
@@ -89,21 +90,21 @@ class TestConfig:
         checkpoint.check(checkpoint.record(config, [1, 1], [240, 39]), kept)
 
     def test_the_environment_is_for_every_fused_name_and_the_yaml_comes_first(self, monkeypatch, tmp_path):
-        assert check_name("fused__fbank").cache is None
+        assert resolve("fused__fbank").cache is None
         monkeypatch.setenv("S3PRL_FUSION_CACHE", "elsewhere")
-        assert check_name("fused__fbank").cache == CacheConfig("elsewhere")
+        assert resolve("fused__fbank").cache == CacheConfig("elsewhere")
         monkeypatch.setenv("S3PRL_FUSION_CACHE_DTYPE", "int8")
-        assert check_name(PAIR).cache == CacheConfig("elsewhere", "int8")
+        assert resolve(PAIR).cache == CacheConfig("elsewhere", "int8")
         (tmp_path / "fusion.yaml").write_text("members: [fbank]\ncache: here\n")
-        assert check_name("fused", str(tmp_path / "fusion.yaml")).cache == CacheConfig("here")
-        assert FusionConfig.from_name(PAIR).cache is None and check_name("fbank") is None
+        assert resolve("fused", str(tmp_path / "fusion.yaml")).cache == CacheConfig("here")
+        assert FusionConfig.from_name(PAIR).cache is None and resolve("fbank").cache is None
         monkeypatch.setenv("S3PRL_FUSION_CACHE_DTYPE", "int4")
         with pytest.raises(ValueError, match="S3PRL_FUSION_CACHE_DTYPE.*unknown dtype 'int4'"):
-            check_name(PAIR)
+            resolve(PAIR)
 
     def test_costs_are_those_of_computing(self, tmp_path):
         config = FusionConfig.from_dict({"members": ["fbank"], "cache": str(tmp_path / "cache")})
-        assert costs.load(config)[0].caches == [] and not (tmp_path / "cache").exists()
+        assert load_pair(config)[0].caches == [] and not (tmp_path / "cache").exists()
 
 
 class TestCommand:

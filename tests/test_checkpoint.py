@@ -9,6 +9,7 @@ import torch
 from tiny_models import ToyUpstream
 
 from s3prl_fusion import FusedUpstream, FusionConfig, FusionFeaturizer, __version__, checkpoint
+from s3prl_fusion.identity import describe
 
 CONFIG = {
     "members": [{"name": "a", "layers": [0, 2]}, {"name": "b", "ckpt": "/here/b.pt"}],
@@ -38,6 +39,7 @@ def test_a_state_dict_remembers_version_fusion_and_sizes(saved):
     assert checkpoint.read(saved) == {
         "version": __version__,
         "fusion": config().to_dict(),
+        "made_of": describe(config()),
         "layers": [2, 3],
         "dims": [8, 8],
     }
@@ -77,7 +79,7 @@ def test_normalizing_by_the_run_downstreams_option_is_remembered_as_in_the_confi
         ({"members": CONFIG["members"][::-1]}, r"members\[0\]\.name was 'a', is 'b'"),
         (
             {"members": [CONFIG["members"][0], {"name": "b", "ckpt": "/here/c.pt"}]},
-            r"ckpt was '/here/b\.pt', is '/here/c",
+            r"ckpt was 'b\.pt', is 'c\.pt'",
         ),
     ],
 )
@@ -107,16 +109,16 @@ def test_members_may_run_on_other_devices(saved):
 def test_releases_that_may_compute_otherwise_are_refused(saved, monkeypatch, version, fits):
     monkeypatch.setattr(checkpoint, "__version__", version)
     if fits:
-        return checkpoint.check(checkpoint.read(saved), config())
+        return checkpoint.check(checkpoint.read(saved), config(), describe(config()))
     with pytest.raises(ValueError, match=rf"from s3prl_fusion {__version__}, and this is {version}, which may"):
-        checkpoint.check(checkpoint.read(saved), config())
+        checkpoint.check(checkpoint.read(saved), config(), describe(config()))
 
 
 def test_from_1_0_on_the_major_version_counts(saved, monkeypatch):
     checkpoint.read(saved)["version"] = "1.4.0"
     monkeypatch.setattr(checkpoint, "__version__", "1.9.2")
-    checkpoint.check(checkpoint.read(saved), config())
+    checkpoint.check(checkpoint.read(saved), config(), describe(config()))
 
 
 def test_weights_of_s3prls_own_featurizer_are_accepted():
-    checkpoint.check(checkpoint.read({"weights": torch.zeros(3)}), config())
+    checkpoint.check(checkpoint.read({"weights": torch.zeros(3)}), config(), describe(config()))

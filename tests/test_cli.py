@@ -13,8 +13,8 @@ import torch
 import s3prl_fusion
 from s3prl_fusion.assets import downstream_configs_dir
 from s3prl_fusion.cli import main
-from s3prl_fusion.errors import UsageError, unknown
-from s3prl_fusion.host.members import host_version
+from s3prl_fusion.errors import MissingFileError, unknown
+from s3prl_fusion.host.hub import host_version
 from s3prl_fusion.host.runner import complete_arguments
 
 NEW = ["-m", "train", "-u", "fbank", "-d", "asr", "-p", "exp"]
@@ -114,7 +114,7 @@ class TestCompletedArguments:
         assert "-c" not in self.completed([*NEW, "-c", "asr.yaml"], tmp_path)
 
     def test_a_config_that_is_nowhere_lists_the_ones_that_ship(self, tmp_path):
-        with pytest.raises(UsageError, match=r"-c arr\.yaml does not exist; .*asr\.yaml, demo/asr\.yaml"):
+        with pytest.raises(MissingFileError, match=r"-c arr\.yaml does not exist; .*asr\.yaml, demo/asr\.yaml"):
             complete_arguments([*NEW, "-c", "arr.yaml"])
 
     @pytest.mark.parametrize("given", ["fusion/whisper_wavlm.yaml", "downstream_configs/fusion/hubert.yaml"])
@@ -124,7 +124,7 @@ class TestCompletedArguments:
         assert Path(found).samefile(downstream_configs_dir() / "fusion" / Path(given).name)
 
     def test_a_fusion_yaml_that_is_nowhere_lists_the_ones_that_ship(self, tmp_path):
-        with pytest.raises(UsageError, match=r"-g mine\.yaml does not exist; .*fusion/hubert_wavlm\.yaml"):
+        with pytest.raises(MissingFileError, match=r"-g mine\.yaml does not exist; .*fusion/hubert_wavlm\.yaml"):
             complete_arguments(["-u", "fused", "-g", "mine.yaml", "-d", "asr", "-p", "exp"])
 
     def test_the_arguments_come_first_and_as_they_are(self, tmp_path):

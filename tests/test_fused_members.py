@@ -50,7 +50,7 @@ class TestPrecision:
 
     def test_it_is_autocasts(self, hubert_ckpt):
         member = {"name": "hubert_local", "ckpt": hubert_ckpt}
-        (plain,) = hub_members.load_members(fusion(member).members)
+        (plain,) = hub_members.load_members(fusion(member))
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             expected = plain.eval()(wavs(*LENGTHS))["hidden_states"]
         assert_all_equal(states(fusion({**member, "precision": "bf16"})), [state.float() for state in expected])
@@ -141,7 +141,7 @@ class TestDevice:
     def test_devices_that_are_there_pass(self, monkeypatch):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-        hub_members.check_members(fusion(*({"name": "fbank", "layers": [0], "device": "cuda:1"}, "mfcc")).members)
+        hub_members.check(fusion(*({"name": "fbank", "layers": [0], "device": "cuda:1"}, "mfcc")))
 
 
 class TestOneForwardForSeveralMembers:
@@ -174,7 +174,7 @@ class TestOneForwardForSeveralMembers:
         config = fusion(
             hubert, {**hubert, "precision": "bf16", "layers": [1]}, {**hubert, "device": "cpu", "layers": [1]}
         )
-        assert len(set(hub_members.load_members(config.members))) == 3
+        assert len(set(hub_members.load_members(config))) == 3
 
     def test_its_parameters_count_once_and_its_state_loads(self, hubert):
         pair = fusion({**hubert, "layers": [0]}, {**hubert, "layers": [1]})

@@ -28,7 +28,7 @@ def fused(*members, **options) -> FusedUpstream:
 @torch.no_grad()
 def test_alone_it_gives_its_own_hidden_states(member):
     upstream = fused(member)
-    own = load_members(upstream.fusion.members)[0].eval()(wavs(*LENGTHS))["hidden_states"]
+    own = load_members(upstream.fusion)[0].eval()(wavs(*LENGTHS))["hidden_states"]
     own = list(own.values()) if isinstance(own, dict) else own
     states = upstream(wavs(*LENGTHS))["hidden_states"]
     assert len(states) == len(own) and all(torch.equal(a, b) for a, b in zip(states, own))

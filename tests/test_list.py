@@ -12,9 +12,9 @@ import torch
 
 from s3prl_fusion import FusionConfig, list_interfaces
 from s3prl_fusion.cli import main
-from s3prl_fusion.host.members import WHISPER, added_entries, entries
-from s3prl_fusion.names import ALIASES, LARGE, presets
-from s3prl_fusion.sizes import SIZES
+from s3prl_fusion.grammar import presets
+from s3prl_fusion.host.members import added_entries, entries
+from s3prl_fusion.upstreams.entries import ALIASES, ENTRIES
 
 BASE = {
     "encoder_layers": 12,
@@ -22,6 +22,10 @@ BASE = {
     "encoder_ffn_embed_dim": 3072,
     "encoder_attention_heads": 12,
 }
+NAMES = {entry.alias: entry.name for entry in ENTRIES if entry.alias}
+NAMED = {name for entry in ALIASES.values() for name in (entry.name, entry.large) if name}
+SIZES = {entry.name: entry.size for entry in ENTRIES if entry.size}
+WHISPER = {entry.name: entry.ckpt for entry in ENTRIES if (entry.ckpt or "").startswith("openai/")}
 LARGE_MODEL = {
     "encoder_layers": 24,
     "encoder_embed_dim": 1024,
@@ -57,7 +61,9 @@ def test_list_v_shows_sizes_of_every_preset(capsys):
 
 def test_list_json_holds_what_v_shows(capsys):
     whole = json.loads(listed(capsys, "--json"))
-    assert whole["interfaces"] == list_interfaces() and whole["aliases"] == ALIASES
+    assert whole["interfaces"] == list_interfaces() and whole["aliases"] == {
+        alias: entry.name for alias, entry in ALIASES.items()
+    }
     assert [upstream["name"] for upstream in whole["upstreams"]] == presets()
     (demo,) = [upstream for upstream in whole["upstreams"] if upstream["name"] == "fused_demo"]
     assert demo["frozen_parameters"] == sum(member["parameters"] for member in demo["members"]) == 5_573_040
@@ -80,7 +86,10 @@ def test_every_member_of_a_preset_has_a_size_but_the_ones_without_published_sett
     members = {member.name for name in presets() for member in FusionConfig.from_name(name).members}
     assert members <= set(SIZES) <= set(entries())
     assert set(WHISPER) <= set(SIZES)
-    assert {*ALIASES.values(), *LARGE.values()} - set(SIZES) == {"unispeech_sat_base_plus", "unispeech_sat_large"}
+    assert NAMED - set(SIZES) == {
+        "unispeech_sat_base_plus",
+        "unispeech_sat_large",
+    }
 
 
 @pytest.mark.parametrize("name", ["fbank", "mfcc", "demo_hubert", "demo_whisper"])
@@ -187,6 +196,6 @@ def test_whispers_sizes_are_those_of_its_encoder(name):
 
 
 def test_reading_the_hub_does_not_advertise_espnet():
-    code = "from s3prl_fusion.host.members import hub; hub()"
+    code = "from s3prl_fusion.host.hub import hub; hub()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "ESPnet" not in done.stdout + done.stderr

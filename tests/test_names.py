@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from s3prl_fusion import FusionConfig, list_interfaces
-from s3prl_fusion.names import ALIASES, LARGE, is_fused_name, parse, presets
+from s3prl_fusion import FusionConfig, InterfaceConfig, MemberConfig, list_interfaces
+from s3prl_fusion.errors import UsageError
+from s3prl_fusion.grammar import presets
+from s3prl_fusion.names import absolute, is_fused_name, label, resolve
+from s3prl_fusion.upstreams.entries import ALIASES, known
 
 
 def members(name: str) -> list[str]:
-    return [member.name for member in parse(name).members]
+    return [member.name for member in resolve(name).members]
 
 
 @pytest.mark.parametrize(
@@ -53,24 +56,26 @@ def test_presets_come_with_every_interface_and_do_not_repeat():
     assert len(set(names)) == len(names)
     for interface in list_interfaces():
         assert f"fused_wavlm_hubert_{interface}" in names
-        assert parse(f"fused_wavlm_hubert_{interface}").interface.name == interface
+        assert resolve(f"fused_wavlm_hubert_{interface}").interface.name == interface
 
 
 @pytest.mark.parametrize("alias", sorted(ALIASES))
 def test_every_alias_names_one_member(alias):
-    assert members(f"fused_{alias}") == [ALIASES[alias]]
+    assert members(f"fused_{alias}") == [ALIASES[alias].name]
 
 
-@pytest.mark.parametrize("alias", sorted(LARGE))
+@pytest.mark.parametrize("alias", sorted(alias for alias, entry in ALIASES.items() if entry.large))
 def test_every_large_alias_names_one_member(alias):
-    assert members(f"fused_{alias}_large") == [LARGE[alias]]
+    assert members(f"fused_{alias}_large") == [ALIASES[alias].large]
 
 
-@pytest.mark.parametrize("name", sorted({*ALIASES.values(), *LARGE.values()}))
+@pytest.mark.parametrize(
+    "name", sorted(name for entry in ALIASES.values() for name in (entry.name, entry.large) if name)
+)
 def test_every_alias_stands_for_an_entry_that_loads_by_name(name):
-    from s3prl_fusion.host.members import NEEDS_CKPT, entries
+    from s3prl_fusion.host.members import entries
 
-    assert name in entries() and not name.endswith(NEEDS_CKPT)
+    assert name in entries() and not known(name).needs_ckpt
 
 
 @pytest.mark.parametrize(
@@ -95,17 +100,77 @@ def test_every_alias_stands_for_an_entry_that_loads_by_name(name):
 )
 def test_refused(name, message):
     with pytest.raises(ValueError, match=message):
-        parse(name)
+        FusionConfig.from_name(name)
 
 
 @pytest.mark.parametrize("name", ["fused_weighted_sum", "fused_hconv", "fused_weighted_sum_wavlm"])
 def test_an_interface_is_no_member(name):
     with pytest.raises(ValueError, match="fused_wavlm_hubert|unknown alias"):
-        parse(name)
+        FusionConfig.from_name(name)
 
 
 @pytest.mark.parametrize(
-    "name, claims", [("fused", True), ("fused_x", True), ("fused__x", True), ("fusedx", False), ("fbank", False)]
+    "name, claims",
+    [
+        *(("fused", True), ("fused_x", True), ("fused__x", True), ("fusedx", False), ("fbank", False)),
+        *(("a.yaml", True), ("a/b.yml", True), ("a.yaml__hconv", True), ("a.yamlx", False), (".yaml", False)),
+    ],
 )
 def test_what_claims_to_be_fused(name, claims):
     assert is_fused_name(name) is claims
+
+
+class TestResolve:
+    """From what a user types to a fusion."""
+
+    @pytest.fixture
+    def yaml(self, tmp_path):
+        path = tmp_path / "mine.yaml"
+        path.write_text("members: [fbank, mfcc]\ninterface: {name: hconv, output_dim: 8, match_dim: interpolate}\n")
+        return path
+
+    def test_a_yaml_is_a_name(self, yaml):
+        assert resolve(str(yaml)) == resolve("fused", str(yaml)) == FusionConfig.from_yaml(yaml)
+
+    def test_a_yaml_takes_another_interface(self, yaml):
+        fusion = resolve(f"{yaml}__chconv")
+        assert (fusion.members, fusion.interface) == (resolve(str(yaml)).members, InterfaceConfig("chconv", 8))
+        assert resolve(f"{yaml}__hconv") == resolve(str(yaml))
+
+    def test_a_yaml_that_ships_is_found_from_anywhere(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        found = resolve("fusion/whisper_wavlm.yaml")
+        assert (
+            found == resolve("fused_whisper_wavlm") == resolve("fused", "downstream_configs/fusion/whisper_wavlm.yaml")
+        )
+        with pytest.raises(FileNotFoundError, match=r"-u fusion/whisper_wavln\.yaml does not exist; .*whisper_wavlm"):
+            resolve("fusion/whisper_wavln.yaml")
+
+    def test_any_other_name_is_a_stock_upstream(self):
+        fusion = resolve("hubert_local", "config.yaml", "hubert.pt")
+        assert fusion.stock and fusion.members == (MemberConfig("hubert_local", "hubert.pt", "config.yaml"),)
+        assert FusionConfig.from_dict(fusion.to_dict()) == fusion != FusionConfig(fusion.members)
+
+    @pytest.mark.parametrize(
+        "given, message",
+        [
+            (("fused",), "needs a fusion YAML: -u fused -g fusion.yaml"),
+            (("fused_demo", "x.yaml"), "says it all and takes no -g x.yaml"),
+            (("a.yaml", "x.yaml"), "says it all and takes no -g x.yaml"),
+            (("fused_demo", None, "x.pt"), "takes no checkpoint of its own"),
+        ],
+    )
+    def test_refused(self, given, message):
+        with pytest.raises(UsageError, match=message):
+            resolve(*given)
+
+    @pytest.mark.parametrize(
+        "name, called",
+        [("fused_demo", "fused_demo"), ("x/a.yaml", "a"), ("x/a.b.yml__chconv", "a.b_chconv"), ("fbank", "fbank")],
+    )
+    def test_what_it_is_called(self, name, called):
+        assert label(name) == called
+
+    def test_paths_are_made_absolute(self, yaml, monkeypatch):
+        monkeypatch.chdir(yaml.parent)
+        assert absolute("mine.yaml__chconv") == f"{yaml}__chconv" and absolute("fused_demo") == "fused_demo"

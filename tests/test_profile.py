@@ -12,7 +12,8 @@ from s3prl_fusion import costs
 from s3prl_fusion.cli import main
 from s3prl_fusion.commands.profile import parse_seconds
 from s3prl_fusion.costs import count_macs, peak_memory, profile, profile_groups
-from s3prl_fusion.names import parse
+from s3prl_fusion.host.upstream import load_pair
+from s3prl_fusion.names import resolve
 from s3prl_fusion.superb.scores.leaderboard import PROFILED_SAMPLES, PUBLISHED_COSTS
 
 
@@ -149,7 +150,7 @@ def test_a_gpus_peak_is_the_same():
 
 
 def test_hconv_and_its_members():
-    table = profile(parse("fused_demo"), [1.0, 2.0])
+    table = profile(*load_pair(resolve("fused_demo")), [1.0, 2.0])
     assert list(table["part"]) == ["demo_hubert", "demo_whisper", "interface"] * 2
     assert (table["MACs"] > 0).all()
     assert (table["real_time_factor"] > 0).all()
@@ -161,7 +162,7 @@ def test_hconv_and_its_members():
 
 
 def test_groups_are_summed():
-    upstream, featurizer = costs.load(parse("fused_demo"))
+    upstream, featurizer = load_pair(resolve("fused_demo"))
     table = profile_groups(upstream, featurizer, {"one": [8000], "two": [8000, 16000]}).set_index("utterances")
     assert list(table.columns) == ["demo_hubert", "demo_whisper", "upstream", "interface"]
     (wavs,) = costs.noise([8000])

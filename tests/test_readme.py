@@ -16,7 +16,7 @@ import yaml
 import s3prl_fusion
 from s3prl_fusion import FusionConfig, build_interface, list_interfaces
 from s3prl_fusion.cli import build_parser, main
-from s3prl_fusion.names import is_fused_name, parse
+from s3prl_fusion.names import is_fused_name, resolve
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -90,12 +90,12 @@ def test_s3prl_mains_options_are_the_problems(argv, registered):
     for option, value in zip(argv[1::2], argv[2::2]):
         *sections, key = option.lstrip("-").split(".")
         assert key in functools.reduce(dict.__getitem__, sections, config)
-        assert key != "name" or parse(value)
+        assert key != "name" or resolve(value)
 
 
 @pytest.mark.parametrize("name", sorted({name for name in re.findall(r"`(fused\w*)`", README) if name != "fused"}))
 def test_names_are_of_the_grammar(name):
-    assert is_fused_name(name) and parse(name).members
+    assert is_fused_name(name) and resolve(name).members
 
 
 FUSIONS = [text for text in blocks("yaml") if "members:" in text]
@@ -134,7 +134,7 @@ def test_espnets_yaml_builds_a_frontend(registered):
     (text,) = [text for text in blocks("yaml") if text not in FUSIONS]
     settings = yaml.safe_load(text)
     options = settings["frontend_conf"]
-    assert settings["frontend"] == "s3prl" and parse(options["frontend_conf"]["upstream"])
+    assert settings["frontend"] == "s3prl" and resolve(options["frontend_conf"]["upstream"])
     options["frontend_conf"]["upstream"] = "fused_demo"  # the real one is not at hand
     model = torch.nn.ModuleDict({"frontend": Restated(**options)})
     freeze(model, settings["freeze_param"])

@@ -11,7 +11,7 @@ from tiny_models import wavs
 
 import s3prl_fusion
 from s3prl_fusion import FusedUpstream, FusionFeaturizer
-from s3prl_fusion.names import presets
+from s3prl_fusion.grammar import presets
 
 
 def snapshot() -> dict:

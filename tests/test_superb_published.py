@@ -6,7 +6,8 @@ import pytest
 
 from s3prl_fusion import FusionConfig, list_interfaces
 from s3prl_fusion.assets import downstream_configs_dir
-from s3prl_fusion.names import parse, presets
+from s3prl_fusion.grammar import presets
+from s3prl_fusion.names import resolve
 from s3prl_fusion.superb.scores.published import paper, paper_score
 
 FUSION = downstream_configs_dir() / "fusion"
@@ -25,7 +26,7 @@ def test_both_tables_are_whole():
 @pytest.mark.parametrize("name", UPSTREAMS)
 def test_every_row_has_a_preset_and_a_yaml_of_the_same_fusion(name):
     assert name in presets()
-    assert FusionConfig.from_yaml(FUSION / f"{name[len('fused_') :]}.yaml") == parse(name)
+    assert FusionConfig.from_yaml(FUSION / f"{name[len('fused_') :]}.yaml") == resolve(name)
 
 
 def test_every_yaml_is_of_a_row_or_says_which_task_is_on_another():

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..cache_config import DIR_VARIABLE, DTYPE_VARIABLE, DTYPES, CacheConfig
 from ..errors import MissingFileError, UsageError
+from ..names import resolve
 
 if TYPE_CHECKING:
     from ..config import FusionConfig
@@ -60,9 +61,9 @@ def fill(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from ..audio import find_files, load
-    from ..host.checks import check_device
+    from ..devices import check_device
+    from ..host.upstream import FusedUpstream
     from ..upstreams.cached import key_of
-    from ..upstreams.fused import FusedUpstream
 
     first, step = parse_shard(args.shard)
     check_device(args.device)
@@ -101,9 +102,7 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 def _fusion(args: argparse.Namespace) -> FusionConfig:
     """What -u says, with the cache that the options, the YAML and the environment say, in this order."""
-    from ..host.checks import fusion_or_single
-
-    fusion = fusion_or_single(args.upstream, args.model_config, args.ckpt)
+    fusion = resolve(args.upstream, args.model_config, args.ckpt)
     cache = fusion.cache or CacheConfig.from_env()
     given: dict[str, Any] = {"dir": args.dir, "dtype": args.dtype}
     given = {key: value for key, value in given.items() if value is not None}

@@ -102,7 +102,7 @@ def imports() -> Iterator[Finding]:
     for name, explain in (("torch", _explain_torch), ("torchaudio", explain_pair), ("s3prl", _explain_s3prl)):
         try:
             if name == "s3prl":
-                from ..host.members import host_version, hub
+                from ..host.hub import host_version, hub
 
                 hub()
                 said = host_version()
@@ -200,14 +200,14 @@ def fused_forward(device: str) -> tuple[str, tuple[int, ...]]:
     from .. import costs
     from ..assets import demo_dir
     from ..audio import SAMPLE_RATE
-    from ..host.checks import check_device, fusion_or_single
-    from ..host.members import quiet_torchaudio
+    from ..host.hub import quiet_torchaudio
+    from ..host.upstream import load_pair
+    from ..names import resolve
 
-    check_device(device)
     name = "fused_demo" if (demo_dir() / "upstreams" / "hubert").is_dir() else "fused__fbank__mfcc"
     wavs = next(costs.noise([SECONDS * SAMPLE_RATE], device))
     with quiet_torchaudio(), torch.no_grad():
-        upstream, featurizer = costs.load(fusion_or_single(name), device)
+        upstream, featurizer = load_pair(resolve(name), device)
         (features,) = featurizer(wavs, upstream(wavs))
     if not features.isfinite().all():
         raise ArithmeticError(f"{name} gives NaN or infinite features on {device}")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ..audio import find_files, load
 from ..errors import UsageError
 from ..files import write_whole
-from ..names import member_names
+from ..names import resolve
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,39 +47,34 @@ def main(args: argparse.Namespace) -> int:
 
     if args.experiment and (args.model_config or args.ckpt):
         raise UsageError("-g and -k go with -u; an experiment (-e) brings its own upstream")
-    names = ["fused"] if args.experiment else member_names(_fusion(args))
+    fusion = None if args.experiment else resolve(args.upstream, args.model_config, args.ckpt)
+    names = fusion.member_names if fusion else ["fused"]
     files = find_files(args.wavs)
     targets = {file: _targets(args.output / name, names, args.format) for file, name in files.items()}
     left = {f: t for f, t in targets.items() if args.overwrite or not all(path.exists() for path in t)}
     if len(left) < len(files):
         print(f"{len(files) - len(left)} of {len(files)} are there already; --overwrite writes them anew")
     if left:
-        features = _featurize(args)
+        features = _featurize(args, fusion)
         for file, paths in tqdm(left.items(), unit="file"):
             _write(dict(zip(names, features(load(file)))), paths, args.format)
     print(f"{len(left)} written below {args.output}")
     return 0
 
 
-def _fusion(args: argparse.Namespace) -> FusionConfig:
-    from ..host.checks import fusion_or_single
-
-    return fusion_or_single(args.upstream, args.model_config, args.ckpt)
-
-
-def _featurize(args: argparse.Namespace) -> Callable[[Tensor], list[Tensor]]:
+def _featurize(args: argparse.Namespace, fusion: FusionConfig | None) -> Callable[[Tensor], list[Tensor]]:
     """A function from a waveform (T',) to the arrays to write for it."""
     import torch
 
-    from ..host.checks import check_device
+    from ..devices import check_device
     from ..host.load import load_experiment
-    from ..upstreams.fused import FusedUpstream
+    from ..host.upstream import FusedUpstream
 
-    if args.experiment:
+    if fusion is None:
         experiment = load_experiment(args.experiment, args.device)
         return lambda wav: experiment.features([wav])
     check_device(args.device)
-    upstream = FusedUpstream(_fusion(args)).to(args.device).eval()
+    upstream = FusedUpstream(fusion).to(args.device).eval()
 
     @torch.no_grad()
     def hidden_states(wav: Tensor) -> list[Tensor]:

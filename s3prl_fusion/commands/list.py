@@ -7,9 +7,10 @@ import json
 from typing import Any
 
 from ..config import FusionConfig, MemberConfig
+from ..grammar import presets
 from ..interfaces import DEFAULT_INTERFACE, list_interfaces
-from ..names import ALIASES, parse, presets
-from ..sizes import SIZES
+from ..names import is_fused_name, resolve
+from ..upstreams.entries import ALIASES, known
 
 UNKNOWN = "?"
 
@@ -23,11 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Print the list."""
-    fusions = {name: parse(name) for name in args.names or presets()}
+    fusions = {name: _fused(name) for name in args.names or presets()}
     if args.json:
+        aliases = {alias: entry.name for alias, entry in ALIASES.items()}
         described = [describe(name, fusion) for name, fusion in fusions.items()]
-        whole = {"interfaces": list_interfaces(), "aliases": ALIASES, "upstreams": described}
-        print(json.dumps(whole, indent=2))
+        print(json.dumps({"interfaces": list_interfaces(), "aliases": aliases, "upstreams": described}, indent=2))
     elif args.verbose:
         _print_columns([("name", "members", "interface", "trainable", "frozen"), *map(_row, fusions, fusions.values())])
     else:
@@ -36,6 +37,10 @@ def main(args: argparse.Namespace) -> int:
         print(f"\ninterfaces: {', '.join(list_interfaces())}; a name may end in one, as in fused_wavlm_hubert_chconv")
         print(f"without one it is {DEFAULT_INTERFACE}. Names may be made of: {', '.join(ALIASES)}")
     return 0
+
+
+def _fused(name: str) -> FusionConfig:
+    return resolve(name) if is_fused_name(name) else FusionConfig.from_name(name)
 
 
 def describe(name: str, fusion: FusionConfig) -> dict[str, Any]:
@@ -55,7 +60,7 @@ def trainable_parameters(fusion: FusionConfig) -> int | None:
 
     from ..interfaces import build_interface
 
-    sizes = [SIZES.get(member.name) for member in fusion.members]
+    sizes = [known(member.name).size for member in fusion.members]
     if None in sizes:
         return None
     interface = fusion.interface
@@ -67,12 +72,12 @@ def trainable_parameters(fusion: FusionConfig) -> int | None:
 
 
 def _describe_member(member: MemberConfig) -> dict[str, Any]:
-    size = SIZES.get(member.name)
+    size = known(member.name).size
     return {"name": member.name, **(vars(size) if size else dict.fromkeys(("layers", "dim", "downsample_rate")))}
 
 
 def _sum(names: Any) -> int | None:
-    sizes = [SIZES.get(name) for name in names]
+    sizes = [known(name).size for name in names]
     return None if None in sizes else sum(size.parameters for size in sizes)
 
 

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
+from ..names import resolve
 
 if TYPE_CHECKING:
     import pandas
@@ -38,18 +39,16 @@ def main(args: argparse.Namespace) -> int:
 
 def measure(args: argparse.Namespace) -> pandas.DataFrame:
     """Checks the arguments, then measures; see `costs.profile` and, for --superb, `costs.profile_groups`."""
-    from ..host.checks import check_device, fusion_or_single
-    from ..names import is_fused_name
+    seconds = parse_seconds(args.seconds)
+    fusion = resolve(args.upstream, args.model_config, args.ckpt)
+    from .. import costs
+    from ..host.upstream import load_pair
     from ..superb.scores.leaderboard import PROFILED_SAMPLES
 
-    seconds = parse_seconds(args.seconds)
-    fusion, interface = fusion_or_single(args.upstream, args.model_config, args.ckpt), is_fused_name(args.upstream)
-    check_device(args.device)
-    from .. import costs
-
+    pair = load_pair(fusion, args.device)
     if not args.superb:
-        return costs.profile(fusion, seconds, args.device, interface)
-    return costs.profile_groups(*costs.load(fusion, args.device, interface), PROFILED_SAMPLES, args.device)
+        return costs.profile(*pair, seconds, args.device)
+    return costs.profile_groups(*pair, PROFILED_SAMPLES, args.device)
 
 
 def parse_seconds(text: str) -> list[float]:

@@ -14,17 +14,17 @@ from torch import Tensor, nn
 
 from .. import checkpoint
 from ..audio import check_wavs
-from ..config import FusionConfig
+from ..devices import check_device
 from ..errors import UsageError
 from ..featurizer import FusionFeaturizer
-from ..names import is_fused_name
-from ..upstreams.fused import FusedUpstream
-from .checks import check_device, check_name, find_fusion_yaml
+from .checks import fusion_of
 from .ckpt import find_ckpt, read_ckpt
-from .members import entries, quiet_torchaudio
+from .hub import quiet_torchaudio
+from .members import entries
 from .patches import Patches
 from .recipes import find, table
 from .recipes.ctc import supply_libriphone
+from .upstream import FusedUpstream
 
 
 @dataclass(frozen=True)
@@ -119,16 +119,13 @@ def _restored(module: nn.Module, states: dict[str, Any], name: str, device: str)
 
 
 def _upstream(args: argparse.Namespace, states: dict[str, Any]) -> nn.Module:
-    if not is_fused_name(args.upstream):
-        known = entries()
-        if args.upstream not in known:
-            raise UsageError(f"the experiment's upstream {args.upstream!r} is not in s3prl's hub of this environment")
-        return known[args.upstream](ckpt=args.upstream_ckpt, model_config=args.upstream_model_config, refresh=False)
-    if args.upstream == "fused":
-        args.upstream_model_config = find_fusion_yaml(args)
-        if not Path(args.upstream_model_config).is_file():
-            return FusedUpstream(FusionConfig.from_dict(checkpoint.read(states["Featurizer"])["fusion"]))
-    return FusedUpstream(check_name(args.upstream, args.upstream_model_config))
+    fusion = fusion_of(args, lambda: checkpoint.read(states["Featurizer"]))
+    if not fusion.stock:
+        return FusedUpstream(fusion)
+    known = entries()
+    if args.upstream not in known:
+        raise UsageError(f"the experiment's upstream {args.upstream!r} is not in s3prl's hub of this environment")
+    return known[args.upstream](ckpt=args.upstream_ckpt, model_config=args.upstream_model_config, refresh=False)
 
 
 def _featurizer(upstream: nn.Module, args: argparse.Namespace) -> nn.Module:

@@ -12,22 +12,23 @@ from typing import Any, Callable
 import torch
 from torch import nn
 
-from .. import __version__
-from ..errors import HostError, KindError
+from .. import __version__, checkpoint
+from ..config import FusionConfig
+from ..errors import HostError, KindError, UserError
 from ..featurizer import FusionFeaturizer
 from ..files import whole_file, write_json
-from ..names import presets
-from ..upstreams.fused import FusedUpstream
+from ..grammar import presets
+from ..names import resolve
 from . import distributed, shims
-from .checks import check_name, check_run, refuse_ckpt
-from .members import added_entries, host_version, hub
+from .checks import check_run, made_of
+from .hub import host_version, hub
+from .members import added_entries, check
 from .patches import Patches
 from .problem import supply_unused
 from .proxy import Proxy
 from .recipes.ctc import supply_libriphone
 from .resume import KEY, Position, SharedPosition, follow
-
-RUN_FILE = "run.json"  # in an expdir
+from .upstream import FusedUpstream
 
 _patches = Patches()
 _attached: set[str] = set()
@@ -77,11 +78,8 @@ def _fused_entry(name: str) -> Callable[..., FusedUpstream]:
     def entry(
         ckpt: str | None = None, model_config: str | None = None, refresh: bool = False, **options: Any
     ) -> FusedUpstream:
-        refuse_ckpt(name, ckpt)
         _check_extra_conf(name, model_config, options)
-        config = check_name(name, model_config)
-        assert config is not None, name
-        return FusedUpstream(config)
+        return FusedUpstream(resolve(name, model_config, ckpt))
 
     entry.__name__ = name
     entry.__doc__ = f"The fused upstream {name}; see s3prl_fusion.names."
@@ -89,7 +87,7 @@ def _fused_entry(name: str) -> Callable[..., FusedUpstream]:
 
 
 def _check_extra_conf(name: str, model_config: Any, options: dict[str, Any]) -> None:
-    """Raises TypeError for what only a fusion YAML can say, so that nothing is ignored in silence."""
+    """Raise KindError for what only a fusion YAML can say, so that nothing is ignored in silence."""
     if options:
         raise KindError(
             f"{name!r} takes no {', '.join(sorted(options))}, only model_config; give its members theirs in a fusion "
@@ -109,17 +107,17 @@ def _register_names(module: ModuleType, patches: Patches) -> None:
         if not hasattr(module, name):
             patches.set(module, name, entry)
 
-    def resolve(name: str) -> Any:
-        # Asked only for what the module lacks: any name of the grammar becomes an entry when it is first used.
+    def entry_of(name: str) -> Any:
+        # Asked only for what the module lacks: any name of the grammar, and any YAML, becomes an entry when it is used.
         if name.startswith("__"):
             raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
         try:
-            check_name(name)
-        except ValueError as error:
+            check(resolve(name))
+        except UserError as error:
             raise AttributeError(str(error)) from error
         return _fused_entry(name)
 
-    patches.set(module, "__getattr__", resolve)
+    patches.set(module, "__getattr__", entry_of)
 
 
 def _register_runner(runner: ModuleType, patches: Patches) -> None:
@@ -139,16 +137,22 @@ def _register_runner(runner: ModuleType, patches: Patches) -> None:
 
     def init(self: Any, args: argparse.Namespace, config: dict[str, Any]) -> None:
         nonlocal position
+        entry = Patches()  # the runner asks the hub for the upstream, which is known here already
         with distributed.leader_first():
-            check_run(args, config, patches)
-        stock_init(self, args, config)
-        description = describe_run(self)
+            fusion = check_run(args, config, patches)
+        if fusion is not None and not fusion.stock:
+            entry.set(hub(), args.upstream, lambda **_: FusedUpstream(fusion))
+        try:
+            stock_init(self, args, config)
+        finally:
+            entry.undo()
+        description = describe_run(self, fusion)
         if runner.is_leader_process():
             print(_in_words(description), flush=True)
         if args.mode == "train":
             position = follow(self)
             if runner.is_leader_process():
-                write_json(Path(args.expdir) / RUN_FILE, description)
+                write_json(Path(args.expdir) / checkpoint.RUN_FILE, description)
 
     # The runner has the name bound since its import (s3prl/downstream/runner.py:24): it is replaced there.
     patches.set(runner, "Featurizer", featurizer)
@@ -177,10 +181,12 @@ def _register_nn(module: ModuleType, patches: Patches) -> None:
     patches.set(stock_class, "__init__", init)
 
 
-def describe_run(runner: Any) -> dict[str, Any]:
-    """What a run is made of: versions, device, and numbers of parameters. A training keeps it in its `RUN_FILE`."""
-    device = torch.device(runner.args.device)
-    cache = getattr(getattr(runner.upstream.model, "fusion", None), "cache", None)
+def describe_run(runner: Any, fusion: FusionConfig | None) -> dict[str, Any]:
+    """Describe what a run is made of: the fusion, versions, device, and numbers of parameters.
+
+    A training keeps it in its `checkpoint.RUN_FILE`.
+    """
+    args, device = runner.args, torch.device(runner.args.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
     return {
         "s3prl_fusion": __version__,
@@ -188,8 +194,10 @@ def describe_run(runner: Any) -> dict[str, Any]:
         "torch": torch.__version__,
         "device": f"{device.type} ({name})" if name else device.type,
         "processes": torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1,
+        "fusion": checkpoint.in_full(fusion, args.upstream_feature_normalize) if fusion else None,
+        "made_of": made_of(fusion, args) if fusion else None,
         "upstream_trained": runner.upstream.trainable,
-        "cache": cache.to_dict() if cache else None,
+        "cache": fusion.cache.to_dict() if fusion and fusion.cache else None,
         "parameters": {e.name.lower(): sum(p.numel() for p in e.model.parameters()) for e in runner.all_entries},
     }
 

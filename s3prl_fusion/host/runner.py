@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Callable, Iterator, Sequence
 
-from ..assets import downstream_configs_dir
 from ..errors import UsageError, UserError
+from ..names import FUSIONS, absolute, find_shipped, resolve
 from . import distributed
+from .arguments import parse
 from .patches import Patches
 
 
@@ -26,7 +27,7 @@ def run(argv: Sequence[str], fill_in: Callable[[dict[str, Any]], None] | None = 
         UserError: a mistake of the user's.
     """
     completed = complete_arguments(argv)
-    from .members import host_version, quiet_torchaudio
+    from .hub import host_version, quiet_torchaudio
     from .register import register
 
     register()
@@ -48,7 +49,7 @@ def complete_arguments(argv: Sequence[str]) -> list[str]:
     Raises:
         UsageError: no config is given for a recipe that has no default, or a file given is not there.
     """
-    args, completed = _parse(argv), list(argv)
+    args, completed = parse(argv), list(argv)
     if args.help:
         return completed
     for option, path in (("-e", args.past_exp), ("-i", args.init_ckpt)):
@@ -60,8 +61,8 @@ def complete_arguments(argv: Sequence[str]) -> list[str]:
         and not list(Path(args.past_exp).glob("states-*.ckpt"))
     ):
         raise UsageError(f"-e {args.past_exp} has no states-*.ckpt; train there first (-m train -p {args.past_exp})")
-    if args.mode == "inference" and args.t is not None and not Path(args.t).is_file():
-        raise UsageError(f"-t {args.t} does not exist; -m inference needs a sound file")
+    if args.mode == "inference" and args.evaluate_split is not None and not Path(args.evaluate_split).is_file():
+        raise UsageError(f"-t {args.evaluate_split} does not exist; -m inference needs a sound file")
     if args.past_exp is None and not _resumes(args):
         completed += _new_experiment(args)
     if args.device is None:
@@ -85,22 +86,22 @@ def _resumes(args: argparse.Namespace) -> bool:
 
 def _new_experiment(args: argparse.Namespace) -> list[str]:
     """What a run that is not restored from a checkpoint must say, and a default config if there is one."""
-    from .checks import check_name
-
     for option, value in (("-u UPSTREAM", args.upstream), ("-d DOWNSTREAM", args.downstream)):
         if value is None:
             raise UsageError(f"{option} is missing, and there is no -e to restore it from")
     if args.expdir is None and args.expname is None:
         raise UsageError("-p EXPDIR (or -n EXPNAME) is missing: where should the experiment be saved?")
     added = []
-    if args.upstream == "fused" and args.upstream_model_config and not Path(args.upstream_model_config).exists():
-        args.upstream_model_config = str(_shipped("-g", args.upstream_model_config, "fusion/*.yaml"))
-        added = ["-g", args.upstream_model_config]
-    if args.config is not None and not Path(args.config).exists():
-        added += ["-c", str(_shipped("-c", args.config, "*.yaml", "demo/*.yaml"))]
     if args.hub != "huggingface":
-        check_name(args.upstream, args.upstream_model_config)
-    return added if args.config is not None else [*added, "-c", str(_default_config(args.downstream))]
+        # Told without s3prl. Checkpoints keep paths, which must be found from any folder.
+        resolve(args.upstream, args.upstream_model_config, args.upstream_ckpt)
+        added = ["-u", absolute(args.upstream)]
+        if args.upstream == "fused":
+            added += ["-g", str(find_shipped("-g", args.upstream_model_config, FUSIONS).resolve())]
+    if args.config is None:
+        return [*added, "-c", str(_default_config(args.downstream))]
+    config = find_shipped("-c", args.config, "*.yaml", "demo/*.yaml")
+    return added if config == Path(args.config) else [*added, "-c", str(config)]
 
 
 def _default_config(downstream: str) -> Path:
@@ -113,37 +114,6 @@ def _default_config(downstream: str) -> Path:
             f"(recipes with a default: {', '.join(recipe.name for recipe in table())})"
         )
     return config
-
-
-def _shipped(option: str, name: str, *patterns: str) -> Path:
-    """A file of the package's, found from any folder: demo/asr.yaml, downstream_configs/pr.yaml, fusion/wavlm.yaml."""
-    root = downstream_configs_dir()
-    path = root / Path(name).relative_to(root.name) if Path(name).parts[0] == root.name else root / name
-    files = sorted(file for pattern in patterns for file in root.glob(pattern))
-    if path not in files:
-        shipped = ", ".join(file.relative_to(root).as_posix() for file in files)
-        raise UsageError(
-            f"{option} {name} does not exist; correct the path, or take one that ships with s3prl_fusion: {shipped}"
-        )
-    return path
-
-
-def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    """The arguments that the launcher has to look at; run_downstream itself parses all of them."""
-    parser = argparse.ArgumentParser(add_help=False)
-    names = "config past_exp init_ckpt downstream upstream expdir expname upstream_model_config"
-    for short, name in zip("ceidupng", names.split()):
-        parser.add_argument(f"-{short}", f"--{name}")
-    for short in "otvksl":
-        parser.add_argument(f"-{short}")
-    parser.add_argument("-m", "--mode")
-    parser.add_argument("-a", "--auto_resume", action="store_true")
-    for short in "rf":
-        parser.add_argument(f"-{short}", action="store_true")
-    parser.add_argument("-h", "--help", action="store_true")
-    for name in ("device", "local_rank", "backend", "hub"):
-        parser.add_argument(f"--{name}")
-    return parser.parse_known_args(argv)[0]
 
 
 @contextmanager
@@ -161,7 +131,7 @@ def _mended_main(argv: Sequence[str], fill_in: Callable[[dict[str, Any]], None] 
         return args, config, backup_files
 
     patches.set(run_downstream, "get_downstream_args", get_downstream_args)
-    distributed.mend_main(run_downstream, _parse(argv).device != "cpu", patches)
+    distributed.mend_main(run_downstream, parse(argv).device != "cpu", patches)
     try:
         yield run_downstream.main
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Sequence
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from ..audio import check_wavs
 from ..errors import UsageError
+from ..identity import describe
 from .cached import caches_of
 from .frames import FrameGrid, counter, first_frame
 
@@ -32,11 +34,12 @@ class FusedUpstream(nn.Module):
     Args:
         config: what is fused.
         members: the upstreams themselves, in the config's order: modules whose call maps a list of waveforms to a dict
-            with ``hidden_states`` and that have ``get_downsample_rates(key) -> int``. ``None`` loads them from s3prl's
-            hub, as the config says.
+            with ``hidden_states`` and that have ``get_downsample_rates(key) -> int``.
+        made_of: the config's description; made here where nobody knows more, see `identity.describe`.
 
     Attributes:
         fusion: the config; the featurizer finds it here.
+        made_of: its description.
         members: a module for each member of the config; the same one twice for those that differ in layers alone.
         sources: for each member the index of the first one whose forward is its own too.
         grid: the members' frames.
@@ -44,18 +47,17 @@ class FusedUpstream(nn.Module):
         caches: one a member where the config has a ``cache``, else none.
 
     Raises:
-        ValueError, TypeError, FileNotFoundError: a member cannot be what the config says; raised before any is loaded.
+        UserError: there are more or fewer members than the config names, or one does not say its rate.
     """
 
-    def __init__(self, config: FusionConfig, members: Sequence[nn.Module] | None = None) -> None:
+    def __init__(
+        self, config: FusionConfig, members: Sequence[nn.Module], made_of: Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__()
-        if members is None:
-            from ..host.members import load_members
-
-            members = load_members(config.members)
         if len(members) != len(config.members):
             raise UsageError(f"the config names {len(config.members)} members; got {len(members)} modules")
         self.fusion = config
+        self.made_of = describe(config) if made_of is None else made_of
         self.members = nn.ModuleList(members)
         self.sources = [_source(i, self.members, config) for i in range(len(members))]
         for member, cfg in zip(self.members, config.members):

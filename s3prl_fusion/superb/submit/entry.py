@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...sizes import SIZES, Size
+from ...upstreams.entries import Size, known
 from ..scores.leaderboard import PROFILED_SAMPLES
 from .submission import Run, SubmissionError
 
@@ -69,8 +69,8 @@ class Entry:
     @property
     def sizes(self) -> list[Size] | None:
         """The members' sizes, if all are known without loading them."""
-        known = [SIZES[name] for name in self.members if name in SIZES]
-        return known if len(known) == len(self.members) else None
+        sizes = [size for size in (known(name).size for name in self.members) if size]
+        return sizes if len(sizes) == len(self.members) else None
 
 
 @dataclass(frozen=True)
@@ -148,11 +148,12 @@ def measure(entry: Entry, device: str = "cpu") -> Costs:
     """
     from ... import costs
     from ...config import FusionConfig
-    from ...host.checks import check_device
+    from ...devices import check_device
+    from ...host.upstream import load_pair
 
     check_device(device)
     try:
-        upstream, featurizer = costs.load(FusionConfig.from_dict(entry.first.fusion), device, not entry.is_stock)
+        upstream, featurizer = load_pair(FusionConfig.from_dict(entry.first.fusion), device)
     except Exception as error:  # a hub, a missing package, a file that is gone: what they raise is theirs
         raise SubmissionError(
             f"{entry.name} cannot be loaded here to count its multiply-accumulates: {error}. Mend that, or say "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import PurePath
 
-from ...sizes import CORPORA, learned_from_labels
+from ...upstreams.entries import known
 from ..scores.leaderboard import PROFILED_SAMPLES
 from .entry import Costs, Entry
 
@@ -35,7 +35,7 @@ def track(entry: Entry) -> tuple[str, str]:
 def fill_in(entry: Entry, costs: Costs | None) -> str:
     """The form, in Markdown; without costs, what they would tell is left open where nothing else tells it."""
     name, why = track(entry)
-    labelled = [member for member in entry.members if learned_from_labels(member)]
+    labelled = [member for member in entry.members if known(member).labelled]
     lines = [f"# {entry.name} for the SUPERB leaderboard\n", f"Track: *{name}* ({why}).\n"]
     if labelled:
         lines.append(
@@ -100,7 +100,7 @@ def _own(interface: str) -> str:
 
 
 def _corpus(member: str) -> str:
-    return f"{member}: {CORPORA.get(member, f'{OPEN}, what it was pretrained on')}"
+    return f"{member}: {known(member).corpus or f'{OPEN}, what it was pretrained on'}"
 
 
 def _parameter_description(entry: Entry, parameters: int) -> str:

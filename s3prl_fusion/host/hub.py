@@ -1,0 +1,81 @@
+"""s3prl's hub, and which s3prl it is."""
+
+from __future__ import annotations
+
+import logging
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+
+from ..errors import HostError
+from . import shims
+
+HOSTS = ("s3prl", "espnet-s3prl")  # distributions with a module named s3prl
+
+
+def hub() -> ModuleType:
+    """Import s3prl's hub module.
+
+    Raises:
+        HostError: s3prl cannot be imported; the message says why and what to install.
+    """
+    shims.supply()
+    try:
+        with quiet_torchaudio(), _quiet_espnet():
+            from s3prl import hub as module
+    except ImportError as error:
+        raise HostError(
+            f"s3prl cannot be imported: {error}. Install what s3prl_fusion declares: "
+            "pip install --upgrade s3prl-fusion; `s3prl-fusion doctor` says what is wrong"
+        ) from error
+    return module
+
+
+def host_version() -> str:
+    """Tell which s3prl Python sees: distribution, version and path."""
+    import s3prl
+
+    path = Path(s3prl.__file__).resolve().parent
+    version = (path / "version.txt").read_text().strip()
+    installed = [found for found in map(_distribution, HOSTS) if found]
+    here = [found for found in installed if Path(str(found.locate_file("s3prl"))).resolve() == path]
+    # Installed both, the two share a folder: the files there are of the one that was installed last.
+    for found in sorted(here, key=lambda found: _numbers(found.version) != _numbers(version)):
+        return f"{found.name} {found.version} ({path})"
+    return f"s3prl {version} from a source checkout ({path})"
+
+
+def _distribution(name: str) -> metadata.Distribution | None:
+    try:
+        return metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in re.findall(r"\d+", version)]
+
+
+@contextmanager
+def quiet_torchaudio() -> Iterator[None]:
+    """Hide what torchaudio 2.8 says, in four lines a function, of functions that s3prl calls and 2.9 will not have."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module="torchaudio|torio")
+        warnings.filterwarnings("ignore", category=UserWarning, message=r".*torchaudio\._backend")
+        yield
+
+
+@contextmanager
+def _quiet_espnet() -> Iterator[None]:
+    """Hide that ESPnet is not installed: its own upstream says it again when it is asked for."""
+    logger = logging.getLogger("s3prl.upstream.espnet_hubert.expert")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
