@@ -17,12 +17,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from s3prl_fusion import FusionConfig, MemberConfig
 from s3prl_fusion.superb.clock import seconds_text
 from s3prl_fusion.superb.data.corpora import Corpora
-from s3prl_fusion.superb.runs.experiment import Experiment, Settings, commands, split_overrides
+from s3prl_fusion.superb.runs.experiment import Experiment, Settings, Upstream, commands
 from s3prl_fusion.superb.runs.pipeline import run_all, summary
 from s3prl_fusion.superb.runs.progress import Display
-from s3prl_fusion.superb.runs.stages import BAR, Children, Stopped, drop_broken_checkpoints, key_of
+from s3prl_fusion.superb.runs.stages import BAR, Children, Stopped, drop_broken_checkpoints
 from s3prl_fusion.superb.tasks import TASKS
 
 # Behaves like s3prl's runner as far as the pipeline can see; what goes wrong is said in BEHAVIOUR.
@@ -63,6 +64,11 @@ else:
 """
 
 
+def upstream_of(name: str, **made_of) -> Upstream:
+    """An upstream that nobody loads."""
+    return Upstream(name, FusionConfig((MemberConfig(name),)), {"members": [{"name": name}], **made_of})
+
+
 class Fake:
     """The fake runner's folder, and experiments that use it."""
 
@@ -86,7 +92,9 @@ class Fake:
         corpora = Corpora(Path("char.dict"), Path("phoneme.txt"), voxceleb1=Path("/vox"), speaker_list=Path("/list"))
         for upstream in upstreams:
             self.save_model(upstream, lr or 1e-4, seed)
-        return [Experiment(upstream, TASKS["sid"], None, shared, corpora, seed, lr) for upstream in upstreams]
+        return [
+            Experiment(upstream_of(upstream), TASKS["sid"], None, shared, corpora, seed, lr) for upstream in upstreams
+        ]
 
     def save_model(self, upstream: str, rate: float, seed: int) -> None:
         """What the runner will find that it has trained."""
@@ -117,14 +125,14 @@ def fake(tmp_path):
 def test_train_evaluate_score(fake, capsys):
     (experiment,) = fake.experiments("up")
     assert run_all([experiment], jobs=1) == {}
-    result = json.loads(experiment.result.read_text(encoding="utf-8"))
+    result = json.loads(experiment.folder.result.read_text(encoding="utf-8"))
     assert (result["score"], result["chance"], result["utterances"]) == (50.0, 50.0, 2)
     assert (result["featurizer_parameters"], result["downstream_parameters"]) == (5, 12)
     assert (result["frozen_parameters"], result["finetuned_parameters"]) == (7, 0)
     assert (result["dev_score"], result["seed"], result["lr"], result["device"]) == (25.0, 1337, 1e-4, "cpu")
     assert [call[call.index("-m") + 1] for call in fake.calls()] == ["train", "evaluate"]
     assert "up sid: acc 50.00 %" in capsys.readouterr().err
-    assert "test acc: 0.5" in experiment.log("evaluate").read_text(encoding="utf-8")
+    assert "test acc: 0.5" in experiment.folder.log("evaluate").read_text(encoding="utf-8")
 
 
 def test_a_done_stage_is_skipped(fake):
@@ -135,7 +143,7 @@ def test_a_done_stage_is_skipped(fake):
     experiment.stamp("evaluate").path.unlink()
     run_all([experiment], jobs=1)
     assert [call[1] for call in fake.calls()] == ["train", "evaluate", "evaluate"]
-    experiment.hypothesis.unlink()
+    experiment.outputs("evaluate")[0].unlink()
     run_all([experiment], jobs=1)
     assert [call[1] for call in fake.calls()] == ["train", "evaluate", "evaluate", "evaluate"]
 
@@ -145,48 +153,67 @@ def test_a_moved_experiment_stays_done(fake):
     (fake.folder / "exp").rename(fake.folder / "moved")
     (experiment,) = fake.experiments("up")
     moved = Settings(fake.folder / "moved", experiment.settings.configs, runner=experiment.settings.runner)
-    assert run_all([Experiment("up", experiment.task, None, moved, experiment.corpora)], jobs=1) == {}
+    assert run_all([Experiment(upstream_of("up"), experiment.task, None, moved, experiment.corpora)], jobs=1) == {}
     assert len(fake.calls()) == 2
 
 
-@pytest.mark.parametrize("change", ["config", "extra"])
-def test_other_settings_run_again_and_keep_the_old_folder(fake, change):
+@pytest.mark.parametrize(
+    "change, why",
+    [
+        ("config", "recipe.runner.total_steps was 2, is 3"),
+        ("override", "recipe.runner.log_step was not given, is 7"),
+        ("upstream", "upstream.members[0].code was 'a', is 'b'"),
+        ("corpus", "corpus.iden_split.txt was "),
+        ("release", "s3prl_fusion was '0.1', is '0.0'"),
+    ],
+)
+def test_what_decides_a_result_is_told_and_then_run_again_beside_the_old_folder(fake, monkeypatch, change, why):
+    speakers = fake.folder / "iden_split.txt"
+    speakers.write_text("1 a\n")
+
+    def experiment(code: str, **settings) -> Experiment:
+        (found,) = fake.experiments("up", **settings)
+        corpora = replace(found.corpora, speaker_list=speakers)
+        upstream = replace(found.upstream, made_of={"members": [{"name": "up", "code": code}]})
+        return replace(found, upstream=upstream, corpora=corpora)
+
+    first = experiment("a")
+    assert first.changes() == []
+    run_all([first], jobs=1)
+    assert experiment("a").changes() == []
+    settings = {"options": {"override": ["config.runner.log_step=7"]}} if change == "override" else {}
+    other = experiment("b" if change == "upstream" else "a", **settings)
+    if change == "config":
+        other.config.write_text("runner: {total_steps: 3}\n", encoding="utf-8")
+    elif change == "corpus":
+        speakers.write_text("1 b, a longer list\n")
+    elif change == "release":
+        monkeypatch.setattr("s3prl_fusion.superb.runs.experiment.__version__", "0.0.0")
+    (told,) = other.changes()
+    assert told.startswith(why)
+    assert run_all([other], jobs=1) == {}
+    assert fake.resumed() == ["False", "False"] and other.changes() == []
+    old = other.folder.path.with_name("sid.old1")
+    assert (old / "score.json").is_file() and (old / "dev-best.ckpt").is_file()
+
+
+@pytest.mark.parametrize("option", ["device", "verbose", "backend"])
+def test_where_a_run_goes_on_decides_nothing(fake, option):
     (experiment,) = fake.experiments("up")
     run_all([experiment], jobs=1)
-    changed = {"config": {}, "extra": {"extra": ("-o", "config.runner.log_step=7")}}[change]
-    if change == "config":
-        experiment.config.write_text("runner: {total_steps: 3}\n", encoding="utf-8")
-    (other,) = fake.experiments("up", **changed)
-    assert run_all([other], jobs=1) == {}
-    assert fake.resumed() == ["False", "False"]
-    old = other.expdir.with_name("sid.old1")
-    assert (old / "score.json").is_file()
-    assert (old / "dev-best.ckpt").is_file()
-
-
-@pytest.mark.parametrize("change", ["fusion", "corpora", "version"])
-def test_whatever_decides_a_result_is_in_the_key(fake, monkeypatch, change):
-    fusion = fake.folder / "fusion.yaml"
-    fusion.write_text("members: [fbank]\n", encoding="utf-8")
-    (experiment,) = fake.experiments("fused", extra=("-g", str(fusion)))
-    before = experiment.key("train")
-    assert experiment.key("train") == before
-    if change == "fusion":
-        fusion.write_text("members: [mfcc]\n", encoding="utf-8")
-    elif change == "corpora":
-        experiment = replace(experiment, corpora=replace(experiment.corpora, version="2"))
-    else:
-        monkeypatch.setattr("s3prl_fusion.superb.runs.experiment.__version__", "0.0")
-    assert experiment.key("train") != before
+    (other,) = fake.experiments("up", device="cpu", options={option: "cpu"})
+    (at_the_same_values,) = fake.experiments("up", options={"override": ["config.runner.total_steps = 2"]})
+    assert other.changes() == at_the_same_values.changes() == []
+    assert run_all([other], jobs=1) == {} and len(fake.calls()) == 2
 
 
 def test_a_folder_of_somebody_else_is_set_aside(fake):
     (experiment,) = fake.experiments("up")
-    experiment.expdir.mkdir(parents=True)
-    (experiment.expdir / "states-900.ckpt").write_bytes(b"mine")
+    experiment.folder.path.mkdir(parents=True)
+    (experiment.folder.path / "states-900.ckpt").write_bytes(b"mine")
     assert run_all([experiment], jobs=1) == {}
     assert fake.resumed() == ["False"]
-    assert (experiment.expdir.with_name("sid.old1") / "states-900.ckpt").read_bytes() == b"mine"
+    assert (experiment.folder.path.with_name("sid.old1") / "states-900.ckpt").read_bytes() == b"mine"
 
 
 def test_an_interrupted_training_resumes(fake):
@@ -198,20 +225,20 @@ def test_an_interrupted_training_resumes(fake):
     fake.behave()
     assert run_all([experiment], jobs=1) == {}
     assert fake.resumed() == ["False", "True"]
-    assert "RuntimeError: the reason" in experiment.log("train").read_text(encoding="utf-8")  # the log goes on
-    assert not experiment.expdir.with_name("sid.old1").exists()
+    assert "RuntimeError: the reason" in experiment.folder.log("train").read_text(encoding="utf-8")  # the log goes on
+    assert not experiment.folder.path.with_name("sid.old1").exists()
 
 
 def test_a_checkpoint_cut_off_by_a_kill_is_dropped(fake):
     (experiment,) = fake.experiments("up")
     fake.behave(broken=["up"])
     run_all([experiment], jobs=1)
-    states = experiment.expdir / "states-1.ckpt"
+    states = experiment.folder.path / "states-1.ckpt"
     states.write_bytes(states.read_bytes()[:200])
     fake.behave()
     assert run_all([experiment], jobs=1) == {}
     assert fake.resumed() == ["False", "False"]
-    assert drop_broken_checkpoints(experiment.expdir) == []
+    assert drop_broken_checkpoints(experiment.folder.path) == []
 
 
 def test_a_failure_does_not_stop_the_others(fake):
@@ -219,10 +246,10 @@ def test_a_failure_does_not_stop_the_others(fake):
     fake.behave(broken=["bad"])
     failures = run_all(experiments, jobs=2)
     assert list(failures) == ["bad sid"]
-    assert experiments[1].result.is_file()
+    assert experiments[1].folder.result.is_file()
     text = summary(failures, len(experiments))
     assert "1 of 2 runs failed" in text
-    assert str(experiments[0].log("train")) in text
+    assert str(experiments[0].folder.log("train")) in text
     assert "| RuntimeError: the reason" in text
 
 
@@ -241,22 +268,24 @@ def test_what_a_stage_refuses(fake, behaviour, stage, match):
     (error,) = run_all([experiment], jobs=1).values()
     assert error.stage == stage
     assert re.search(match, str(error))
-    assert not experiment.result.exists()
+    assert not experiment.folder.result.exists()
 
 
 def test_commands_run_by_hand(fake, tmp_path):
-    (experiment,) = fake.experiments("up", extra=("-o", "config.runner.log_step=7", "--verbose"), device="cpu")
-    experiment.expdir.mkdir(parents=True)
+    (experiment,) = fake.experiments(
+        "up", options={"override": ["config.runner.log_step=7"], "verbose": True}, device="cpu"
+    )
+    experiment.folder.path.mkdir(parents=True)
     for line in commands(experiment):
         subprocess.run(["sh", "-c", line], check=True, cwd=tmp_path, capture_output=True)
-    assert json.loads(experiment.result.read_text(encoding="utf-8"))["score"] == 50.0
+    assert json.loads(experiment.folder.result.read_text(encoding="utf-8"))["score"] == 50.0
     train, evaluate = fake.calls()
     assert train.count("-o") == 1
     assert train[train.index("-o") + 1].endswith(",,config.runner.log_step=7")
     assert "--verbose" in train
     assert "--verbose" not in evaluate
     assert train[train.index("--device") + 1] == "cpu"
-    assert experiment.hypothesis.is_file()
+    assert experiment.outputs("evaluate")[0].is_file()
 
 
 def test_overrides_are_understood_by_s3prl(fake):
@@ -267,11 +296,11 @@ def test_overrides_are_understood_by_s3prl(fake):
     (experiment,) = fake.experiments("up")
     args, config = Namespace(expdir="old"), {"downstream_expert": {"datarc": {"file_path": "", "meta_data": ""}}}
     override(experiment.overrides(), args, config)
-    assert args.expdir == str(experiment.expdir)
+    assert args.expdir == str(experiment.folder.path)
     assert config["downstream_expert"]["datarc"] == {"file_path": "/vox", "meta_data": "/list"}
     odd = Settings(fake.folder / "a=b", experiment.settings.configs)
     with pytest.raises(ValueError, match="cannot carry the path .*a=b"):
-        Experiment("up", experiment.task, None, odd, experiment.corpora).overrides()
+        Experiment(upstream_of("up"), experiment.task, None, odd, experiment.corpora).overrides()
 
 
 def test_seeds_and_learning_rates_have_their_own_folders(fake):
@@ -282,30 +311,19 @@ def test_seeds_and_learning_rates_have_their_own_folders(fake):
         *fake.experiments("up", lr=1e-05, seed=2),
     ]
     names = ["sid", "sid_seed2", "sid_lr0.001", "sid_lr1e-05_seed2"]
-    assert [experiment.expdir.name for experiment in experiments] == names
+    assert [experiment.folder.path.name for experiment in experiments] == names
     assert run_all(experiments, jobs=2) == {}
-    results = [json.loads(experiment.result.read_text(encoding="utf-8")) for experiment in experiments]
+    results = [json.loads(experiment.folder.result.read_text(encoding="utf-8")) for experiment in experiments]
     assert [(result["seed"], result["lr"]) for result in results] == [(1337, 1e-4), (2, 1e-4), (1337, 1e-3), (2, 1e-5)]
 
 
 def test_folds_have_their_own_folders():
     settings, corpora = Settings(Path("/e"), Path("/c")), Corpora(Path("d"), Path("p"), None, None, (), None, None)
     task = TASKS["er"]
-    folders = [Experiment("up", task, fold, settings, corpora).expdir for fold in task.folds]
+    folders = [Experiment(upstream_of("up"), task, fold, settings, corpora).folder.path for fold in task.folds]
     assert folders == [Path(f"/e/up/er/fold{k}") for k in range(1, 6)]
-    assert Experiment("up", task, "fold2", settings, corpora).hypothesis.name == "test_fold2_predict.txt"
-
-
-def test_split_overrides():
-    assert split_overrides(["-f", "-o", "a=1", "--override=b=2", "-l", "3"]) == (["-f", "-l", "3"], ["a=1", "b=2"])
-    with pytest.raises(ValueError, match="-o after -- needs a value"):
-        split_overrides(["-o"])
-
-
-def test_key_ignores_where_things_are():
-    keys = {key_of([f"{root}/x", "-s"], ["config"], {root: "{exp}"}) for root in ("/a", "/b/c")}
-    assert len(keys) == 1
-    assert key_of(["/a/x", "-s"], ["other"], {"/a": "{exp}"}) not in keys
+    fold2 = Experiment(upstream_of("up"), task, "fold2", settings, corpora)
+    assert fold2.outputs("evaluate")[0].name == "test_fold2_predict.txt"
 
 
 def test_bars_are_read():

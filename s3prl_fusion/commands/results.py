@@ -11,7 +11,9 @@ from ..errors import UsageError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of `s3prl-fusion results`."""
     parser.add_argument("exps", nargs="*", type=Path, metavar="EXP", help="experiment folders, or folders in them")
-    parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="where to write (default: the first EXP)")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="DIR", help="also write them there, with a chart, and as .csv and .json"
+    )
     parser.add_argument(
         "--compare", nargs=2, type=Path, metavar=("A", "B"), help="paired bootstrap between two EXP/<upstream>"
     )
@@ -26,17 +28,17 @@ def main(args: argparse.Namespace) -> int:
 
 
 def tables(args: argparse.Namespace) -> str:
-    """Writes the report; returns what to tell the user."""
+    """Tabulate what is in the folders, and write it where -o says; return what to tell the user."""
+    from ..superb.layout import find_scored
     from ..superb.scores.report import report
-    from ..superb.scores.results import find_results
 
     if not args.exps:
         raise UsageError("EXP is missing: give the -o of `s3prl-fusion superb`, or two experiments with --compare")
-    found = {exp: find_results(exp) for exp in args.exps}
-    for exp, results in found.items():
-        if not results:
+    found = {exp: find_scored(exp) for exp in args.exps}
+    for exp, folders in found.items():
+        if not folders:
             raise UsageError(f"{exp} has no score.json in it or below; run `s3prl-fusion superb`, or `score`, first")
-    return report([path for results in found.values() for path in results], args.output or args.exps[0], "Scores")
+    return report([folder for folders in found.values() for folder in folders], "Scores", args.output)
 
 
 def comparison(args: argparse.Namespace) -> str:

@@ -13,10 +13,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Write score.json and print the score."""
+    from ..superb.layout import RunFolder
     from ..superb.scores.score import score
     from ..superb.tasks import TASKS
 
-    result = score(args.expdir)
+    result = score(RunFolder(args.expdir))
     task = TASKS[result["task"]]
     print(f"{task.column} {result['score']:.2f} % of {result['utterances']:,}; dev {result['dev_score']:.2f} %")
     return 0

@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import signal
 import sys
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,16 +86,23 @@ def run(args: argparse.Namespace) -> int:
     plan = options.make_plan(args)
     lines = plan.lines(options.sources_of(args))  # also refuses paths that the runs could not be told
     if args.dry_run:
-        print("\n".join(lines))
+        print("\n".join([*map("# {}".format, in_words(plan.changed())), *lines]))
         return 0
     exp, start = plan.settings.exp, launch.make_start(args, len(plan.experiments()))
     with launch.only_one(exp) as lock:
         options.prepare_corpora(args, plan.tasks, exp, write=True)
+        for line in in_words(plan.changed()):
+            print(line, file=sys.stderr)
         experiments, failures = launch.run_plan(plan, partial(start, keep_open=lock))
         show_results(experiments, failures, exp, "The demo's scores" if args.demo else "Scores")
     if failures:
         print(summary(failures, len(plan.experiments())), file=sys.stderr)
     return 1 if failures else 0
+
+
+def in_words(changed: Mapping[str, Sequence[str]]) -> list[str]:
+    """Tell, before it happens, which earlier runs are set aside and trained again, and why."""
+    return [f"{label} is set aside and trained again: {'; '.join(why)}" for label, why in changed.items()]
 
 
 def fill_in_demo(args: argparse.Namespace) -> None:
@@ -109,7 +116,7 @@ def show_results(experiments: Sequence[Experiment], failures: Container[str], ex
     from ..superb.scores.report import report
 
     # The mean over some of a task's folds is not the task's score: it is left out until all are there.
-    broken = {(e.upstream, e.variant) for e in experiments if e.label in failures}
-    scored = [e for e in experiments if (e.upstream, e.variant) not in broken]
+    broken = {e.folder.path.parent for e in experiments if e.label in failures and e.fold}
+    scored = [e for e in experiments if e.label not in failures and e.folder.path.parent not in broken]
     if scored:
-        print(f"\n{report([e.result for e in scored], exp, title)}")
+        print(f"\n{report([e.folder for e in scored], title, exp)}")

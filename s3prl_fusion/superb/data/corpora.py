@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ...errors import CorpusError
 
@@ -39,6 +40,11 @@ class Corpora:
         """A field as a list, also where it is one path."""
         value = getattr(self, field)
         return [value] if isinstance(value, Path) else list(value)
+
+    def made(self, task: Any) -> list[Path]:
+        """What was made for a task beside its corpus."""
+        fields = [field for field in task.paths.values() if field != task.corpus]
+        return [path for field in fields for path in self.files(field)]
 
     def value(self, field: str) -> str | list[str]:
         """A field as it stands in a config: a path, or a list of paths."""

@@ -1,25 +1,53 @@
-"""One upstream under one task, fold, learning rate and seed: its folder, its files, its commands."""
+"""One upstream under one task, fold, learning rate and seed: what it is made of, its folder, its commands."""
 
 from __future__ import annotations
 
-import argparse
+import ast
 import json
 import shlex
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from ... import __version__
+import yaml
+
+from ... import __version__, checkpoint, identity
+from ...config import FusionConfig
 from ...errors import UsageError
+from ...host.arguments import WHERE, words_of
+from ...names import label
+from ...source import content_digest
 from ..data.corpora import Corpora
-from ..scores.score import RESULT, STAMPS, log_of
+from ..layout import SEED, RunFolder, variant
 from ..tasks import Task
-from .stages import Stamp, key_of
+from .stages import Stamp
 
 STAGES = ("train", "evaluate", "score")
 PROGRAM = (sys.executable, "-m", "s3prl_fusion")
-SEED = 1337  # s3prl's
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """What is benchmarked, resolved once.
+
+    Attributes:
+        name: run_downstream's ``-u``; a fusion YAML's path is absolute.
+        fusion: what it means.
+        made_of: what a run trains on, see `host.checks.made_of`.
+        model_config: run_downstream's ``-g``, absolute.
+    """
+
+    name: str
+    fusion: FusionConfig
+    made_of: Mapping[str, Any]
+    model_config: str | None = None
+
+    @property
+    def label(self) -> str:
+        """What it is called, also in EXP."""
+        return label(self.name)
 
 
 @dataclass(frozen=True)
@@ -29,20 +57,20 @@ class Settings:
     exp: Path  # absolute
     configs: Path  # folder of asr.yaml, pr.yaml, ...
     device: str | None = None  # None: the runner decides
-    extra: Sequence[str] = ()  # more arguments for every train run
+    options: Mapping[str, Any] = field(default_factory=dict)  # run_downstream's for every training, by their long names
     runner: Sequence[str] = (*PROGRAM, "run")
 
     @property
-    def model_config(self) -> str | None:
-        """The upstream's config file among `extra`: run_downstream's -g."""
-        return model_config_in(self.extra)
+    def overrides(self) -> list[str]:
+        """What run_downstream's -o says among the options, `key=value` each."""
+        return [part.strip() for text in self.options.get("override", ()) for part in text.split(",,")]
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """One training, and what follows it: an experiment folder of s3prl's runner."""
+    """One training, and what follows it."""
 
-    upstream: str
+    upstream: Upstream
     task: Task
     fold: str | None
     settings: Settings
@@ -51,73 +79,45 @@ class Experiment:
     lr: float | None = None  # None: the recipe's
 
     @property
-    def variant(self) -> str:
-        """The task and whatever is not the recipe's own, for example `asr_lr0.001_seed2`."""
-        lr = "" if self.lr is None else f"_lr{self.lr:g}"
-        return f"{self.task.name}{lr}" + ("" if self.seed == SEED else f"_seed{self.seed}")
-
-    @property
     def label(self) -> str:
         """Name for people, for example `fused_demo er fold1`."""
-        return " ".join(part for part in (self.upstream, self.variant, self.fold) if part)
+        parts = (self.upstream.label, variant(self.task, self.seed, self.lr), self.fold)
+        return " ".join(part for part in parts if part)
 
     @property
-    def expdir(self) -> Path:
-        """EXP/<upstream>/<variant>, and one folder a fold below it."""
-        folder = self.settings.exp / self.upstream / self.variant
-        return folder / self.fold if self.fold else folder
+    def folder(self) -> RunFolder:
+        """Where everything of it is."""
+        return RunFolder.of(self.settings.exp, self.upstream.label, self.task, self.fold, self.seed, self.lr)
 
     @property
     def config(self) -> Path:
         """The recipe's config file."""
         return self.settings.configs / self.task.config
 
-    @property
-    def best_ckpt(self) -> Path:
-        """The checkpoint with the best dev score."""
-        return self.expdir / self.task.best_ckpt
-
-    @property
-    def hypothesis(self) -> Path:
-        """What the evaluation predicts."""
-        return self.expdir / self.task.file(self.task.hypothesis, self.fold)
-
-    @property
-    def reference(self) -> Path:
-        """What would be right."""
-        return self.expdir / self.task.file(self.task.reference, self.fold)
-
     def stamp(self, stage: str) -> Stamp:
         """The stamp of one of STAGES."""
-        return Stamp(self.expdir / STAMPS / f"{stage}.json")
-
-    def log(self, stage: str) -> Path:
-        """The log of one of STAGES."""
-        return log_of(self.expdir, stage)
-
-    @property
-    def result(self) -> Path:
-        """What the score stage writes."""
-        return self.expdir / RESULT
+        return Stamp(self.folder.stamp(stage))
 
     def outputs(self, stage: str) -> list[Path]:
         """The files without which a stage is not done."""
+        folder = self.folder
+        written = [folder.hypothesis(self.task, self.fold), folder.reference(self.task, self.fold)]
         return {
-            "train": [self.best_ckpt],
-            "evaluate": [self.hypothesis, self.reference, self.log("evaluate")],
-            "score": [self.result],
+            "train": [folder.best_ckpt(self.task)],
+            "evaluate": [*written, folder.log("evaluate")],
+            "score": [folder.result],
         }[stage]
 
     def overrides(self) -> str:
-        """run_downstream's -o: paths in place of the config's placeholders, the fold, and the learning rate.
+        """Write run_downstream's -o: paths in place of the config's placeholders, the fold, and the learning rate.
 
         Raises:
-            ValueError: A path has characters that -o cannot carry.
+            UsageError: a path has characters that -o cannot carry.
         """
-        values = {f"config.{key}": self.corpora.value(field) for key, field in self.task.paths.items()}
+        values: dict[str, Any] = {f"config.{key}": self.corpora.value(name) for key, name in self.task.paths.items()}
         if self.fold:
             values[f"config.{self.task.fold_key}"] = self.fold
-        values["args.expdir"] = str(self.expdir)
+        values["args.expdir"] = str(self.folder.path)
         for value in values.values():
             if "=" in str(value) or ",," in str(value):
                 raise UsageError(
@@ -128,63 +128,92 @@ class Experiment:
         return ",,".join(f"{key}={json.dumps(value)}" for key, value in values.items())
 
     def train_arguments(self) -> list[str]:
-        """Arguments of the training run; -a resumes from the folder's last checkpoint."""
-        extra, overrides = split_overrides(self.settings.extra)
+        """Write the arguments of the training run; -a resumes from the folder's last checkpoint."""
+        options = {**self.settings.options, "upstream_model_config": self.upstream.model_config}
+        own = {name: value for name, value in options.items() if value is not None and name != "override"}
         return [
-            *("-m", "train", "-u", self.upstream, "-d", self.task.downstream, "-c", str(self.config)),
-            *("-p", str(self.expdir), "-a", "--seed", str(self.seed), *self._device()),
-            *("-o", ",,".join([self.overrides(), *overrides]), *extra),
+            *("-m", "train", "-u", self.upstream.name, "-d", self.task.downstream, "-c", str(self.config)),
+            *("-p", str(self.folder.path), "-a", "--seed", str(self.seed), *self._device()),
+            # run_downstream heeds its last -o only.
+            *("-o", ",,".join([self.overrides(), *self.settings.overrides]), *words_of(own)),
         ]
 
     def evaluate_arguments(self) -> list[str]:
-        """Arguments of the evaluation of the best checkpoint."""
+        """Write the arguments of the evaluation of the best checkpoint."""
+        ckpt = str(self.folder.best_ckpt(self.task))
         return [
-            *("-m", "evaluate", "-t", self.task.eval_split, "-e", str(self.best_ckpt), *self._device()),
+            *("-m", "evaluate", "-t", self.task.eval_split, "-e", ckpt, *self._device()),
             *("-o", self.overrides()),
         ]
-
-    def key(self, stage: str) -> str:
-        """Hash of everything that decides a stage's result; a change makes it run again."""
-        replacements = {str(self.config): "{config}", str(self.settings.exp): "{exp}"}
-        arguments = [stage, *self.train_arguments()]
-        model_config = self.settings.model_config
-        files = [self.config, *([Path(model_config)] if model_config else [])]
-        inputs = [__version__, self.corpora.version, *(path.read_text(encoding="utf-8") for path in files)]
-        return key_of(arguments, inputs, replacements)
 
     def _device(self) -> tuple[str, ...]:
         return ("--device", self.settings.device) if self.settings.device else ()
 
+    def made_of(self) -> dict[str, Any]:
+        """Describe everything that decides the result, and nothing else, by content: where things are, and on what
+        device they run, is left out."""
+        recipe, others = self._recipe()
+        return {
+            "s3prl_fusion": ".".join(checkpoint.release(__version__)),
+            "upstream": self.upstream.made_of,
+            "run": {"task": self.task.name, "fold": self.fold, "seed": self.seed},
+            "recipe": recipe,
+            "corpus": {
+                "layout": self.corpora.version,
+                **{path.name: content_digest(path)[:16] for path in self.corpora.made(self.task) if path.exists()},
+            },
+            "options": others,
+        }
 
-def model_config_in(extra: Sequence[str]) -> str | None:
-    """The upstream's config file among run arguments: run_downstream's -g."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("-g", "--upstream_model_config")
-    return parser.parse_known_args(extra)[0].upstream_model_config
+    def _recipe(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The recipe's values as they take effect, and what other options change; paths to the corpus are left out."""
+        recipe = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+        about_upstream = ("override", "upstream_trainable", "upstream_feature_normalize", "upstream_model_config")
+        selections = ("upstream_feature_selection", "upstream_layer_selection", "upstream_ckpt")
+        known = (*WHERE, *about_upstream, *selections)
+        others = {name: value for name, value in self.settings.options.items() if name not in known}
+        values = dict(part.split("=", 1) for part in self.settings.overrides)
+        if self.lr is not None:
+            values["config.optimizer.lr"] = repr(self.lr)
+        for key, text in values.items():
+            section, _, rest = key.strip().partition(".")
+            _set(recipe if section == "config" else others, rest or key.strip(), _value(text))
+        for key in (*self.task.paths, *([self.task.fold_key] if self.task.fold_key else [])):
+            _set(recipe, key, None)
+        return recipe, others
+
+    def changes(self) -> list[str]:
+        """Say why the run that is in the folder is another one than this: what differs, a clause each; nothing where it
+        is this one, or there is none."""
+        stamp = self.stamp("train").read()
+        if self.folder.is_empty() or stamp.get("key") == identity.digest(self.made_of()):
+            return []
+        if "made_of" in stamp:
+            return list(identity.differences(stamp["made_of"], json.loads(json.dumps(self.made_of()))))
+        return ["its folder does not say what it was made of (files of somebody else, or of an earlier release)"]
 
 
-def split_overrides(extra: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Take `-o X` and `--override X` out of run arguments, because run_downstream heeds only its last -o."""
-    rest, overrides, words = [], [], iter(extra)
-    for word in words:
-        if word in ("-o", "--override"):
-            value = next(words, None)
-            if value is None:
-                raise UsageError(f"{word} after -- needs a value")
-            overrides.append(value)
-        elif word.startswith("--override="):
-            overrides.append(word.partition("=")[2])
+def _set(config: dict[str, Any], key: str, value: Any) -> None:
+    *sections, last = key.split(".")
+    for section in sections:
+        config = config.setdefault(section, {})
+    config[last] = value
+
+
+def _value(text: str) -> Any:
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError):
+        return text.strip()
+
+
+def commands(experiment: Experiment, stages: Sequence[str] = STAGES) -> Iterator[str]:
+    """Write the shell commands of one experiment, runnable by hand and in this order."""
+    runner, log = experiment.settings.runner, shlex.quote(str(experiment.folder.log("evaluate")))
+    for stage in stages:
+        if stage == "train":
+            yield shlex.join([*runner, *experiment.train_arguments()])
+        elif stage == "evaluate":
+            yield f"{shlex.join([*runner, *experiment.evaluate_arguments()])} > {log} 2>&1"
         else:
-            rest.append(word)
-    return rest, overrides
-
-
-def commands(experiment: Experiment, stages: Sequence[str] = STAGES) -> list[str]:
-    """The shell commands of one experiment, runnable by hand and in this order."""
-    runner, log = experiment.settings.runner, shlex.quote(str(experiment.log("evaluate")))
-    lines = {
-        "train": shlex.join([*runner, *experiment.train_arguments()]),
-        "evaluate": f"{shlex.join([*runner, *experiment.evaluate_arguments()])} > {log} 2>&1",
-        "score": shlex.join([*PROGRAM, "score", str(experiment.expdir)]),
-    }
-    return [lines[stage] for stage in stages]
+            yield shlex.join([*PROGRAM, "score", str(experiment.folder.path)])

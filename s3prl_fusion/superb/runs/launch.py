@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ...errors import UsageError
+from ..layout import lock_file
 from . import pipeline, search, slurm
 from .experiment import STAGES, Experiment
 from .pipeline import usable_cores
@@ -43,7 +44,7 @@ def run_plan(plan: Plan, start: Start) -> tuple[list[Experiment], dict[str, Stag
         candidates = plan.candidates()
         choices, failures = search.choose(candidates, start(candidates, ["train"]))
         print(search.in_words(choices))
-        experiments = [e for e in experiments if choices.get((e.upstream, e.task.name)) == e.lr]
+        experiments = [e for e in experiments if choices.get((e.upstream.label, e.task.name)) == e.lr]
     return experiments, {**failures, **(start(experiments, STAGES) if experiments else {})}
 
 
@@ -87,7 +88,7 @@ def only_one(exp: Path) -> Iterator[tuple[int, ...]]:
         yield ()
         return
     exp.mkdir(parents=True, exist_ok=True)
-    with (exp / ".lock").open("w") as lock:
+    with lock_file(exp).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

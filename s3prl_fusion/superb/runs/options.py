@@ -5,19 +5,26 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ... import assets
+from ...config import FusionConfig
 from ...errors import MissingFileError, UsageError
+from ...host import arguments
+from ...names import absolute, add_interface, resolve
 from ..data import demo, prepare
 from ..data.corpora import Corpora
+from ..layout import data_folder
 from ..tasks import Task, parse_tasks
-from .experiment import Settings, model_config_in
+from .experiment import Settings, Upstream
 from .plan import Plan, parse_rates, parse_seeds
 
 DEMO_UPSTREAMS = "fused_demo,fused_demo_hubert,fused_demo_whisper"
 # Hidden states of different models differ in scale by an order of magnitude, which costs steps that the demo lacks.
 DEMO_RUN_ARGS = ("--upstream_feature_normalize",)
 DEMO_EXP = Path("exp") / "demo"
+# Of run_downstream's arguments, those that `superb` writes.
+OWN = "mode evaluate_split past_exp init_ckpt config downstream upstream expname expdir auto_resume seed help".split()
 
 
 def make_plan(args: argparse.Namespace) -> Plan:
@@ -26,13 +33,13 @@ def make_plan(args: argparse.Namespace) -> Plan:
     lacking = [task.name for task in tasks if args.demo and not task.demo_folds]
     if lacking:
         raise UsageError(f"-t {','.join(lacking)}: the demo has no corpus for it; leave it out, or leave --demo out")
-    upstreams = choose_upstreams(args)
+    names = choose_upstreams(args)
     exp = (args.exp or _missing("-o EXP")).expanduser().resolve()
     configs = choose_configs(args, tasks)
-    extra = (*(DEMO_RUN_ARGS if args.demo else ()), *run_arguments(args))
-    settings = Settings(exp=exp, configs=configs, device=args.device, extra=extra)
+    given = run_arguments(args)
+    settings = Settings(exp=exp, configs=configs, device=args.device, options=arguments.given(given))
     rates, seeds = parse_rates(args.lr), parse_seeds(args.seeds)
-    check_upstreams(upstreams, extra)
+    upstreams = resolve_upstreams(names, given)
     corpora = prepare_corpora(args, tasks, exp, write=False)
     return Plan(tasks, upstreams, settings, corpora, args.demo, rates, seeds)
 
@@ -49,12 +56,23 @@ def choose_configs(args: argparse.Namespace, tasks: Sequence[Task]) -> Path:
     return folder
 
 
-def run_arguments(args: argparse.Namespace) -> tuple[str, ...]:
-    """What follows `--`; a stray word before it is a mistake, not an argument for the runs."""
-    extra = tuple(word for word in args.run_args or () if word != "--")
-    if extra and not extra[0].startswith("-"):
-        raise UsageError(f"unexpected argument {extra[0]!r}; upstreams follow -u, arguments for the runs follow --")
-    return extra
+def run_arguments(args: argparse.Namespace) -> argparse.Namespace:
+    """Parse what follows `--`, by run_downstream's names.
+
+    Raises:
+        UsageError: it is not run_downstream's, `superb` says it itself, or a stray word stands before the `--`.
+    """
+    words = [word for word in args.run_args or () if word != "--"]
+    if words and not words[0].startswith("-"):
+        raise UsageError(f"unexpected argument {words[0]!r}; upstreams follow -u, arguments for the runs follow --")
+    given = arguments.parse_strictly([*(DEMO_RUN_ARGS if args.demo else ()), *words], "after --")
+    broken = [part for text in given.override for part in text.split(",,") if "=" not in part]
+    if broken:
+        raise UsageError(f"after --: -o {broken[0]} has no '='; give KEY=VALUE, for example config.optimizer.lr=1e-3")
+    own = sorted(set(arguments.given(given)) & set(OWN))
+    if own:
+        raise UsageError(f"after --: --{own[0]} is what `superb` itself says; see its own options with -h")
+    return given
 
 
 def _missing(option: str) -> Path:
@@ -71,16 +89,7 @@ def choose_upstreams(args: argparse.Namespace) -> list[str]:
     if not interfaces:
         return upstreams
     check_interfaces(interfaces)
-    if "fused" in upstreams:
-        raise UsageError("--interfaces: the interface of 'fused' stands in its YAML; give it there")
-    stock = [name for name in upstreams if not name.startswith("fused_")]
-    if stock:
-        raise UsageError(f"--interfaces: {stock[0]!r} is not a fused upstream; try 'fused__{stock[0]}'")
-    return [
-        f"{name}{'__' if name.startswith('fused__') else '_'}{interface}"
-        for name in upstreams
-        for interface in interfaces
-    ]
+    return [add_interface(name, interface) for name in upstreams for interface in interfaces]
 
 
 def check_interfaces(names: Sequence[str]) -> None:
@@ -93,15 +102,35 @@ def check_interfaces(names: Sequence[str]) -> None:
             raise UsageError(f"--interfaces: {unknown('interface', name, list_interfaces())}")
 
 
-def check_upstreams(upstreams: Sequence[str], extra: Sequence[str]) -> None:
-    """Raise ValueError or FileNotFoundError for upstreams that cannot load, before anything is prepared."""
-    from ...host.checks import check_name
+def resolve_upstreams(names: Sequence[str], given: argparse.Namespace) -> list[Upstream]:
+    """Turn names and fusion YAMLs into upstreams that can load, before anything is prepared.
 
-    model_config = model_config_in(extra)
-    if "fused" in upstreams and model_config is None:
-        raise UsageError("-u fused needs a fusion file: add `-- -g fusion.yaml` to the end of the command")
-    for name in upstreams:
-        check_name(name, model_config)
+    Args:
+        names: as the user gives them.
+        given: what follows `--`; its -g is for `fused` if that is among the names, else for all.
+
+    Raises:
+        UserError: one cannot load, or two would be called the same.
+    """
+    config = given.upstream_model_config
+    configs = {name: config if name == "fused" or "fused" not in names else None for name in names}
+    fusions = {name: resolve(name, configs[name], given.upstream_ckpt) for name in names}
+    found = [
+        Upstream(absolute(name), fusion, describe(fusion, given), configs[name] and str(Path(configs[name]).resolve()))
+        for name, fusion in fusions.items()
+    ]
+    for i, upstream in enumerate(found):
+        if upstream.label in [other.label for other in found[:i]]:
+            raise UsageError(f"-u: two upstreams would be called {upstream.label!r}; rename one of the YAMLs")
+    return found
+
+
+def describe(fusion: FusionConfig, given: argparse.Namespace) -> dict[str, Any]:
+    """Check that a fusion's members can load, and say what a run trains on."""
+    from ...host import checks, members
+
+    members.check(fusion)
+    return checks.made_of(fusion, given)
 
 
 def sources_of(args: argparse.Namespace) -> prepare.Sources:
@@ -119,5 +148,5 @@ def sources_of(args: argparse.Namespace) -> prepare.Sources:
 def prepare_corpora(args: argparse.Namespace, tasks: Sequence[Task], exp: Path, write: bool) -> Corpora:
     """Lay the demo's corpora out, or check the user's and make lists; both below EXP/data, and only if `write`."""
     if args.demo:
-        return demo.prepare(Path(assets.demo_dir()) / "corpus", exp / "data", write=write)
-    return prepare.prepare(tasks, sources_of(args), exp / "data", write=write)
+        return demo.prepare(Path(assets.demo_dir()) / "corpus", data_folder(exp), write=write)
+    return prepare.prepare(tasks, sources_of(args), data_folder(exp), write=write)

@@ -8,25 +8,16 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import partial
-from pathlib import Path
 from queue import SimpleQueue
 
+from ... import identity
 from ..clock import seconds_text
 from ..scores.score import dev_score
-from ..scores.score import score as score_expdir
+from ..scores.score import score as score_run
 from ..scores.scoring import ScoreError
 from .experiment import STAGES, Experiment
 from .progress import Display
 from .stages import Children, NeverBetter, Progress, StageError, Stopped, drop_broken_checkpoints, tail
-
-
-def set_aside(expdir: Path) -> Path:
-    """Rename a folder to the first free `<name>.old<k>` and return that."""
-    number = 1
-    while (target := expdir.with_name(f"{expdir.name}.old{number}")).exists():
-        number += 1
-    expdir.rename(target)
-    return target
 
 
 def forget(experiment: Experiment, *stages: str) -> None:
@@ -41,38 +32,40 @@ def train(experiment: Experiment, children: Children, progress: Progress) -> Non
     """Train, or resume what was interrupted. An experiment under other settings is set aside, never overwritten."""
     from ...host.ckpt import read_ckpt
 
-    stamp, key = experiment.stamp("train"), experiment.key("train")
-    before = stamp.read()
-    if before.get("key") != key and experiment.expdir.exists() and any(experiment.expdir.iterdir()):
-        set_aside(experiment.expdir)
+    folder, stamp, made_of = experiment.folder, experiment.stamp("train"), experiment.made_of()
+    key, before = identity.digest(made_of), stamp.read()
+    if before.get("key") != key and not folder.is_empty():
+        folder.path.rename(folder.aside())
         before = {}
-    experiment.expdir.mkdir(parents=True, exist_ok=True)
-    drop_broken_checkpoints(experiment.expdir)
-    resumed = bool(before) and any(experiment.expdir.glob("states-*.ckpt"))
+    folder.path.mkdir(parents=True, exist_ok=True)
+    drop_broken_checkpoints(folder.path)
+    resumed = bool(before) and folder.has_states()
     earlier = float(before.get("seconds", 0.0)) if resumed else 0.0
     forget(experiment, "evaluate", "score")
-    stamp.write(key, "running", earlier)
-    started, log = time.monotonic(), experiment.log("train")
+    stamp.write(key, "running", earlier, made_of=made_of)
+    started, log = time.monotonic(), folder.log("train")
     try:
         run_stage(experiment, "train", experiment.train_arguments(), children, progress, append=resumed)
     finally:
-        stamp.write(key, "running", earlier + time.monotonic() - started)
-    if not experiment.best_ckpt.is_file():
+        stamp.write(key, "running", earlier + time.monotonic() - started, made_of=made_of)
+    ckpt = folder.best_ckpt(experiment.task)
+    if not ckpt.is_file():
         better = "rose above 0" if experiment.task.higher_is_better else "fell below 100 %"
         message = f"no {experiment.task.best_ckpt}: the dev {experiment.task.metric} never {better}; train for longer"
         raise NeverBetter("train", message, log)
     try:
-        states = read_ckpt(experiment.best_ckpt)
+        states = read_ckpt(ckpt)
     except ValueError as error:
         raise StageError("train", str(error), log) from error
     tried = {
-        "upstream": experiment.upstream,
+        "upstream": experiment.upstream.label,
+        "identity": identity.digest(experiment.upstream.made_of),
         "task": experiment.task.name,
         "seed": experiment.seed,
         "lr": states["Config"]["optimizer"]["lr"],
         "dev_score": dev_score(experiment.task, states),
     }
-    stamp.write(key, "done", earlier + time.monotonic() - started, **tried)
+    stamp.write(key, "done", earlier + time.monotonic() - started, made_of=made_of, **tried)
 
 
 def evaluate(experiment: Experiment, children: Children, progress: Progress) -> None:
@@ -80,19 +73,19 @@ def evaluate(experiment: Experiment, children: Children, progress: Progress) -> 
     forget(experiment, "evaluate", "score")
     started = time.monotonic()
     run_stage(experiment, "evaluate", experiment.evaluate_arguments(), children, progress)
-    for path in (experiment.hypothesis, experiment.reference):
+    for path in experiment.outputs("evaluate"):
         if not path.is_file():
-            raise StageError("evaluate", f"the evaluation did not write {path}", experiment.log("evaluate"))
-    experiment.stamp("evaluate").write(experiment.key("evaluate"), "done", time.monotonic() - started)
+            raise StageError("evaluate", f"the evaluation did not write {path}", experiment.folder.log("evaluate"))
+    experiment.stamp("evaluate").write(identity.digest(experiment.made_of()), "done", time.monotonic() - started)
 
 
 def score(experiment: Experiment, children: Children, progress: Progress) -> None:
     """Recompute the score and hold it against the recipe's."""
     try:
-        score_expdir(experiment.expdir)
+        score_run(experiment.folder)
     except ScoreError as error:
-        raise StageError("score", str(error), experiment.log("evaluate")) from error
-    experiment.stamp("score").write(experiment.key("score"), "done", 0.0)
+        raise StageError("score", str(error), experiment.folder.log("evaluate")) from error
+    experiment.stamp("score").write(identity.digest(experiment.made_of()), "done", 0.0)
 
 
 RUN = {"train": train, "evaluate": evaluate, "score": score}
@@ -100,7 +93,7 @@ RUN = {"train": train, "evaluate": evaluate, "score": score}
 
 def is_done(experiment: Experiment, stage: str) -> bool:
     """Whether a stage has ended under the same settings, and what it wrote is still there."""
-    return experiment.stamp(stage).is_done(experiment.key(stage), experiment.outputs(stage))
+    return experiment.stamp(stage).is_done(identity.digest(experiment.made_of()), experiment.outputs(stage))
 
 
 def run_stage(
@@ -112,7 +105,7 @@ def run_stage(
     append: bool = False,
 ) -> None:
     """Run one child and raise StageError when it fails."""
-    log = experiment.log(stage)
+    log = experiment.folder.log(stage)
     status = children.run([*experiment.settings.runner, *arguments], log, progress, append)
     if status != 0:
         raise StageError(stage, f"exit status {status}", log)
@@ -150,7 +143,7 @@ def show_bar(display: Display, slot: int, watched: str, name: str, done: int, to
 
 def note_of(experiment: Experiment) -> str:
     """One line on a scored experiment."""
-    result = json.loads(experiment.result.read_text(encoding="utf-8"))
+    result = json.loads(experiment.folder.result.read_text(encoding="utf-8"))
     spent = seconds_text(result["train_seconds"] + result["evaluate_seconds"])
     return f"{experiment.label}: {experiment.task.metric} {result['score']:.2f} % ({spent})"
 

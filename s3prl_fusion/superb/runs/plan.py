@@ -10,8 +10,9 @@ from pathlib import Path
 from ...errors import UsageError
 from ..data.corpora import Corpora
 from ..data.prepare import Sources
+from ..layout import SEED, data_folder
 from ..tasks import Task
-from .experiment import PROGRAM, SEED, Experiment, Settings, commands
+from .experiment import PROGRAM, Experiment, Settings, Upstream, commands
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Plan:
     """One call of the benchmark."""
 
     tasks: Sequence[Task]
-    upstreams: Sequence[str]
+    upstreams: Sequence[Upstream]
     settings: Settings
     corpora: Corpora
     demo: bool = False
@@ -46,6 +47,11 @@ class Plan:
         """What is trained to choose a learning rate: every one, on the first seed."""
         return [experiment for experiment in self.experiments() if experiment.seed == self.seeds[0]]
 
+    def changed(self) -> dict[str, list[str]]:
+        """Say which runs are in the way, as something decides their result that has changed, and what; by label."""
+        found = {experiment.label: experiment.changes() for experiment in self.experiments()}
+        return {label: changes for label, changes in found.items() if changes}
+
     def lines(self, sources: Sources) -> list[str]:
         """Every command, runnable by hand in this order; what only the chosen learning rate needs stands under a
         comment."""
@@ -56,12 +62,12 @@ class Plan:
         for experiment in self.experiments():
             trained = self.searches and experiment.seed == self.seeds[0]
             lines += commands(experiment, ["evaluate", "score"] if trained else ["train", "evaluate", "score"])
-        return [*lines, shlex.join([*PROGRAM, "results", str(self.settings.exp)])]
+        return [*lines, shlex.join([*PROGRAM, "results", str(self.settings.exp), "-o", str(self.settings.exp)])]
 
 
 def prepare_lines(plan: Plan, sources: Sources) -> list[str]:
     """The commands that check the corpora and make what the recipes need beside them."""
-    folder = str(plan.settings.exp / "data")
+    folder = str(data_folder(plan.settings.exp))
     if plan.demo:
         return [shlex.join([*PROGRAM, "prepare", "demo", "-o", folder])]
     lines = []

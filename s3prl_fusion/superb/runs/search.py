@@ -9,7 +9,7 @@ from ..scores.results import best_rate
 from .experiment import Experiment
 from .stages import NeverBetter, StageError
 
-Choices = dict[tuple[str, str], float]  # (upstream, task) -> learning rate
+Choices = dict[tuple[str, str], float]  # (upstream's label, task) -> learning rate
 
 
 def choose(
@@ -29,7 +29,7 @@ def choose(
     blocking: dict[str, StageError] = {}
     groups: dict[tuple[str, str], list[Experiment]] = {}
     for experiment in candidates:
-        groups.setdefault((experiment.upstream, experiment.task.name), []).append(experiment)
+        groups.setdefault((experiment.upstream.label, experiment.task.name), []).append(experiment)
     for key, group in groups.items():
         failed = {e.label: failures[e.label] for e in group if e.label in failures}
         broken = {label: error for label, error in failed.items() if not isinstance(error, NeverBetter)}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import UsageError
 from ...files import write_json
+from ..layout import slurm_folder
 from . import pipeline
 from .experiment import STAGES, Experiment
 from .stages import StageError
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 DEFAULTS: Mapping[str, Any] = {"timeout_min": 24 * 60, "gpus_per_node": 1, "cpus_per_task": 8, "mem_gb": 32}
 MAX_TIMEOUTS = 1000  # a job that meets its time limit is queued again, and resumes
 POLL_SECONDS = 5.0
-FOLDER = "slurm"  # in EXP: what submitit writes, and which job each experiment is in
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def parse_options(text: str) -> dict[str, Any]:
             raise UsageError(f"--slurm: got {part!r}; give KEY=VALUE[,KEY=VALUE...], for example slurm_partition=gpu")
         options[name.strip()] = int(value) if value.strip().isdigit() else value.strip()
     try:
-        AutoExecutor(FOLDER, cluster="debug").update_parameters(**options)
+        AutoExecutor("slurm", cluster="debug").update_parameters(**options)
     except (NameError, AssertionError) as error:
         raise UsageError(f"--slurm: {error}") from error
     return options
@@ -90,10 +90,10 @@ def run_all(
         return {}
     from submitit import AutoExecutor
 
-    executor = AutoExecutor(todo[0].settings.exp / FOLDER, cluster=cluster, slurm_max_num_timeout=MAX_TIMEOUTS)
+    executor = AutoExecutor(slurm_folder(todo[0].settings.exp), cluster=cluster, slurm_max_num_timeout=MAX_TIMEOUTS)
     jobs: dict[str, Job] = {}
     for experiment in todo:
-        executor.update_parameters(name=experiment.label.replace(" ", "_"), **options)
+        executor.update_parameters(**{"name": experiment.label.replace(" ", "_"), **options})
         job = _find_job(experiment, executor) or executor.submit(Stages(experiment, tuple(stages)))
         write_json(_job_file(experiment), {"job_id": job.job_id})
         jobs[experiment.label] = job
@@ -107,7 +107,7 @@ def run_all(
 
 def _job_file(experiment: Experiment) -> Path:
     """Which job an experiment is in; not in the expdir, which a training under other settings would set aside."""
-    return experiment.settings.exp / FOLDER / f"{experiment.label.replace(' ', '_')}.json"
+    return slurm_folder(experiment.settings.exp) / f"{experiment.label.replace(' ', '_')}.json"
 
 
 def _find_job(experiment: Experiment, executor: AutoExecutor) -> Job | None:

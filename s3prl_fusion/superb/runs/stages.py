@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import hashlib
 import json
 import os
 import re
@@ -77,20 +76,6 @@ class Stamp:
         content = self.read()
         done = content.get("status") == "done" and content.get("key") == key
         return done and all(path.is_file() for path in outputs)
-
-
-def key_of(arguments: Sequence[str], inputs: Sequence[str], replacements: Mapping[str, str]) -> str:
-    """A hash of a command and of what it reads.
-
-    Args:
-        arguments: The command's arguments.
-        inputs: Texts of the files that the command reads, and versions.
-        replacements: Text to put in place of paths that may move without changing the result.
-    """
-    parts = list(arguments)
-    for old, new in replacements.items():
-        parts = [part.replace(old, new) for part in parts]
-    return hashlib.sha256(json.dumps([parts, *inputs]).encode()).hexdigest()
 
 
 def drop_broken_checkpoints(expdir: Path) -> list[Path]:

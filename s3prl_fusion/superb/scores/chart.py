@@ -31,9 +31,7 @@ def draw(table: pandas.DataFrame, tasks: Sequence[Task], path: Path) -> None:
     from matplotlib import pyplot
 
     real, floor = table[table["upstream"] != FLOOR], table[table["upstream"] == FLOOR].iloc[0]
-    names = real["upstream"]
-    # A stock upstream beside a fused one of the same name, or one name under two interfaces.
-    labels = list(names.where(~names.duplicated(keep=False), names + "\n" + real["interface"]))
+    labels = list(real["upstream"])
     height = 1.6 + 0.45 * len(labels)
     figure, panels = pyplot.subplots(
         1, len(tasks), figsize=(3.4 * len(tasks) + 1.4, height), sharey=True, squeeze=False

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import UsageError
+from ..layout import RunFolder, find_scored
 from ..tasks import TASKS, Task, Texts
-from .results import find_results
 from .scoring import TOLERANCE, ScoreError, Statistic, read_texts
 from .tables import markdown, read_runs
 
@@ -76,10 +76,10 @@ def read_side(folder: Path) -> pandas.DataFrame:
     Raises:
         ScoreError: There are no runs, runs of several upstreams, or one run twice.
     """
-    results = find_results(folder)
-    if not results:
+    scored = find_scored(folder)
+    if not scored:
         raise ScoreError(f"{folder}: no score.json in it or below; give EXP/<upstream> of a finished experiment")
-    runs = read_runs(results)
+    runs = read_runs(scored)
     upstreams = sorted(set(runs["label"]))
     if len(upstreams) > 1:
         raise ScoreError(f"{folder} has the upstreams {', '.join(upstreams)}; name one of them: EXP/<upstream>")
@@ -117,9 +117,8 @@ def read_fold(task: Task, fold: str, sides: Sequence[pandas.DataFrame]) -> Fold:
     statistics: tuple[list[Statistic], list[Statistic]] = ([], [])
     for runs, side in zip(sides, statistics):
         for _, run in runs[runs["fold"] == fold].sort_values("seed").iterrows():
-            hypothesis, reference = (
-                run["folder"] / task.file(pattern, fold) for pattern in (task.hypothesis, task.reference)
-            )
+            files = RunFolder(run["folder"])
+            hypothesis, reference = files.hypothesis(task, fold), files.reference(task, fold)
             try:
                 references = read_texts(reference)
                 statistic = task.resampled(read_texts(hypothesis), references)

@@ -4,11 +4,12 @@ downstream_configs/fusion/paper.csv, and the SUPERB leaderboard's."""
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from ...assets import downstream_configs_dir
-from ...config import FusionConfig
-from ...names import fusion_of, parse
+from ...grammar import parse
+from ...interfaces import interface_options, list_interfaces
 from .leaderboard import PUBLISHED
 
 if TYPE_CHECKING:
@@ -30,43 +31,45 @@ def paper() -> pandas.DataFrame:
     return pandas.read_csv(downstream_configs_dir() / "fusion" / "paper.csv")
 
 
-def paper_score(upstream: str, task: str) -> float | None:
-    """The paper's score for the same members, in any order, the same interface and the same task, in percent.
+def paper_score(fusion: Mapping[str, Any], task: str) -> float | None:
+    """Look up the paper's score for the same members, in any order, the same interface and the same task, in percent.
 
     Args:
-        upstream: a name; a stock upstream is itself under a weighted sum. ``fused`` has no score, as its YAML may
-            differ from the paper's settings.
+        fusion: as in score.json; one with a checkpoint, layers or options of its own, or normalized, has no score.
         task: as in `s3prl_fusion.superb.tasks`.
     """
-    if task not in COLUMNS or upstream == "fused":
+    if task not in COLUMNS:
         return None
     score, measured_on = COLUMNS[task]
     for _, row in paper().iterrows():
-        if (_members(parse(row[measured_on])), row["interface"]) == _fusion(upstream):
+        if (frozenset(parse(row[measured_on])[0]), row["interface"]) == _plain(fusion):
             return float(row[score])
     return None
 
 
-def leaderboard_score(upstream: str, metric: str) -> float | None:
-    """The leaderboard's score of the same upstream, alone under a weighted sum, in percent.
+def leaderboard_score(fusion: Mapping[str, Any], metric: str) -> float | None:
+    """Look up the leaderboard's score of the same upstream, alone under a weighted sum, in percent.
 
     Args:
-        upstream: a name, as for `paper_score`.
+        fusion: as for `paper_score`.
         metric: as in `s3prl_fusion.superb.scores.leaderboard`, for example ``"ASR WER"``.
     """
-    if upstream == "fused":
-        return None
-    members, interface = _fusion(upstream)
-    if len(members) > 1 or interface != "weighted_sum":
+    members, interface = _plain(fusion)
+    if len(members) != 1 or interface != "weighted_sum":
         return None
     (member,) = members
     return PUBLISHED.get(SAME_UPSTREAM.get(member, member), {}).get(metric)
 
 
-def _fusion(upstream: str) -> tuple[frozenset[str], str]:
-    fusion = fusion_of(upstream)
-    return (frozenset([upstream]), "weighted_sum") if fusion is None else (_members(fusion), fusion.interface.name)
-
-
-def _members(fusion: FusionConfig) -> frozenset[str]:
-    return frozenset(member.name for member in fusion.members)
+def _plain(fusion: Mapping[str, Any]) -> tuple[frozenset[str], str]:
+    """Members and interface of a fusion that has nothing of its own; else none."""
+    interface = fusion["interface"]
+    options = {key: value for key, value in interface.items() if key != "name"}
+    defaults = interface_options(interface["name"]) if interface["name"] in list_interfaces() else {}
+    if (
+        fusion.get("normalize")
+        or any(len(member) > 1 for member in fusion["members"])
+        or {**defaults, **options} != defaults
+    ):
+        return frozenset(), ""
+    return frozenset(member["name"] for member in fusion["members"]), interface["name"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ... import __version__
 from ...files import write_json, write_whole, write_with
+from ..layout import RunFolder
 from ..tasks import TASKS, Task
 from . import tables
 from .chart import draw
@@ -19,39 +20,46 @@ if TYPE_CHECKING:
     import pandas
 
 
-def report(results: Sequence[Path], folder: Path, title: str) -> str:
-    """Write results.md, results.csv, results.json, runs.csv and results.png into `folder`.
+def report(folders: Sequence[RunFolder], title: str, output: Path | None = None) -> str:
+    """Tabulate runs, and write results.md, results.csv, results.json, runs.csv and results.png.
 
     Args:
-        results: The score files to show, in the order of the rows.
-        folder: Where to write; made when missing.
-        title: First line of results.md.
+        folders: the runs to show, in the order of the rows.
+        title: first line of results.md.
+        output: where to write, made when missing; None writes nothing.
 
     Returns:
         The main table in Markdown, and where the rest is.
 
     Raises:
-        ScoreError: The same run is there twice.
+        ScoreError: the same run is there twice.
     """
-    runs = tables.read_runs(results)
+    runs = tables.read_runs(folders)
     table, tasks = tables.tabulate(runs), tables.tasks_of(runs)
     main = tables.main_table(table, tasks)
-    rates = find_rates({path.parent for path in results})
     parts = {
         f"# {title}\n": f"{main}\n{notes(table, runs, tasks)}",
         "## Runs\n": tables.runs_table(runs),
-        "## Learning rates: dev scores\n": rates_table(rates),
+        "## Learning rates: dev scores\n": rates_table(find_rates(folders)),
         "## SUPERB score\n": superb_part(table, runs),
         "## Beside published scores\n": tables.published_table(table, runs),
     }
-    write_whole(folder / "results.md", "\n".join(f"{head}\n{part}" for head, part in parts.items() if part))
-    write_with(folder / "results.csv", lambda path: table.to_csv(path, index=False, float_format="%.4f"))
-    write_with(folder / "runs.csv", lambda path: runs.to_csv(path, index=False, float_format="%.4f"))
+    text = "\n".join(f"{head}\n{part}" for head, part in parts.items() if part)
+    if output is None:
+        return f"{text}\n-o DIR writes this to DIR, with a chart, and as .csv and .json"
+    write_whole(output / "results.md", text)
+    write_with(output / "results.csv", lambda path: table.to_csv(path, index=False, float_format="%.4f"))
+    write_with(output / "runs.csv", lambda path: _flat(runs).to_csv(path, index=False, float_format="%.4f"))
     # pandas writes NaN as null, which json does not.
     content = {name: json.loads(frame.to_json(orient="records")) for name, frame in (("table", table), ("runs", runs))}
-    write_json(folder / "results.json", {"s3prl_fusion": __version__, **content})
-    draw(table, tasks, folder / "results.png")
-    return f"{main}\nwritten to {folder}: results.md, results.csv, results.json, runs.csv, results.png"
+    write_json(output / "results.json", {"s3prl_fusion": __version__, **content})
+    draw(table, tasks, output / "results.png")
+    return f"{main}\nwritten to {output}: results.md, results.csv, results.json, runs.csv, results.png"
+
+
+def _flat(runs: pandas.DataFrame) -> pandas.DataFrame:
+    """Without what has a structure, which is in score.json and results.json."""
+    return runs.drop(columns=["fusion", "made_of", "cache"], errors="ignore")
 
 
 def notes(table: pandas.DataFrame, runs: pandas.DataFrame, tasks: Sequence[Task]) -> str:
@@ -69,7 +77,7 @@ def notes(table: pandas.DataFrame, runs: pandas.DataFrame, tasks: Sequence[Task]
 def rates_table(rates: pandas.DataFrame) -> str | None:
     """Dev scores of the learning rates that were tried, a row an upstream and task; None where nothing was searched."""
     rows = []
-    for (upstream, name), group in rates.groupby(["upstream", "task"], sort=False):
+    for (_, name), group in rates.groupby(["identity", "task"], sort=False):
         if len(group) > 1:
             task = TASKS[name]
             best = group["dev_score"].agg("max" if task.higher_is_better else "min")
@@ -77,7 +85,7 @@ def rates_table(rates: pandas.DataFrame) -> str | None:
                 f"{row.lr:g}: " + (f"**{percent(row.dev_score)}**" if row.dev_score == best else percent(row.dev_score))
                 for row in group.itertuples()
             ]
-            rows.append([upstream, f"{task.column} % {task.arrow}", ", ".join(tried)])
+            rows.append([group["upstream"].iloc[0], f"{task.column} % {task.arrow}", ", ".join(tried)])
     return markdown(["upstream", "dev score", "learning rate: score"], rows) if rows else None
 
 

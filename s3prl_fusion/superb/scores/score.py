@@ -11,20 +11,12 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
+from ... import checkpoint
 from ...files import write_json
+from ..layout import RunFolder
 from ..tasks import TASKS, Task
 from . import scoring
 from .scoring import ScoreError
-
-# In an expdir.
-RESULT = "score.json"
-STAMPS = "stages"
-RUN_FILE = "run.json"  # of s3prl_fusion.host.register
-
-
-def log_of(expdir: Path, stage: str) -> Path:
-    """Where the output of a stage goes."""
-    return expdir / f"{stage}.log"
 
 
 def dev_score(task: Task, states: Mapping[str, Any]) -> float:
@@ -32,35 +24,31 @@ def dev_score(task: Task, states: Mapping[str, Any]) -> float:
     return float(states["Downstream"]["best_score"]) * task.logged_scale
 
 
-def score(expdir: Path) -> dict[str, Any]:
-    """Score an expdir after its evaluation, and write score.json.
+def score(run: RunFolder) -> dict[str, Any]:
+    """Score a run after its evaluation, and write score.json.
 
     Args:
-        expdir: Has the best checkpoint, the hypothesis and reference files, and the evaluation's output in
-            evaluate.log.
+        run: has the best checkpoint, the hypothesis and reference files, and the evaluation's output in evaluate.log.
 
     Returns:
-        What score.json holds: score, dev_score and chance (percent), utterances, upstream, interface, members, task,
-        fold, seed, lr, numbers of parameters, seconds of training and evaluation (None where nobody took the time),
-        versions, device, and a hash of the recipe's config without its paths.
+        What score.json holds: score, dev_score and chance (percent), utterances, upstream (its name), fusion (in full),
+        made_of (what the run trained on, by content), interface, members, task, fold, seed, lr, numbers of parameters,
+        seconds of training and evaluation (None where nobody took the time), versions, device, cache, and a hash of the
+        recipe's config without its paths.
 
     Raises:
-        ScoreError: Something is missing, or the files and the log disagree.
+        ScoreError: something is missing, or the files and the log disagree.
     """
     from ...host.ckpt import read_ckpt
 
-    ckpts = sorted(expdir.glob("*-best.ckpt"))
+    ckpts = run.best_ckpts()
     if not ckpts:
-        raise ScoreError(f"{expdir} has no *-best.ckpt; train there first")
+        raise ScoreError(f"{run.path} has no *-best.ckpt; train there first")
     states = read_ckpt(ckpts[0])
     args, config = states["Args"], states["Config"]
-    task = next((task for task in TASKS.values() if task.downstream == args.downstream), None)
-    if task is None:
-        raise ScoreError(
-            f"{expdir} was trained with -d {args.downstream}, which is none of the tasks {', '.join(TASKS)}"
-        )
+    task = _task(run, args)
     fold = _get(config, task.fold_key) if task.fold_key else None
-    value, references = _checked_score(expdir, task, fold)
+    value, references = _checked_score(run, task, fold)
     result = {
         "task": task.name,
         "fold": fold,
@@ -71,20 +59,29 @@ def score(expdir: Path) -> dict[str, Any]:
         "seed": args.seed,
         "lr": config["optimizer"]["lr"],
         "config_hash": config_hash(config, task),
-        **_upstream(args, states["Featurizer"]),
-        **_provenance(expdir),
-        **{f"{stage}_seconds": _seconds(expdir, stage) for stage in ("train", "evaluate")},
+        **_upstream(run, args, states["Featurizer"]),
+        **_provenance(run),
+        **{f"{stage}_seconds": _read(run.stamp(stage)).get("seconds") for stage in ("train", "evaluate")},
     }
-    write_json(expdir / RESULT, result)
+    write_json(run.result, result)
     return result
 
 
-def _checked_score(expdir: Path, task: Task, fold: str | None) -> tuple[float, dict[str, str]]:
-    log = log_of(expdir, "evaluate")
-    try:
-        hypotheses, references = (
-            scoring.read_texts(expdir / task.file(pattern, fold)) for pattern in (task.hypothesis, task.reference)
+def _task(run: RunFolder, args: argparse.Namespace) -> Task:
+    """The task that the pipeline trained, else the one whose recipe was run."""
+    trained = TASKS.get(_read(run.stamp("train")).get("task", ""))
+    task = trained or next((task for task in TASKS.values() if task.downstream == args.downstream), None)
+    if task is None:
+        raise ScoreError(
+            f"{run.path} was trained with -d {args.downstream}, which is none of the tasks {', '.join(TASKS)}"
         )
+    return task
+
+
+def _checked_score(run: RunFolder, task: Task, fold: str | None) -> tuple[float, dict[str, str]]:
+    log = run.log("evaluate")
+    try:
+        hypotheses, references = map(scoring.read_texts, (run.hypothesis(task, fold), run.reference(task, fold)))
         value = task.score(hypotheses, references)
         text = log.read_text(encoding="utf-8")
         scoring.check_logged(value, scoring.logged_score(text, task.logged, task.logged_scale))
@@ -110,27 +107,31 @@ def _get(config: Mapping[str, Any], key: str) -> Any:
     return reduce(lambda node, part: node[part], key.split("."), config)
 
 
-def _upstream(args: argparse.Namespace, featurizer: Mapping[str, Any]) -> dict[str, Any]:
-    """Name, interface and members; s3prl's own featurizer is a weighted sum, and remembers nothing."""
-    from ... import checkpoint
-
-    remembered = checkpoint.read(featurizer)
-    fusion = remembered["fusion"] if remembered else {"interface": {"name": "weighted_sum"}, "members": []}
+def _upstream(run: RunFolder, args: argparse.Namespace, featurizer: Mapping[str, Any]) -> dict[str, Any]:
+    """What was trained on, as the training said; where an older release trained, as the checkpoint says."""
+    said = _read(run.run_file)
+    fusion, made_of = said.get("fusion"), said.get("made_of")
+    if fusion is None:
+        remembered = checkpoint.read(featurizer) or {}
+        # s3prl's own featurizer is a weighted sum, and remembers nothing.
+        stock = {"members": [{"name": args.upstream}], "interface": {"name": "weighted_sum"}, "stock": True}
+        fusion, made_of = remembered.get("fusion", stock), remembered.get("made_of")
     return {
         "upstream": args.upstream,
+        "fusion": fusion,
+        "made_of": made_of or fusion,
         "interface": fusion["interface"]["name"],
         "members": [member["name"] for member in fusion["members"]],
     }
 
 
-def _provenance(expdir: Path) -> dict[str, Any]:
+def _provenance(run: RunFolder) -> dict[str, Any]:
     """What the training kept in run.json; None where an older release trained."""
-    path = expdir / RUN_FILE
-    run = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    counts = run.get("parameters", {})
-    trained, frozen = run.get("upstream_trained"), counts.get("upstream")
+    said = _read(run.run_file)
+    counts = said.get("parameters", {})
+    trained, frozen = said.get("upstream_trained"), counts.get("upstream")
     return {
-        **{key: run.get(key) for key in ("s3prl_fusion", "host", "torch", "device")},
+        **{key: said.get(key) for key in ("s3prl_fusion", "host", "torch", "device", "cache")},
         "featurizer_parameters": counts.get("featurizer"),
         "downstream_parameters": counts.get("downstream"),
         "frozen_parameters": 0 if trained else frozen,
@@ -138,6 +139,5 @@ def _provenance(expdir: Path) -> dict[str, Any]:
     }
 
 
-def _seconds(expdir: Path, stage: str) -> float | None:
-    path = expdir / STAMPS / f"{stage}.json"
-    return json.loads(path.read_text(encoding="utf-8"))["seconds"] if path.is_file() else None
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
 
+from ...identity import digest
 from ..clock import seconds_text
+from ..layout import RunFolder
 from ..tasks import TASKS, Task
 from . import leaderboard
+from .labels import unique_labels
 from .published import leaderboard_score, paper_score
 from .results import chosen_rates
 from .scoring import ScoreError
@@ -19,21 +22,23 @@ if TYPE_CHECKING:
     import pandas
 
 FLOOR = "(chance)"
-RUN = ["label", "task", "fold", "seed"]  # what tells one run of an upstream from another
+RUN = ["identity", "task", "fold", "seed"]  # what tells one run of an upstream from another
 
 
-def read_runs(results: Sequence[Path]) -> pandas.DataFrame:
-    """One row a score file of the learning rate with the best dev score.
+def read_runs(folders: Sequence[RunFolder]) -> pandas.DataFrame:
+    """Read scored runs, a row each, those of the learning rates with the best dev scores.
 
-    Columns are as in score.json, but no fold is "", and there are `label`, which names the upstream, and `expdir`.
+    Columns are as in score.json, but no fold is "", and there are `identity`, which is the same for what was trained on
+    the same, `label`, which names that for people, unlike any other's, and `expdir`.
 
     Raises:
-        ScoreError: The same run is there twice.
+        ScoreError: the same run is there twice.
     """
     import pandas
 
-    rows = [{**json.loads(path.read_text(encoding="utf-8")), "expdir": str(path.parent)} for path in results]
-    runs = pandas.DataFrame([{"label": _label(row), **row, "fold": row["fold"] or ""} for row in rows])
+    rows = [{**_read(folder), "expdir": str(folder.path)} for folder in folders]
+    labels = unique_labels(rows)
+    runs = pandas.DataFrame([{"label": labels[row["identity"]], **row, "fold": row["fold"] or ""} for row in rows])
     runs = chosen_rates(runs)
     for _, same in runs[runs.duplicated(RUN, keep=False)].groupby(RUN):
         first, second, *_ = same["expdir"]
@@ -41,9 +46,14 @@ def read_runs(results: Sequence[Path]) -> pandas.DataFrame:
     return runs
 
 
-def _label(row: Mapping) -> str:
-    """The upstream's name; for `fused`, whose YAML may be any, with its members."""
-    return f"fused ({' + '.join(row['members'])})" if row["upstream"] == "fused" else row["upstream"]
+def _read(folder: RunFolder) -> dict[str, Any]:
+    """A score file, with its `identity`; an older release's says of the fusion no more than names."""
+    row = json.loads(folder.result.read_text(encoding="utf-8"))
+    if "fusion" not in row:
+        members = [{"name": name} for name in row["members"]]
+        row["fusion"] = {"members": members, "interface": {"name": row["interface"]}}
+        row["made_of"] = {"upstream": row["upstream"], **row["fusion"]}
+    return {"identity": digest(row["made_of"]), **row}
 
 
 def tasks_of(runs: pandas.DataFrame) -> list[Task]:
@@ -68,8 +78,9 @@ def tabulate(runs: pandas.DataFrame) -> pandas.DataFrame:
 
     rows, tasks = [], tasks_of(runs)
     folds = {task.name: runs.loc[runs["task"] == task.name, "fold"].nunique() for task in tasks}
-    for (label, interface), group in runs.groupby(["label", "interface"], sort=False):
-        row = {"upstream": label, "interface": interface}
+    for _, group in runs.groupby("identity", sort=False):
+        first = group.iloc[0]
+        row = {"upstream": first["label"], "interface": PurePath(first["interface"]).name}
         for task in tasks:
             seeds = group[group["task"] == task.name].groupby("seed")["score"].agg(["mean", "size"])
             scores = seeds.loc[seeds["size"] == folds[task.name], "mean"]
@@ -176,7 +187,8 @@ def published_table(table: pandas.DataFrame, runs: pandas.DataFrame) -> str | No
         for task in tasks_of(runs):
             if math.isnan(row[task.column]) or not official(runs, row["upstream"], task):
                 continue
-            theirs = [paper_score(row["upstream"], task.name), leaderboard_score(row["upstream"], task.column)]
+            fusion = runs.loc[runs["label"] == row["upstream"], "fusion"].iloc[0]
+            theirs = [paper_score(fusion, task.name), leaderboard_score(fusion, task.column)]
             if any(score is not None for score in theirs):
                 cells = ["" if score is None else percent(score) for score in (row[task.column], *theirs)]
                 rows.append([row["upstream"], row["interface"], task.column, *cells])

@@ -99,7 +99,7 @@ def read(name: str, runs: Sequence[Run]) -> Entry:
     for other in entry.trained[1:]:
         for what, one, two in (
             ("upstream", entry.first.fusion["members"], other.fusion["members"]),
-            ("interface", entry.first.fusion["interface"]["name"], other.fusion["interface"]["name"]),
+            ("interface", entry.first.fusion["interface"], other.fusion["interface"]),
             ("-f", entry.first.args.upstream_trainable, other.args.upstream_trainable),
         ):
             if one != two:
@@ -116,7 +116,7 @@ def _read(run: Run) -> Trained:
     from ... import assets, checkpoint
     from ...host.ckpt import read_ckpt
 
-    states, score = read_ckpt(run.file(run.task.best_ckpt, run.task.folds[0])), run.scores[0]
+    states, score = read_ckpt(run.fold(run.task.folds[0]).best_ckpt(run.task)), run.scores[0]
     args, remembered = states["Args"], checkpoint.read(states["Featurizer"])
     recipe = yaml.safe_load((assets.downstream_configs_dir() / run.task.config).read_text(encoding="utf-8"))
     heads = [[config["downstream_expert"].get(key) for key in HEADS] for config in (recipe, states["Config"])]
@@ -136,7 +136,8 @@ def _read(run: Run) -> Trained:
 def _stock(args: Any) -> dict[str, Any]:
     options = {"name": args.upstream, "ckpt": args.upstream_ckpt, "model_config": args.upstream_model_config}
     member = {key: value for key, value in options.items() if value is not None}
-    return {"members": [member], "interface": {"name": "weighted_sum"}, "normalize": args.upstream_feature_normalize}
+    fusion = {"members": [member], "interface": {"name": "weighted_sum"}, "stock": True}
+    return {**fusion, "normalize": args.upstream_feature_normalize}
 
 
 def measure(entry: Entry, device: str = "cpu") -> Costs:

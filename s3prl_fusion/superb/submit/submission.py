@@ -17,7 +17,8 @@ from typing import Any
 
 from ...errors import UsageError
 from ...files import whole_file
-from ..scores.results import SET_ASIDE, chosen_rates
+from ..layout import RunFolder, variant_folders
+from ..scores.results import chosen_rates
 from ..scores.scoring import ScoreError, check_same_utterances, read_texts
 from ..tasks import TASKS, Task
 
@@ -52,20 +53,9 @@ class Run:
         """The folds' mean score on the dev set, in percent."""
         return fmean(score["dev_score"] for score in self.scores)
 
-    def file(self, pattern: str, fold: str | None) -> Path:
-        """One of the task's files in one fold."""
-        return self.folder / (fold or "") / self.task.file(pattern, fold)
-
-
-def task_folders(upstream: Path, task: Task) -> list[Path]:
-    """EXP/<upstream>/<task> and its variants, <task>_lr1e-3_seed2, without what was set aside."""
-    return sorted(
-        folder
-        for folder in upstream.glob(f"{task.name}*")
-        if (folder.name == task.name or folder.name.startswith(f"{task.name}_"))
-        and folder.is_dir()
-        and not SET_ASIDE.search(folder.name)
-    )
+    def fold(self, fold: str | None) -> RunFolder:
+        """Where the files of one fold are."""
+        return RunFolder(self.folder / (fold or ""))
 
 
 def find_upstream(exp: Path, upstream: str | None) -> Path:
@@ -75,7 +65,7 @@ def find_upstream(exp: Path, upstream: str | None) -> Path:
         SubmissionError: There is none, or several to choose from.
     """
     folders = sorted(exp.iterdir()) if exp.is_dir() else []
-    found = [folder.name for folder in folders if any(task_folders(folder, task) for task in TASKS.values())]
+    found = [folder.name for folder in folders if any(variant_folders(folder, task) for task in TASKS.values())]
     if upstream is None and len(found) == 1:
         return exp / found[0]
     if upstream in found:
@@ -97,7 +87,7 @@ def choose_runs(upstream: Path, seed: int | None = None) -> list[Run]:
         SubmissionError: No task was run; one was run, but never to the end in all of its folds; rates cannot be
             compared; or there is no such seed.
     """
-    folders = [(task, task_folders(upstream, task)) for task in TASKS.values()]
+    folders = [(task, variant_folders(upstream, task)) for task in TASKS.values()]
     runs = [_choose(task, list(_whole_runs(task, found)), seed) for task, found in folders if found]
     if not runs:
         raise SubmissionError(f"{upstream} has none of the tasks {', '.join(TASKS)}; run `s3prl-fusion superb` first")
@@ -118,12 +108,17 @@ def _whole_runs(task: Task, folders: Sequence[Path]) -> Iterator[Run]:
 def _read_run(task: Task, folder: Path) -> Run:
     scores = []
     for fold in task.folds:
-        run = Run(task, folder, scores)
-        for pattern in ("score.json", task.hypothesis, task.reference, task.best_ckpt):
-            if not run.file(pattern, fold).is_file():
+        files = Run(task, folder, scores).fold(fold)
+        for file in (
+            files.result,
+            files.hypothesis(task, fold),
+            files.reference(task, fold),
+            files.best_ckpt(task),
+        ):
+            if not file.is_file():
                 name = f"{task.name} {fold or ''}".strip()
-                raise SubmissionError(f"{run.file(pattern, fold)} does not exist: {name} is not done; {AGAIN}")
-        scores.append(json.loads(run.file("score.json", fold).read_text(encoding="utf-8")))
+                raise SubmissionError(f"{file} does not exist: {name} is not done; {AGAIN}")
+        scores.append(json.loads(files.result.read_text(encoding="utf-8")))
     if len({(score["seed"], score["lr"]) for score in scores}) > 1:
         raise SubmissionError(f"{folder}: its folds are of different seeds or rates: {task.name} is not done; {AGAIN}")
     return Run(task, folder, scores)
@@ -132,8 +127,9 @@ def _read_run(task: Task, folder: Path) -> Run:
 def _choose(task: Task, runs: Sequence[Run], seed: int | None) -> Run:
     import pandas
 
+    name = runs[0].folder.parent.name
     rows = [
-        {"upstream": run.scores[0]["upstream"], "task": task.name, "lr": run.lr, "dev_score": run.dev_score}
+        {"identity": name, "upstream": name, "task": task.name, "lr": run.lr, "dev_score": run.dev_score}
         for run in runs
     ]
     runs = [runs[index] for index in chosen_rates(pandas.DataFrame(rows)).index]
@@ -156,7 +152,7 @@ def collect(runs: Sequence[Run]) -> dict[str, tuple[Path, Path]]:
     files = {}
     for run in runs:
         for fold in run.task.folds:
-            hypothesis, reference = (run.file(kind, fold) for kind in (run.task.hypothesis, run.task.reference))
+            hypothesis, reference = run.fold(fold).hypothesis(run.task, fold), run.fold(fold).reference(run.task, fold)
             try:
                 check_same_utterances(read_texts(hypothesis), read_texts(reference))
             except ScoreError as error:
