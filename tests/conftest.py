@@ -10,9 +10,9 @@ import torch
 
 def pytest_configure(config):
     # Tests import s3prl's modules themselves.
-    from s3prl_fusion.host import compat
+    from s3prl_fusion.host import shims
 
-    compat.supply()
+    shims.supply()
     # The suite's machines are small, and the models tiny: more threads only wait for each other.
     torch.set_num_threads(1)
 

@@ -12,7 +12,7 @@ import pytest
 import s3prl_fusion
 from s3prl_fusion.cli import main
 from s3prl_fusion.commands import doctor
-from s3prl_fusion.host import compat, members
+from s3prl_fusion.host import hub, shims
 
 ROOT = Path(s3prl_fusion.__file__).parents[1]
 
@@ -25,8 +25,8 @@ def test_here_everything_works(capsys):
     status, out = main(["doctor", "--device", "cpu"]), capsys.readouterr().out
     assert status == 0, out
     assert "ok  fused_demo: features of 100 frames x" in out or "ok  fused__fbank__mfcc" in out
-    assert members.host_version() in out and out.endswith("\neverything works\n")
-    for shim in compat.active():
+    assert hub.host_version() in out and out.endswith("\neverything works\n")
+    for shim in shims.active():
         assert f"ok  {shim.name}: {shim.reason} ({shim.source})" in out
 
 
@@ -97,8 +97,8 @@ def test_both_hosts_installed_the_one_whose_files_are_there_is_named(monkeypatch
     version = (Path(s3prl.__file__).parent / "version.txt").read_text().strip()
     for ours, other in (("s3prl", "espnet-s3prl"), ("espnet-s3prl", "s3prl")):
         installed = {ours: Fake(ours, version), other: Fake(other, "9999.1")}
-        monkeypatch.setattr(members, "_distribution", installed.get)
-        assert members.host_version().startswith(f"{ours} {version} (")
+        monkeypatch.setattr(hub, "_distribution", installed.get)
+        assert hub.host_version().startswith(f"{ours} {version} (")
 
 
 def test_features_that_are_not_finite_are_a_fault(monkeypatch):

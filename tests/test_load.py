@@ -17,7 +17,9 @@ import s3prl_fusion
 from s3prl_fusion import load_experiment
 from s3prl_fusion.cli import main
 from s3prl_fusion.host.ckpt import find_ckpt, read_ckpt
-from s3prl_fusion.host.inference import emotions, phonemes, speakers
+from s3prl_fusion.host.recipes.ctc import phonemes
+from s3prl_fusion.host.recipes.emotion import emotions
+from s3prl_fusion.host.recipes.voxceleb1 import speakers
 
 RECIPES = ("asr", "ctc", "voxceleb1", "emotion")
 SPLIT = {"asr": "test-clean", "ctc": "test", "voxceleb1": "test", "emotion": "test"}

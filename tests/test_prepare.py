@@ -50,7 +50,7 @@ def test_a_whole_corpus_is_prepared_once(task, corpora, tmp_path, capsys):
 
 
 def test_speech_in_the_official_layouts_is_ready_for_every_task(tmp_path):
-    from s3prl_fusion.host.silence import trim_silence
+    from s3prl_fusion.host.recipes._sv_data import read_trimmed
 
     corpora = official(tmp_path / "corpora", speech=True)
     for task in TASKS:
@@ -59,7 +59,7 @@ def test_speech_in_the_official_layouts_is_ready_for_every_task(tmp_path):
     assert "CONFERENCE K AA1 N F ER0 AH0 N S\n" in lexicon
     # What SV's config wants of a clip to train on (downstream_configs/sv.yaml, vad_config.min_sec).
     clips = corpora["voxceleb1"].rglob("*.wav")
-    assert min(len(trim_silence(soundfile.read(clip, dtype="float32")[0])) for clip in clips) > 32000
+    assert min(len(read_trimmed(clip)) for clip in clips) > 32000
 
 
 @pytest.mark.parametrize(

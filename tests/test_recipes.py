@@ -14,9 +14,14 @@ from official_layouts import as_wav
 
 from s3prl_fusion.assets import downstream_configs_dir
 from s3prl_fusion.files import whole_file, write_whole
-from s3prl_fusion.host.libriphone import LibriPhoneDataset
+from s3prl_fusion.host import recipes
 from s3prl_fusion.host.patches import Patches
-from s3prl_fusion.host.recipes import CONFIGS, cache_file_lists, default_config, mend
+from s3prl_fusion.host.recipes import default_config, find, mend
+from s3prl_fusion.host.recipes._libriphone import LibriPhoneDataset
+from s3prl_fusion.host.recipes.ctc import supply_libriphone
+from s3prl_fusion.host.recipes.voxceleb1 import cache_file_lists
+
+DOWNSTREAMS = ("asr", "ctc", "emotion", "sv_voxceleb1", "voxceleb1")
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +95,6 @@ class TestLibriPhone:
     @pytest.mark.parametrize("converted", [False, True])
     def test_the_recipes_own_loader_reads_it(self, tmp_path, tokenizer, patches, converted):
         from s3prl.downstream.ctc import data
-
-        from s3prl_fusion.host.recipes import supply_libriphone
 
         supply_libriphone(patches)
         libri = tiny_corpora.librispeech(tmp_path)
@@ -198,7 +201,7 @@ class TestFileLists:
 
 
 class TestDefaultConfigs:
-    @pytest.mark.parametrize("recipe", sorted(CONFIGS))
+    @pytest.mark.parametrize("recipe", DOWNSTREAMS)
     def test_found_from_any_folder(self, recipe, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         config = yaml.safe_load(default_config(recipe).read_text())
@@ -225,7 +228,7 @@ class TestDefaultConfigs:
         ],
     )
     def test_they_have_superbs_values(self, recipe, steps, lr, batch, accumulate):
-        config = yaml.safe_load((downstream_configs_dir() / CONFIGS[recipe]).read_text())
+        config = yaml.safe_load((downstream_configs_dir() / find(recipe).config).read_text())
         expert = config["downstream_expert"]
         sizes = expert.get("datarc", expert.get("corpus"))
         assert config["optimizer"]["lr"] == lr and config["optimizer"]["torch_optim_name"] == "Adam"
@@ -234,13 +237,52 @@ class TestDefaultConfigs:
         assert sizes.get("train_batch_size", sizes.get("batch_size")) == batch
 
 
+class TestTable:
+    def test_every_file_is_a_recipe_of_the_downstream_it_is_named_after(self):
+        assert tuple(recipe.downstream for recipe in recipes.table()) == DOWNSTREAMS
+        assert [find(name).downstream for name in DOWNSTREAMS] == [*DOWNSTREAMS]
+        assert find("speech_commands") is None and find("_shared") is None
+
+    @pytest.mark.parametrize(
+        "name, found", [("libriphone", True), ("LibriPhone", True), ("snips", False), (None, False)]
+    )
+    def test_pr_is_one_corpus_of_ctcs(self, name, found):
+        assert (find("ctc", {"downstream_expert": {"corpus": {"name": name}}}) is not None) == found
+
+    def test_other_corpora_of_ctc_get_nothing_of_prs(self, patches):
+        from s3prl.downstream.ctc import expert
+
+        before = dict(vars(expert.DownstreamExpert)), expert.load_dataset
+        text = {"vocab_file": "./vocab/phoneme.txt"}
+        config = {"runner": {}, "downstream_expert": {"corpus": {"name": "snips"}, "text": dict(text)}}
+        mend("ctc", config, patches)
+        recipes.add_inference("ctc", config, patches)
+        assert config["downstream_expert"]["text"] == text and config["runner"]["max_keep"] == 2
+        assert before == (dict(vars(expert.DownstreamExpert)), expert.load_dataset) and not patches
+
+    @pytest.mark.parametrize("name, samples", [("voxceleb1", 128000), ("sv_voxceleb1", 128000), ("asr", None)])
+    def test_random_crops_are_those_of_the_config(self, name, samples):
+        recipe = find(name)
+        config = yaml.safe_load((downstream_configs_dir() / recipe.config).read_text())
+        assert recipe.crop(config) == samples
+
+    def test_a_new_file_is_a_new_recipe(self, tmp_path, monkeypatch, patches):
+        (tmp_path / "made_up.py").write_text(
+            "from s3prl_fusion.host.recipes import Recipe\n"
+            "def mend(config, patches): config['mended'] = True\n"
+            "RECIPE = Recipe('speech_commands', 'ks.yaml', mend, lambda config, state, patches: None)\n"
+        )
+        monkeypatch.setattr(recipes, "__path__", [*recipes.__path__, str(tmp_path)])
+        config = {"runner": {}, "downstream_expert": {}}
+        mend("speech_commands", config, patches)
+        assert config["mended"] and find("speech_commands").name in [recipe.name for recipe in recipes.table()]
+
+
 class TestMend:
     def config(self, recipe_configs, recipe) -> dict:
         return yaml.safe_load(recipe_configs[recipe].read_text())
 
-    @pytest.mark.parametrize(
-        "recipe", sorted(CONFIGS.keys() - {"sv_voxceleb1"})
-    )  # whose tests are in test_verification
+    @pytest.mark.parametrize("recipe", sorted({*DOWNSTREAMS} - {"sv_voxceleb1"}))  # see test_verification
     def test_a_good_config_is_kept_but_for_max_keep(self, recipe, recipe_configs, patches):
         config, mended = (self.config(recipe_configs, recipe) for _ in range(2))
         mend(recipe, mended, patches)

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 
 import s3prl_fusion
 from s3prl_fusion.cli import main
-from s3prl_fusion.host import libriphone
+from s3prl_fusion.host.recipes import _libriphone
 
 RECIPES = ("asr", "ctc", "voxceleb1", "emotion")
 TEST_SPLIT = {"asr": "test-clean", "ctc": "test", "voxceleb1": "test", "emotion": "test"}
@@ -71,7 +71,7 @@ def stock(cache: Path, *argv: object) -> None:
         patch.setattr(builtins, "isinstance", isinstance)
         patch.setattr(dataset, "CACHE_PATH", str(cache))
         patch.setitem(sys.modules, package, ModuleType(package))
-        patch.setitem(sys.modules, f"{package}.libriphone", libriphone)
+        patch.setitem(sys.modules, f"{package}.libriphone", _libriphone)
         run_downstream.main()
 
 
@@ -520,7 +520,7 @@ def test_the_default_configs_reach_the_recipe_and_name_the_corpus_that_is_missin
     assert "downstream_expert.datarc.libri_root is '/path/to/LibriSpeech'" in capsys.readouterr().err
 
 
-def test_a_checkpoint_survives_a_save_that_fails(trained, recipe_configs, tmp_path, monkeypatch):
+def test_a_checkpoint_survives_a_save_that_fails(trained, recipe_configs, tmp_path, monkeypatch, capsys):
     expdir = tmp_path / "exp"
     shutil.copytree(trained("emotion"), expdir)
     kept = (expdir / "states-2.ckpt").read_bytes()
@@ -533,7 +533,7 @@ def test_a_checkpoint_survives_a_save_that_fails(trained, recipe_configs, tmp_pa
     monkeypatch.setattr(torch, "save", full_disk)
     args = [*train_args("emotion", recipe_configs["emotion"], "fused__fbank__mfcc", expdir)]
     (expdir / "states-1.ckpt").unlink()
-    with pytest.raises(OSError, match="no space left"):
-        ours(*args, "-o", "config.runner.save_step=2")
+    assert ours(*args, "-o", "config.runner.save_step=2") == 2
+    assert "no space left" in capsys.readouterr().err
     assert (expdir / "states-2.ckpt").read_bytes() == kept
     assert not [path for path in expdir.iterdir() if path.name.endswith(".tmp")]

@@ -16,14 +16,24 @@ import yaml
 from official_layouts import DEV_SPEAKERS, official_voxceleb1
 from tiny_corpora import OPTIMIZER, RUNNER
 
+import s3prl_fusion
 from s3prl_fusion.assets import downstream_configs_dir
 from s3prl_fusion.cli import main
-from s3prl_fusion.host import verification
-from s3prl_fusion.host.silence import trim_silence
+from s3prl_fusion.errors import UserError
+from s3prl_fusion.host import recipes
+from s3prl_fusion.host.ckpt import read_ckpt
+from s3prl_fusion.host.patches import Patches
+from s3prl_fusion.host.recipes import _sv_data, sv_voxceleb1
+from s3prl_fusion.host.shims import sox
 from s3prl_fusion.superb.data import prepare, voxceleb1
 from s3prl_fusion.superb.data.corpora import Corpora, CorpusError
 from s3prl_fusion.superb.scores.scoring import read_texts
 from s3prl_fusion.superb.tasks import TASKS
+
+
+def trim_silence(wav: np.ndarray) -> np.ndarray:
+    """SV's chain on (T,) samples."""
+    return sox.apply_effects_tensor(torch.from_numpy(wav).unsqueeze(0), 16000, _sv_data.EFFECTS)[0][0].numpy()
 
 
 def bursts(seed: int) -> np.ndarray:
@@ -40,7 +50,7 @@ def bursts(seed: int) -> np.ndarray:
 def test_silence_is_trimmed_as_sox_does(tmp_path, seed):
     wav = bursts(seed)
     soundfile.write(tmp_path / "in.wav", wav, 16000, subtype="PCM_16")
-    effects = "channels 1 rate 16000 gain -3.0 silence 1 0.1 0.1% -1 0.1 0.1%".split()
+    effects = [word for effect in _sv_data.EFFECTS for word in effect]
     command = ["sox", tmp_path / "in.wav", "-e", "float", "-b", "32", tmp_path / "out.wav", *effects]
     subprocess.run(command, check=True, capture_output=True)
     expected, _ = soundfile.read(tmp_path / "out.wav", dtype="float32")
@@ -148,14 +158,28 @@ def test_train_and_evaluate_through_the_runner(tmp_path, prepared, capsys, monke
     assert list(references)[0] == "id10270-1zcIwhmdeo4-00001_id10270-1zcIwhmdeo4-00002"
     assert sorted(references.values()) == ["0"] * 4 + ["1"] * 6
     assert len(list((tmp_path / "cache").rglob("*.json"))) == 1  # nothing in s3prl's own folder
+    assert_it_loads_without_its_corpus(expdir / "dev-best.ckpt", tmp_path / "moved.ckpt")
+
+
+def assert_it_loads_without_its_corpus(ckpt: Path, moved: Path) -> None:
+    states = read_ckpt(ckpt)
+    paths = ("file_path", "train_meta_data", "dev_meta_data", "test_meta_data")
+    states["Config"]["downstream_expert"]["datarc"].update(dict.fromkeys(paths, "/gone"))
+    torch.save(states, moved)
+    experiment = s3prl_fusion.load_experiment(moved)
+    assert all(
+        torch.equal(tensor, states["Downstream"][name]) for name, tensor in experiment.downstream.state_dict().items()
+    )
+    assert experiment.features([torch.randn(16000)])[0].shape[1] == 240
+    with pytest.raises(
+        UserError, match=r"'sv_voxceleb1' has no prediction here, only asr, ctc \(libriphone\), emotion"
+    ):
+        experiment.predict([torch.randn(16000)])
 
 
 @pytest.mark.parametrize("mode", ["train", "test"])
 def test_forward_is_stocks(registered, prepared, monkeypatch, tmp_path, mode):
     """Stock's own forward, with its hard-wired GPU taken for the CPU."""
-    from s3prl_fusion.host import recipes
-    from s3prl_fusion.host.patches import Patches
-
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     config = yaml.safe_load(sv_config(tmp_path, prepared).read_text())
     patches = Patches()
@@ -183,13 +207,10 @@ def test_forward_is_stocks(registered, prepared, monkeypatch, tmp_path, mode):
 def test_a_clip_that_is_too_short_is_named():
     expert = SimpleNamespace(modelrc={"module": "XVector"})
     with pytest.raises(ValueError, match="b has 14 frames or fewer"):
-        verification.forward(expert, "test", [torch.zeros(40, 8), torch.zeros(14, 8)], ["a", "b"], records={})
+        sv_voxceleb1.forward(expert, "test", [torch.zeros(40, 8), torch.zeros(14, 8)], ["a", "b"], records={})
 
 
 def test_missing_lists_are_named_before_anything_loads(tmp_path, prepared):
-    from s3prl_fusion.host import recipes
-    from s3prl_fusion.host.patches import Patches
-
     config = yaml.safe_load(sv_config(tmp_path, prepared).read_text())
     config["downstream_expert"]["datarc"]["dev_meta_data"] = "/nowhere"
     with pytest.raises(FileNotFoundError, match=r"datarc\.dev_meta_data is '/nowhere', which does not exist"):

@@ -148,18 +148,18 @@ def _explain_s3prl() -> str:
 
 
 def supplied() -> Iterator[Finding]:
-    """The shims that are in use; see `host.compat`."""
+    """The shims that are in use; see `host.shims`."""
     from ..errors import HostError
-    from ..host import compat
+    from ..host import shims
 
     try:
-        compat.supply()
+        shims.supply()
     except HostError as error:
         yield Finding(BAD, "unknown", _first_line(error))
         return
-    for shim in compat.active():
+    for shim in shims.active():
         yield Finding(GOOD, shim.name, f"{shim.reason} ({shim.source})")
-    if not compat.active():
+    if not shims.active():
         yield Finding(GOOD, "nothing", "s3prl finds all that it needs")
 
 

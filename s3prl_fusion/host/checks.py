@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from importlib import import_module
 from typing import Any
 
 from .. import checkpoint
@@ -15,11 +14,9 @@ from ..errors import MissingFileError, UsageError, within
 from ..featurizer import check_selection
 from ..identity import describe
 from ..names import is_fused_name, resolve
-from . import members
+from . import members, recipes
 from .ckpt import read_ckpt
-from .inference import PREDICT, add_inference
 from .patches import Patches
-from .recipes import mend
 
 Record = Callable[[], "Mapping[str, Any] | None"]
 
@@ -72,11 +69,9 @@ def check_run(args: argparse.Namespace, config: dict[str, Any], patches: Patches
         check_upstream(fusion, args)
         if args.init_ckpt and not fusion.stock:
             _check_ckpt(args, fusion)
-    mend(args.downstream, config, patches)
-    if args.mode == "inference" and args.downstream in PREDICT:
-        expert = import_module(f"s3prl.downstream.{args.downstream}.expert").DownstreamExpert
-        if not hasattr(expert, "inference"):
-            patches.set(expert, "inference", add_inference(args.downstream))
+    recipes.mend(args.downstream, config, patches)
+    if args.mode == "inference":
+        recipes.add_inference(args.downstream, config, patches)
     return fusion
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..errors import UsageError
 from .patches import Patches
+from .proxy import Proxy
 
 # Rank 0 evaluates alone, and the others wait for it in their next step; torch's own limit is 10 or 30 minutes.
 TIMEOUT = timedelta(days=1)
@@ -64,20 +65,9 @@ def mend_main(run_downstream: ModuleType, on_gpu: bool, patches: Patches) -> Non
     def init_process_group(backend: str) -> None:
         torch.distributed.init_process_group(backend, timeout=TIMEOUT)
 
-    cuda = _Seen(torch.cuda, set_device=set_device)
-    group = _Seen(torch.distributed, init_process_group=init_process_group)
-    patches.set(run_downstream, "torch", _Seen(torch, cuda=cuda, distributed=group))
-
-
-class _Seen(ModuleType):
-    """A module as another one sees it: some of its attributes replaced."""
-
-    def __init__(self, module: ModuleType, **replaced: Any) -> None:
-        super().__init__(module.__name__)
-        vars(self).update(replaced, _module=module)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._module, name)
+    cuda = Proxy(torch.cuda, set_device=set_device)
+    group = Proxy(torch.distributed, init_process_group=init_process_group)
+    patches.set(run_downstream, "torch", Proxy(torch, cuda=cuda, distributed=group))
 
 
 def check_resumed(args: argparse.Namespace) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 from ..errors import HostError
-from . import compat
+from . import shims
 
 HOSTS = ("s3prl", "espnet-s3prl")  # distributions with a module named s3prl
 
@@ -23,7 +23,7 @@ def hub() -> ModuleType:
     Raises:
         HostError: s3prl cannot be imported; the message says why and what to install.
     """
-    compat.supply()
+    shims.supply()
     try:
         with quiet_torchaudio(), _quiet_espnet():
             from s3prl import hub as module

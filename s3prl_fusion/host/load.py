@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -17,15 +15,15 @@ from torch import Tensor, nn
 from .. import checkpoint
 from ..audio import check_wavs
 from ..devices import check_device
-from ..errors import MissingFileError, UsageError
+from ..errors import UsageError
 from ..featurizer import FusionFeaturizer
 from .checks import fusion_of
 from .ckpt import find_ckpt, read_ckpt
 from .hub import quiet_torchaudio
-from .inference import PREDICT
 from .members import entries
 from .patches import Patches
-from .recipes import mend, supply_files, supply_libriphone
+from .recipes import find, table
+from .recipes.ctc import supply_libriphone
 from .upstream import FusedUpstream
 
 
@@ -73,22 +71,23 @@ class LoadedExperiment:
         Args, Raises: as `features`.
 
         Raises:
-            ValueError: the recipe is not one of asr, ctc, voxceleb1 and emotion; use `features` and ``downstream``.
+            UsageError: the recipe has no prediction (SV's has none); use `features` and ``downstream``.
         """
-        if self.args.downstream not in PREDICT:
+        recipe = find(self.args.downstream, self.config)
+        if recipe is None or recipe.predict is None:
+            able = ", ".join(recipe.name for recipe in table() if recipe.predict)
             raise UsageError(
-                f"the recipe {self.args.downstream!r} has no prediction here, only {', '.join(PREDICT)} have; "
+                f"the recipe {self.args.downstream!r} has no prediction here, only {able} have; "
                 "call .downstream on .features(wavs)"
             )
         check_wavs(wavs)
-        predict = PREDICT[self.args.downstream]
-        return [label for wav in wavs for label in predict(self.downstream, self.features([wav]))]
+        return [label for wav in wavs for label in recipe.predict(self.downstream, self.features([wav]))]
 
 
 def load_experiment(expdir_or_ckpt: str | Path, device: str = "cpu") -> LoadedExperiment:
     """Loads what `s3prl-fusion run` or s3prl itself has trained.
 
-    ASR, PR, SID and ER need no corpus for it; ER's labels are read from the corpus's meta data. s3prl, if it is not
+    The five recipes need no corpus for it; ER's labels are read from the corpus's meta data. s3prl, if it is not
     registered, and torch's random numbers are left as they are.
 
     Args:
@@ -144,54 +143,16 @@ def _featurizer(upstream: nn.Module, args: argparse.Namespace) -> nn.Module:
 def _downstream(
     featurizer: nn.Module, args: argparse.Namespace, config: dict[str, Any], states: dict[str, Any]
 ) -> nn.Module:
-    patches = Patches()
+    recipe, patches = find(args.downstream, config), Patches()
     supply_libriphone(patches)
     try:
-        module = import_module(f"s3prl.downstream.{args.downstream}.expert")
-        with _without_corpus(module, args.downstream, config, states["Downstream"]):
-            return module.DownstreamExpert(
-                upstream_dim=featurizer.output_dim,
-                upstream_rate=featurizer.downsample_rate,
-                **config,
-                **vars(args),
-            )
-    finally:
-        patches.undo()
-
-
-@contextmanager
-def _without_corpus(module: Any, downstream: str, config: dict[str, Any], state: dict[str, Tensor]) -> Iterator[None]:
-    """A recipe's expert builds its datasets at once, for which the corpus would be needed: here they are empty."""
-    patches = Patches()
-    # The head's last parameter is the bias of its classes.
-    classes = list(state.values())[-1].numel()
-    if downstream == "voxceleb1":
-        patches.set(module, "SpeakerClassifiDataset", _empty(module.SpeakerClassifiDataset, speaker_num=classes))
-    elif downstream == "emotion":
-        labels = _emotions(config["downstream_expert"]["datarc"])
-        patches.set(module, "IEMOCAPDataset", _empty(module.IEMOCAPDataset, class_num=classes, idx2emotion=labels))
-    elif downstream in PREDICT:
-        supply_files(downstream, config)
-    else:
-        mend(downstream, config, patches)
-    try:
-        yield
-    finally:
-        patches.undo()
-
-
-def _empty(dataset: type, **attributes: Any) -> type:
-    """A dataset class whose instances have no items, but the attributes given."""
-    return type(dataset.__name__, (dataset,), {"__init__": lambda *_: None, "__len__": lambda _: 0, **attributes})
-
-
-def _emotions(datarc: dict[str, Any]) -> dict[int, str]:
-    """ER's labels by index, from the first fold's meta data that is there (s3prl/downstream/emotion/dataset.py:23)."""
-    found = sorted(Path(datarc["meta_data"]).glob("Session*/train_meta_data.json"))
-    if not found:
-        raise MissingFileError(
-            f"{datarc['meta_data']} has no Session*/train_meta_data.json, which names the emotions that the experiment "
-            "was trained on; put one there (the audio is not needed)"
+        if recipe:
+            recipe.without_corpus(config, states["Downstream"], patches)
+        return import_module(f"s3prl.downstream.{args.downstream}.expert").DownstreamExpert(
+            upstream_dim=featurizer.output_dim,
+            upstream_rate=featurizer.downsample_rate,
+            **config,
+            **vars(args),
         )
-    labels = json.loads(found[0].read_text(encoding="utf-8"))["labels"]
-    return {index: emotion for emotion, index in labels.items()}
+    finally:
+        patches.undo()

@@ -17,7 +17,7 @@ class Patches:
         return bool(self._undo)
 
     def set(self, target: Any, name: str, value: Any) -> None:
-        """Sets an attribute."""
+        """Set an attribute."""
         before = vars(target).get(name, _MISSING)
         setattr(target, name, value)
         if before is _MISSING:
@@ -26,7 +26,7 @@ class Patches:
             self._undo.append(lambda: setattr(target, name, before))
 
     def set_item(self, target: dict[str, Any], key: str, value: Any) -> None:
-        """Sets an entry of a dict, e.g. of ``sys.modules``."""
+        """Set an entry of a dict, e.g. of ``sys.modules``."""
         before = target.get(key, _MISSING)
         target[key] = value
         if before is _MISSING:
@@ -35,10 +35,10 @@ class Patches:
             self._undo.append(lambda: target.__setitem__(key, before))
 
     def add(self, undo: Callable[[], None]) -> None:
-        """Notes how to undo a change that was made elsewhere."""
+        """Note how to undo a change that was made elsewhere."""
         self._undo.append(undo)
 
     def undo(self) -> None:
-        """Takes every change back, the last one first."""
+        """Take every change back, the last one first."""
         while self._undo:
             self._undo.pop()()

@@ -19,13 +19,16 @@ from ..featurizer import FusionFeaturizer
 from ..files import whole_file, write_json
 from ..grammar import presets
 from ..names import resolve
-from . import compat, distributed
+from ..upstreams import fused
+from . import distributed, shims
 from .checks import check_run, made_of
 from .hub import host_version, hub
 from .members import added_entries, check
 from .patches import Patches
 from .problem import supply_unused
-from .recipes import supply_libriphone
+from .proxy import Proxy
+from .recipes import find
+from .recipes.ctc import supply_libriphone
 from .resume import KEY, Position, SharedPosition, follow
 from .upstream import FusedUpstream
 
@@ -41,9 +44,9 @@ def register() -> None:
     Raises:
         HostError: s3prl, or a package that its runner imports, is missing or too new; the message says which.
     """
-    if not compat.supplied():
-        compat.supply()
-        _patches.add(compat.withdraw)
+    if not shims.supplied():
+        shims.supply()
+        _patches.add(shims.withdraw)
     hub()
     for name in SEAMS:
         try:
@@ -121,13 +124,21 @@ def _register_names(module: ModuleType, patches: Patches) -> None:
 
 def _register_runner(runner: ModuleType, patches: Patches) -> None:
     stock_featurizer, stock_init = runner.Featurizer, runner.Runner.__init__
-    torch_as_seen = _TorchWithWholeSaves(runner.torch.__name__)
+    position: Position | SharedPosition | None = None
 
     def featurizer(upstream: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
-        fused = isinstance(getattr(upstream, "module", upstream), FusedUpstream)
-        return (FusionFeaturizer if fused else stock_featurizer)(upstream, *args, **kwargs)
+        is_fused = isinstance(_bare(upstream), fused.FusedUpstream)
+        return (FusionFeaturizer if is_fused else stock_featurizer)(upstream, *args, **kwargs)
+
+    def save(states: Any, path: str) -> None:
+        # The runner writes dev-best.ckpt over itself (s3prl/downstream/runner.py:419): killed there, it would be lost.
+        if position is not None:
+            states[KEY] = position.state()
+        with whole_file(path) as temporary:
+            torch.save(states, temporary)
 
     def init(self: Any, args: argparse.Namespace, config: dict[str, Any]) -> None:
+        nonlocal position
         entry = Patches()  # the runner asks the hub for the upstream, which is known here already
         with distributed.leader_first():
             fusion = check_run(args, config, patches)
@@ -141,28 +152,27 @@ def _register_runner(runner: ModuleType, patches: Patches) -> None:
         if runner.is_leader_process():
             print(_in_words(description), flush=True)
         if args.mode == "train":
-            upstream = getattr(self.upstream.model, "module", self.upstream.model)
-            if isinstance(upstream, FusedUpstream):
-                upstream.crop_samples = _crop_samples(args.downstream, config)
-            torch_as_seen.position = follow(self)
+            upstream, recipe = _bare(self.upstream.model), find(args.downstream, config)
+            if recipe and isinstance(upstream, fused.FusedUpstream):
+                upstream.crop_samples = recipe.crop(config)
+            position = follow(self)
             if runner.is_leader_process():
                 write_json(Path(args.expdir) / checkpoint.RUN_FILE, description)
 
     # The runner has the name bound since its import (s3prl/downstream/runner.py:24): it is replaced there.
     patches.set(runner, "Featurizer", featurizer)
     patches.set(runner.Runner, "__init__", init)
-    patches.set(runner, "torch", torch_as_seen)
+    patches.set(runner, "torch", Proxy(torch, save=save))
     patches.set(runner, "DDP", distributed.wrap)
     supply_libriphone(patches)
     # Its checkpoints hold one (s3prl/downstream/runner.py:401). The shims allow it too, but whoever has used
     # torch.serialization.safe_globals for it has taken it back from all.
-    compat.checkpoints.allow(patches, [argparse.Namespace])
+    shims.checkpoints.allow(patches, [argparse.Namespace])
 
 
-def _crop_samples(downstream: str, config: dict[str, Any]) -> int | None:
-    """Return the length of a recipe's random crops in samples; None where it trains on whole clips."""
-    cropped = downstream in ("voxceleb1", "sv_voxceleb1")
-    return config["downstream_expert"]["datarc"].get("max_timestep") if cropped else None
+def _bare(module: nn.Module) -> nn.Module:
+    """A module without what distributed training wraps it in."""
+    return getattr(module, "module", module)
 
 
 def _register_nn(module: ModuleType, patches: Patches) -> None:
@@ -172,7 +182,7 @@ def _register_nn(module: ModuleType, patches: Patches) -> None:
 
     def init(self: Any, upstream: Any, *args: Any, **kwargs: Any) -> None:
         # s3prl.nn, s3prl.problem.base and ESPnet have the class bound by now: so its instances are changed.
-        if type(self) is stock_class and isinstance(getattr(upstream, "upstream", None), FusedUpstream):
+        if type(self) is stock_class and isinstance(getattr(upstream, "upstream", None), fused.FusedUpstream):
             self.__class__ = FusionNNFeaturizer
             FusionNNFeaturizer.__init__(self, upstream, *args, **kwargs)
         else:
@@ -210,24 +220,6 @@ def _in_words(description: dict[str, Any]) -> str:
         f"[s3prl_fusion] {upstream} parameters: {counts['upstream']} (upstream); "
         f"trained: {counts['featurizer']} (featurizer), {counts['downstream']} (downstream)"
     )
-
-
-class _TorchWithWholeSaves(ModuleType):
-    """torch as the runner sees it: a checkpoint replaces the one before it only once it is whole, and keeps `position`.
-
-    The runner writes dev-best.ckpt over itself (s3prl/downstream/runner.py:419): killed there, it would be lost.
-    """
-
-    position: Position | SharedPosition | None = None
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(torch, name)
-
-    def save(self, states: Any, path: str) -> None:
-        if self.position is not None:
-            states[KEY] = self.position.state()
-        with whole_file(path) as temporary:
-            torch.save(states, temporary)
 
 
 # What is changed in which module of s3prl.

@@ -105,13 +105,13 @@ def _new_experiment(args: argparse.Namespace) -> list[str]:
 
 
 def _default_config(downstream: str) -> Path:
-    from .recipes import CONFIGS, default_config
+    from .recipes import default_config, table
 
     config = default_config(downstream)
     if config is None:
         raise UsageError(
             f"the recipe {downstream!r} has no default config; give one with -c FILE "
-            f"(recipes with a default: {', '.join(CONFIGS)})"
+            f"(recipes with a default: {', '.join(recipe.name for recipe in table())})"
         )
     return config
 

@@ -44,9 +44,9 @@ def _with_us(loader, name):
 
 
 def _supply(module):
-    from s3prl_fusion.host import compat
+    from s3prl_fusion.host import shims
 
-    compat.supply()
+    shims.supply()
 
 
 def _attach(module):

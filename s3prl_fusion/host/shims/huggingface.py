@@ -16,21 +16,21 @@ class HfFolder:
 
     @staticmethod
     def get_token() -> str | None:
-        """The token of the environment (HF_TOKEN) or of ``hf auth login``."""
+        """Return the token of the environment (HF_TOKEN) or of ``hf auth login``."""
         import huggingface_hub
 
         return huggingface_hub.get_token()
 
     @staticmethod
     def save_token(token: str) -> None:
-        """Logs in with a token; the hub is asked whether it is valid."""
+        """Log in with a token; the hub is asked whether it is valid."""
         import huggingface_hub
 
         huggingface_hub.login(token=token)
 
     @staticmethod
     def delete_token() -> None:
-        """Logs out."""
+        """Log out."""
         import huggingface_hub
 
         huggingface_hub.logout()

@@ -32,7 +32,7 @@ _HOMES = ("numpy.core.multiarray", "numpy._core.multiarray")
 
 
 def allow(patches: Patches, allowed: Sequence[Any]) -> None:
-    """Lets torch.load build more kinds of objects, besides the ones that are allowed already.
+    """Let torch.load build more kinds of objects, besides the ones that are allowed already.
 
     Args:
         patches: takes them back.
@@ -69,7 +69,7 @@ def _allow_settings(patches: Patches) -> None:
 
 
 def _look_up(name: str) -> Any:
-    """What a dotted name names, or None where the package or a version of it lacks it."""
+    """Return what a dotted name names, or None where the package or a version of it lacks it."""
     module, _, attribute = name.rpartition(".")
     try:
         return getattr(import_module(module), attribute, None)

@@ -1,7 +1,7 @@
 """The LibriPhone corpus: LibriSpeech with phonemes for words. PR needs it, and s3prl's wheel leaves it out.
 
 s3prl/downstream/ctc/data.py:55 imports ``LibriPhoneDataset`` from ``s3prl.downstream.ctc.corpus.libriphone``; where
-that module is missing, this one stands in for it (see `s3prl_fusion.host.recipes`).
+that module is missing, this one stands in for it (see ctc.py).
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import Any, Sequence
 
 from torch.utils.data import Dataset
 
-from ..errors import MissingFileError, UsageError
-from ..transcripts import find_audio, read_lexicon, read_transcripts
+from ...errors import MissingFileError, UsageError
+from ...transcripts import find_audio, read_lexicon, read_transcripts
 
 
 def _check_phonemes(pronunciations: dict[str, list[str]], tokenizer: Any, lexicon: Sequence[str | Path]) -> None:
-    """Refuses phonemes that the tokenizer would turn into <unk>."""
+    """Refuse phonemes that the tokenizer would turn into <unk>."""
     phonemes = sorted({phoneme for sequence in pronunciations.values() for phoneme in sequence})
     strange = [phoneme for phoneme in phonemes if tokenizer.unk_idx in tokenizer.encode(phoneme)]
     if strange:
@@ -38,8 +38,8 @@ class LibriPhoneDataset(Dataset):
         ascending: shortest label first.
 
     Raises:
-        FileNotFoundError: a split has no .flac or .wav file with a transcript.
-        ValueError: an utterance is there twice, words have no pronunciation, or phonemes are not in the vocabulary;
+        MissingFileError: a split has no .flac or .wav file with a transcript.
+        UsageError: an utterance is there twice, words have no pronunciation, or phonemes are not in the vocabulary;
             the message lists them.
     """
 

@@ -17,7 +17,7 @@ _active: list[Shim] | None = None
 
 
 def supply() -> None:
-    """Applies what is missing. Idempotent.
+    """Apply what is missing. Idempotent.
 
     Raises:
         HostError: a package cannot be imported, or does not fit another; the message says what to do.
@@ -38,17 +38,17 @@ def supply() -> None:
 
 
 def withdraw() -> None:
-    """Leaves every package as `supply` found it. Idempotent."""
+    """Leave every package as `supply` found it. Idempotent."""
     global _active
     _patches.undo()
     _active = None
 
 
 def supplied() -> bool:
-    """Whether `supply` has been called, and not `withdraw` since."""
+    """Tell whether `supply` has been called, and not `withdraw` since."""
     return _active is not None
 
 
 def active() -> tuple[Shim, ...]:
-    """The shims in use now; none before `supply`."""
+    """Return the shims in use now; none before `supply`."""
     return tuple(_active or ())

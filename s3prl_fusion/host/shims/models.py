@@ -10,7 +10,7 @@ from .shim import Shim
 
 
 def _models() -> list[type]:
-    """The two that s3prl uses."""
+    """Return the two that s3prl uses."""
     from transformers import HubertModel, Wav2Vec2Model
 
     return [HubertModel, Wav2Vec2Model]

@@ -1,0 +1,125 @@
+"""What s3prl's recipes need and `pip install s3prl` does not give: each file here is a recipe, and defines `RECIPE`.
+
+Files with a leading underscore are parts of them. Where a source checkout of s3prl has a piece, the checkout's is used.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Callable
+
+import s3prl
+from torch import Tensor
+
+from ...assets import downstream_configs_dir
+from ...files import write_whole
+from ..patches import Patches
+
+Config = dict[str, Any]  # of a run, as run_downstream reads it from the YAML file
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is done for one of s3prl's downstreams.
+
+    Attributes:
+        downstream: the recipe's name, what ``-d`` says.
+        config: its default config, a file in downstream_configs/.
+        mend: checks the config's paths, supplies what it lacks, in place, and mends s3prl's module, before any model
+            loads; raises MissingFileError, with the config's key, or UsageError for a malformed file.
+        without_corpus: lets the expert be built where its corpus is gone, from the state of a trained one.
+        predict: what a trained expert says of features, B sequences of (T_i, D), as B texts; None if it says nothing
+            of a single utterance.
+        inference_file: what ``-m inference`` writes in the expdir, where s3prl has no inference of its own.
+        crop: samples of the random crops that training takes; None for whole utterances.
+        corpus: the corpus's name in the config, in small letters, if a downstream has several; None for any.
+    """
+
+    downstream: str
+    config: str
+    mend: Callable[[Config, Patches], None]
+    without_corpus: Callable[[Config, dict[str, Tensor], Patches], None]
+    predict: Callable[[Any, list[Tensor]], list[str]] | None = None
+    inference_file: str = "inference.txt"
+    crop: Callable[[Config], int | None] = lambda config: None
+    corpus: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What ``-d`` says, and the corpus where that decides."""
+        return f"{self.downstream} ({self.corpus})" if self.corpus else self.downstream
+
+    def is_for(self, downstream: str, config: Config | None) -> bool:
+        """Whether a run is of this recipe; one without a config is, whatever the corpus."""
+        if config is None or self.corpus is None:
+            return downstream == self.downstream
+        corpus = config["downstream_expert"].get("corpus") or {}
+        return downstream == self.downstream and str(corpus.get("name")).lower() == self.corpus
+
+
+def table() -> list[Recipe]:
+    """Return all recipes, by their files' names."""
+    names = sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+    return [import_module(f"{__name__}.{name}").RECIPE for name in names]
+
+
+def find(downstream: str, config: Config | None = None) -> Recipe | None:
+    """Return the recipe of a run, or None if nothing is done for it.
+
+    Args:
+        downstream: what ``-d`` says.
+        config: the run's; without it the first of a downstream's recipes is meant.
+    """
+    return next((recipe for recipe in table() if recipe.is_for(downstream, config)), None)
+
+
+def default_config(downstream: str) -> Path | None:
+    """Return the config of a recipe that is run without ``-c``, or None if there is none.
+
+    Stock looks in ./downstream only, which depends on the current directory, and the wheel has no YAML at all.
+    """
+    relative, recipe = Path("downstream") / downstream / "config.yaml", find(downstream)
+    candidates = [relative, Path(s3prl.__file__).parent / relative]
+    if recipe:
+        candidates.append(downstream_configs_dir() / recipe.config)
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def mend(downstream: str, config: Config, patches: Patches) -> None:
+    """Do what every recipe needs, and what this one needs, see `Recipe`.
+
+    Raises:
+        MissingFileError: a path in the config is not there; the message names the config's key.
+        UsageError: a list of files is malformed.
+    """
+    # With max_keep 1 the runner deletes the last checkpoint before it writes the next (s3prl/downstream/runner.py:387):
+    # killed in between, an experiment would be lost.
+    config["runner"]["max_keep"] = max(2, config["runner"].get("max_keep", 2))
+    recipe = find(downstream, config)
+    if recipe:
+        recipe.mend(config, patches)
+
+
+def add_inference(downstream: str, config: Config, patches: Patches) -> None:
+    """Supply what ``-m inference`` calls: s3prl has it for ASR only (s3prl/downstream/asr/expert.py:225).
+
+    It writes what the recipe predicts into the expdir, and prints it.
+    """
+    recipe = find(downstream, config)
+    if recipe is None or recipe.predict is None:
+        return
+    expert_class = import_module(f"s3prl.downstream.{downstream}.expert").DownstreamExpert
+    predict, name = recipe.predict, recipe.inference_file
+
+    def inference(expert: Any, features: list[Tensor], filenames: list[str]) -> list[str]:
+        results = predict(expert, features)
+        lines = "".join(f"{filename} {result}\n" for filename, result in zip(filenames, results))
+        write_whole(Path(expert.expdir) / name, lines)
+        print(lines, end="")
+        return results
+
+    if not hasattr(expert_class, "inference"):
+        patches.set(expert_class, "inference", inference)

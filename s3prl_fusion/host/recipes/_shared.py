@@ -1,0 +1,64 @@
+"""What several recipes' files use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import s3prl
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from ...assets import downstream_configs_dir
+from ...errors import MissingFileError
+
+
+def check_paths(config: dict[str, Any], section: str, *keys: str) -> None:
+    """Raise MissingFileError for a path, or a list of them, in a section of the recipe's config that is not there."""
+    for key in keys:
+        values = config["downstream_expert"][section].get(key)
+        for value in values if isinstance(values, list) else [values]:
+            if value is None or not Path(value).exists():
+                name = f"downstream_expert.{section}.{key}"
+                raise MissingFileError(
+                    f"{name} is {value!r}, which does not exist; correct the config, or give "
+                    f"-o \"config.{name}='PATH'\" (`s3prl-fusion superb` fills it in from your corpora)"
+                )
+
+
+def supply_file(config: dict[str, Any], section: str, key: str, checkout: str) -> None:
+    """Put a dictionary's path into the config where the usual one is named, and is not there: the wheel has none.
+
+    Args:
+        config: the run's, changed in place.
+        section, key: where the path is in the recipe's config.
+        checkout: where a source checkout of s3prl has the file, below downstream/.
+    """
+    usual = Path(s3prl.__file__).parent / "downstream" / checkout
+    settings = config["downstream_expert"][section]
+    path = Path(settings.get(key) or usual.name)
+    if path.name == usual.name and not path.is_file():
+        settings[key] = str(usual if usual.is_file() else downstream_configs_dir() / usual.name)
+
+
+def max_timestep(config: dict[str, Any]) -> int | None:
+    """Return the samples of the random crops that VoxCeleb1's recipes train on."""
+    return config["downstream_expert"]["datarc"].get("max_timestep")
+
+
+def empty(dataset: type, **attributes: Any) -> type:
+    """Return a data set class whose instances have no items, but the attributes given."""
+    return type(dataset.__name__, (dataset,), {"__init__": lambda *_, **__: None, "__len__": lambda _: 0, **attributes})
+
+
+def logits(expert: Any, features: list[Tensor], lengths_on: torch.device) -> Tensor:
+    """Run a trained head.
+
+    Args:
+        expert: the recipe's DownstreamExpert.
+        features: B sequences of (T_i, D).
+        lengths_on: where the recipe's own forward has the lengths: the CPU (PR), or beside the features (SID, ER).
+    """
+    lengths = torch.tensor([len(feature) for feature in features], dtype=torch.int, device=lengths_on)
+    return expert.model(expert.projector(pad_sequence(features, batch_first=True)), lengths)[0]

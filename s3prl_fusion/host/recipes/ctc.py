@@ -1,0 +1,55 @@
+"""PR: LibriSpeech, in phonemes; one corpus of several that ``-d ctc`` has."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module, util
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..patches import Patches
+from . import Recipe, _libriphone
+from ._shared import check_paths, logits, supply_file
+
+
+def supply_libriphone(patches: Patches) -> None:
+    """Stand in for the package downstream/ctc/corpus: the wheel lacks it, and the import would fail."""
+    package = "s3prl.downstream.ctc.corpus"
+    # What is supplied already, by a registration, has no spec to be found.
+    if package not in sys.modules and util.find_spec(package) is None:
+        patches.set_item(sys.modules, package, ModuleType(package))
+        patches.set_item(sys.modules, f"{package}.libriphone", _libriphone)
+
+
+def mend(config: dict[str, Any], patches: Patches) -> None:
+    """Supply the phonemes, check the paths, and let every split have the config's num_workers."""
+    without_corpus(config, {}, patches)
+    check_paths(config, "text", "vocab_file")
+    check_paths(config, "corpus", "path", "lexicon")
+    module = import_module("s3prl.downstream.ctc.expert")
+    stock = module.load_dataset
+
+    def load_dataset(split: str, tokenizer: Any, corpus: dict[str, Any]) -> Any:
+        # Stock takes num_workers out of the config for good (s3prl/downstream/ctc/data.py:76): the next split got 12.
+        return stock(split, tokenizer, dict(corpus))
+
+    patches.set(module, "load_dataset", load_dataset)
+
+
+def without_corpus(config: dict[str, Any], state: dict[str, Tensor], patches: Patches) -> None:
+    """Supply the phonemes; the data sets are built when they are asked for."""
+    supply_file(config, "text", "vocab_file", "ctc/vocab/phoneme.txt")
+
+
+def phonemes(expert: Any, features: list[Tensor]) -> list[str]:
+    """Decode greedily, as the recipe's evaluation does."""
+    skipped = (expert.tokenizer.pad_idx, expert.tokenizer.eos_idx)
+    best = logits(expert, features, torch.device("cpu")).argmax(dim=-1)
+    sequences = [tokens.unique_consecutive().tolist() for tokens in best]
+    return [expert.tokenizer.decode([token for token in tokens if token not in skipped]) for tokens in sequences]
+
+
+RECIPE = Recipe("ctc", "pr.yaml", mend, without_corpus, phonemes, "inference.ark", corpus="libriphone")
