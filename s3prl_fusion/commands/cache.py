@@ -64,11 +64,13 @@ def fill(args: argparse.Namespace) -> int:
     from ..audio import find_files, load
     from ..cache.key import key_of
     from ..devices import check_device
+    from ..host.members import check
     from ..host.upstream import FusedUpstream
 
     first, step = parse_shard(args.shard)
     check_device(args.device)
     fusion = _fusion(args)
+    check(fusion)
     files = list(find_files(args.corpus))[first::step]
     upstream = FusedUpstream(fusion).to(args.device).eval()
     stores = [cache.store(member) for cache, member in zip(upstream.caches, upstream.members)]
