@@ -75,17 +75,12 @@ def check(remembered: Mapping[str, Any] | None, fusion: FusionConfig, made_of: M
     if before is None:  # of a release that kept no more than names
         past = FusionConfig.from_dict(remembered["fusion"])
         before, now = describe(past, contents=False), describe(fusion, contents=False)
-    found = list(differences(*map(_of_weights, (before, now))))
+    found = list(differences(before, now))
     if found:
         raise UsageError(
             f"the checkpoint was trained with another fusion: {'; '.join(found)}. "
             "Give the upstream that it was trained with (-u, -g), or train again"
         )
-
-
-def _of_weights(made_of: Mapping[str, Any]) -> dict[str, Any]:
-    """Without how a training kept its states, which is no part of its weights."""
-    return {key: value for key, value in made_of.items() if key != "states"}
 
 
 def release(version: str) -> list[str]:

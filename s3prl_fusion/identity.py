@@ -37,8 +37,6 @@ def describe(fusion: FusionConfig, code: Sequence[str] = (), contents: bool = Tr
         "members": members,
         "interface": _interface(fusion.interface, contents),
         **{key: True for key in ("normalize", "stock") if getattr(fusion, key)},
-        # Rounding to float16 changes features less than another kind of device does, int8 more.
-        **({"states": "int8"} if fusion.cache and fusion.cache.dtype == "int8" else {}),
     }
 
 

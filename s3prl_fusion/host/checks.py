@@ -49,6 +49,8 @@ def made_of(fusion: FusionConfig, args: argparse.Namespace) -> dict[str, Any]:
         "trained": args.upstream_trainable,
         "selection": args.upstream_feature_selection if args.upstream_feature_selection != "hidden_states" else None,
         "layer": args.upstream_layer_selection,
+        # Rounding to float16 changes features less than another kind of device does, int8 more.
+        "states": "int8" if fusion.cache and fusion.cache.dtype == "int8" else None,
     }
     described = describe(fusion, members.code(fusion))
     return {**described, **{key: value for key, value in changed.items() if value not in (None, False)}}
