@@ -2,7 +2,6 @@
 PY = $$(./tools/python)
 TEST_PY = $$(./tools/python pytest ssl-interface)
 LINT_PY = $$(./tools/python ruff mypy)
-DOCS_PY = $$(./tools/python mkdocs-material mkdocstrings-python)
 
 .PHONY: test test-all matrix demo bench lint docs wheel clean
 
@@ -25,7 +24,7 @@ lint:  ## ruff, its format, and mypy
 	python=$(LINT_PY) && "$$python" -m ruff check . && "$$python" -m ruff format --check . && "$$python" -m mypy
 
 docs:  ## README, docs/ and the API as a site in site/; a warning is an error
-	python=$(DOCS_PY) && "$$python" -m mkdocs build --strict
+	python=$(PY) && "$$python" -m pip install --quiet --disable-pip-version-check -e '.[docs]' && "$$python" -m mkdocs build --strict
 
 wheel:
 	python=$(PY) && "$$python" -m pip wheel --no-deps --wheel-dir dist .

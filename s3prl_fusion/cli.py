@@ -38,18 +38,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         The command's exit status; 2 for a mistake of the user's, 130 after Ctrl-C.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    args = build_parser(argv).parse_args(argv[:1] if argv[:1] == ["run"] else argv)
+    name = _named(argv)
     try:
-        return args.command(argv[1:] if args.name == "run" else args)
+        args = build_parser(argv).parse_args(argv[:1] if name == "run" else argv)
+        return args.command(argv[1:] if name == "run" else args)
     except (UserError, OSError) as error:
         # What a disk or a permission refuses, by the file's name, is the user's to mend too.
         if not isinstance(error, UserError) and error.filename is None:
             raise
-        print(f"s3prl-fusion {args.name}: error: {error}", file=sys.stderr)
+        print(f"s3prl-fusion {name}: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nstopped; give the same command again to go on where it stopped", file=sys.stderr)
         return 130
+
+
+def _named(argv: Sequence[str]) -> str | None:
+    return next((word for word in argv if not word.startswith("-")), None)
 
 
 def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
@@ -60,11 +65,12 @@ def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("s3prl-fusion", description="SUPERB with fused upstreams, on s3prl.")
     parser.add_argument("--version", action="version", version=f"s3prl-fusion {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="name")
-    named = next((word for word in argv if not word.startswith("-")), None)
     for name, text in COMMANDS.items():
         command_parser = commands.add_parser(name, help=text, add_help=name != "run")
-        if name == named:
+        if name == _named(argv):
             command = import_module(f"{__package__}.commands.{name}")
+            if hasattr(command, "load_own"):
+                command.load_own(argv)  # a user's own tasks have corpora with options of their own
             command_parser.description = command.__doc__
             command.add_arguments(command_parser)
             command_parser.set_defaults(command=command.main)

@@ -88,7 +88,7 @@ class TestConfig:
         kept = FusionConfig(config.members, config.interface, cache=CACHE)
         records = [checkpoint.record(fusion, describe(fusion), [1, 1], [240, 39]) for fusion in (kept, config)]
         assert records[0] == records[1]
-        checkpoint.check(checkpoint.record(config, [1, 1], [240, 39]), kept)
+        checkpoint.check(records[0], kept, describe(kept))
 
     def test_the_environment_is_for_every_fused_name_and_the_yaml_comes_first(self, monkeypatch, tmp_path):
         assert resolve("fused__fbank").cache is None

@@ -24,7 +24,9 @@ def corpora(tmp_path):
 
 
 def run(task: str, corpora: dict[str, Path], output: Path, *more: object) -> int:
-    return main(["prepare", task, "--corpus", str(corpora[TASKS[task].corpus]), "-o", str(output), *map(str, more)])
+    return main(
+        ["prepare", task, "--corpus", str(corpora[TASKS[task].corpus.name]), "-o", str(output), *map(str, more)]
+    )
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
@@ -153,7 +155,7 @@ def text(path: Path) -> None:
     ],
 )
 def test_spoilt_audio_is_named(task, name, spoil, fault, corpora, tmp_path, capsys):
-    path = corpora[TASKS[task].corpus] / name
+    path = corpora[TASKS[task].corpus.name] / name
     if not path.exists():
         as_wav(path.with_suffix(".flac"))
     spoil(path)
@@ -204,7 +206,7 @@ def test_a_full_disk_leaves_nothing(task, written, corpora, tmp_path, capsys, mo
 
 @pytest.mark.parametrize("task", list(TASKS))
 def test_the_corpus_itself_is_never_written_to(task, corpora, capsys):
-    output = corpora[TASKS[task].corpus]
+    output = corpora[TASKS[task].corpus.name]
     assert f"{output} is the corpus itself, which is only read" in refused(capsys, task, corpora, output)
 
 

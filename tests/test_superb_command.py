@@ -16,7 +16,7 @@ from test_superb_pipeline import upstream_of
 
 from s3prl_fusion.cli import main
 from s3prl_fusion.commands import superb as command
-from s3prl_fusion.superb.data.corpora import Corpora
+from s3prl_fusion.corpora.base import Prepared
 from s3prl_fusion.superb.runs import launch, options
 from s3prl_fusion.superb.runs.experiment import Experiment, Settings
 from s3prl_fusion.superb.tasks import TASKS
@@ -165,7 +165,7 @@ def test_an_experiment_folder_that_cannot_be(tmp_path, monkeypatch, capsys, know
 
 def test_a_task_without_all_of_its_folds_has_no_score(tmp_path, monkeypatch):
     shared = Settings(exp=tmp_path, configs=tmp_path)
-    corpora = Corpora(Path("char.dict"), Path("phoneme.txt"))
+    corpora = Prepared(Path("/data"))
     experiments = [Experiment(upstream_of("fbank"), TASKS["er"], fold, shared, corpora) for fold in ("fold1", "fold2")]
     experiments.append(Experiment(upstream_of("fbank"), TASKS["sid"], None, shared, corpora))
     shown = []
@@ -220,7 +220,7 @@ def test_shell_installs_once_and_passes_arguments_on(shell):
     assert shell("--demo", "-o", "my exp").returncode == 0
     assert shell("--demo").returncode == 0
     assert shell.calls.read_text(encoding="utf-8").splitlines() == [
-        f"-m pip install --disable-pip-version-check -e {shell.checkout}[test]",
+        f"-m pip install --disable-pip-version-check -e {shell.checkout}[test,lint]",
         "-m s3prl_fusion superb --demo -o my exp",
         "-m s3prl_fusion superb --demo",
     ]

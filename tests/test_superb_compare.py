@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from s3prl_fusion import metrics
+from s3prl_fusion.metrics import Texts
 from s3prl_fusion.superb.scores import compare as module
 from s3prl_fusion.superb.scores import scoring
 from s3prl_fusion.superb.scores.compare import compare, compare_table
-from s3prl_fusion.superb.tasks import TASKS, Texts
+from s3prl_fusion.superb.tasks import TASKS
 
 COLUMNS = "task metric first second difference low high p utterances seeds_first seeds_second".split()
 LABELS = ("ang", "hap", "neu", "sad")
@@ -21,7 +23,7 @@ def write_run(folder: Path, task: str, hypotheses: Texts, references: Texts, **c
     """The folder of one run, as the recipe's evaluation and the score stage leave it."""
     row = TASKS[task]
     content = {"upstream": "up", "interface": "hconv", "fold": None, "seed": 1337, "lr": 1e-4, **content}
-    content = {"task": task, "dev_score": 50.0, "score": row.score(hypotheses, references), **content}
+    content = {"task": task, "dev_score": 50.0, "score": row.metric.score(hypotheses, references), **content}
     folder.mkdir(parents=True)
     (folder / "score.json").write_text(json.dumps(content))
     for pattern, texts in ((row.hypothesis, hypotheses), (row.reference, references)):
@@ -46,7 +48,7 @@ def texts_of(task: str, rng: np.random.Generator, count: int = 40) -> tuple[dict
         kinds = ["0", "1", *map(str, rng.integers(2, size=count - 2))]
         scores = [f"{rng.normal() + int(kind):.1f}" for kind in kinds]  # rounded: some are equal
         return dict(zip(keys, scores)), dict(zip(keys, kinds))
-    if TASKS[task].higher_is_better:
+    if TASKS[task].metric.higher_is_better:
         references = {key: str(rng.choice(LABELS)) for key in keys}
         return guesses(rng, references, 0.6), references
     hypotheses, references = (
@@ -62,14 +64,16 @@ def drawn_score(task: str, hypotheses: Texts, references: Texts, keys: list[str]
     ours, theirs = ([texts[key] for key in keys] for texts in (hypotheses, references))
     if task == "sv":
         return 100.0 * float(compute_eer([int(kind) for kind in theirs], [float(score) for score in ours])[0])
-    return 100.0 * (accuracy if TASKS[task].higher_is_better else wer)(ours, theirs)
+    return 100.0 * (accuracy if TASKS[task].metric.higher_is_better else wer)(ours, theirs)
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_all_weights_one_give_the_score(task):
     hypotheses, references = texts_of(task, np.random.default_rng(0))
-    once, twice = (TASKS[task].resampled(hypotheses, references)(np.full((3, 40), times)) for times in (1.0, 2.0))
-    assert list(once) == [TASKS[task].score(hypotheses, references)] * 3
+    once, twice = (
+        TASKS[task].metric.resampled(hypotheses, references)(np.full((3, 40), times)) for times in (1.0, 2.0)
+    )
+    assert list(once) == [TASKS[task].metric.score(hypotheses, references)] * 3
     assert once == pytest.approx(twice)
     assert once[0] == pytest.approx(drawn_score(task, hypotheses, references, list(references)))
 
@@ -84,15 +88,15 @@ def test_equal_error_rate_is_s3prls(seed, decimals):
     scores = (rng.normal(size=200) + seed * kinds).round(decimals)  # seed 4: hardly an error
     hypotheses, references = ({str(trial): str(x) for trial, x in enumerate(side)} for side in (scores, kinds))
     expected = 100.0 * float(compute_eer(list(kinds), list(scores))[0])
-    assert scoring.equal_error_rate(hypotheses, references) == expected
+    assert metrics.EER.score(hypotheses, references) == expected
 
 
 def test_a_score_that_is_undefined_is_nan():
     weights = np.array([[0, 2, 1], [3, 0, 0], [1, 1, 1]])
     references, scores = {"a": "1", "b": "0", "c": "0"}, {"a": "0.9", "b": "0.1", "c": "0.2"}
-    assert np.isnan(scoring.resampled_equal_error_rate(scores, references)(weights)).tolist() == [True, True, False]
+    assert np.isnan(metrics.equal_error_rate(scores, references)(weights)).tolist() == [True, True, False]
     references, words = {"a": "", "b": "ONE TWO", "c": "THREE"}, {"a": "A", "b": "ONE", "c": "THREE"}
-    percent = scoring.resampled_token_error_rate(words, references)(weights)
+    percent = metrics.error_rate(words, references)(weights)
     assert percent == pytest.approx([40.0, np.nan, 200 / 3], nan_ok=True)
 
 
@@ -275,7 +279,7 @@ class TestErrors:
 
     def fails(self, good: Path, other: Path, match: str) -> None:
         for sides in ((good, other), (other, good)):
-            with pytest.raises(scoring.ScoreError, match=match):
+            with pytest.raises(metrics.ScoreError, match=match):
                 compare(*sides, resamples=10)
 
     def test_nothing_there(self, good, tmp_path):

@@ -12,9 +12,11 @@ import soundfile
 from official_layouts import DEV_SPEAKERS, TEST_SPEAKERS, TRANSCRIPTS, as_wav, clip
 from tiny_corpora import official
 
-from s3prl_fusion.superb.data import iemocap, librispeech, voxceleb1
-from s3prl_fusion.superb.data.corpora import CorpusError, warn_count
-from s3prl_fusion.superb.data.prepare import Sources, check_sources, configured, prepare
+from s3prl_fusion.assets import downstream_configs_dir
+from s3prl_fusion.corpora import iemocap, librispeech, voxceleb1
+from s3prl_fusion.corpora.base import Source, warn_count
+from s3prl_fusion.errors import CorpusError
+from s3prl_fusion.superb.prepare import check_sources, prepare
 from s3prl_fusion.superb.tasks import TASKS, parse_tasks
 
 
@@ -75,10 +77,11 @@ def test_buckets_are_read_by_the_asr_recipe(libri, tmp_path, converted):
 
     for file in libri.rglob("*.flac") if converted else ():
         as_wav(file)
-    found = prepare(parse_tasks("asr"), Sources(librispeech=libri), tmp_path / "data")
-    dictionary = Dictionary.load(found.value("char_dict"))
+    found = prepare(parse_tasks("asr"), {"librispeech": Source(libri)}, tmp_path / "data")
+    paths = [found.value(librispeech.CORPUS, name) for name in ("root", "buckets")]
+    dictionary = Dictionary.load(found.value(librispeech.CORPUS, "char.dict"))
     splits = {"train": ["train-clean-100"]}
-    dataset = SequenceDataset("train", 4, dictionary, found.value("librispeech"), found.value("buckets"), **splits)
+    dataset = SequenceDataset("train", 4, dictionary, *paths, **splits)
     assert [len(batch) for batch in dataset.X] == [2, 2, 2, 2]  # the recipe halves batches of four
     wavs, labels, names = dataset[0]
     assert sorted(names) == ["19-198-0003", "26-495-0003"]
@@ -118,8 +121,8 @@ def test_lexicon_has_the_first_pronunciation_of_the_words_needed(libri, tmp_path
     path.write_text(
         "HELLO\tHH AH0 L OW1\nHELLO\tHH EH0 L OW1\nunused\tAA1\nWORLD  W ER1 L D\nDAY D EY1\nGOOD G UH1 D\n\n"
     )
-    found = prepare(parse_tasks("pr"), Sources(librispeech=libri, lexicons=(path,)), tmp_path / "data")
-    assert Path(found.value("lexicons")[0]).read_text(encoding="utf-8") == (
+    found = prepare(parse_tasks("pr"), {"librispeech": Source(libri, {"lexicon": [path]})}, tmp_path / "data")
+    assert Path(found.value(librispeech.CORPUS, "lexicons")[0]).read_text(encoding="utf-8") == (
         "DAY D EY1\nGOOD G UH1 D\nHELLO HH AH0 L OW1\nWORLD W ER1 L D\n"
     )
 
@@ -131,14 +134,14 @@ def test_words_without_pronunciation_are_listed(libri, tmp_path):
         r"2 words .* CMUdict: BRZLGRMPF, QWXZ; BRZLGRMPF is said in .*61-70968-0000\.flac; pass lexicon files with"
     )
     with pytest.raises(CorpusError, match=message):
-        prepare(parse_tasks("pr"), Sources(librispeech=libri), tmp_path / "data")
+        prepare(parse_tasks("pr"), {"librispeech": Source(libri)}, tmp_path / "data")
     assert not (tmp_path / "data").exists()
 
 
 def test_lexicon_refusals(tmp_path):
     path = tmp_path / "lexicon.txt"
     path.write_text("GOOD G UH1 D\nHELLO HH @ L OW\n", encoding="utf-8")
-    symbols = set(configured().phonemes.read_text(encoding="utf-8").split())
+    symbols = set((downstream_configs_dir() / "phoneme.txt").read_text(encoding="utf-8").split())
     with pytest.raises(CorpusError, match=r"lexicon\.txt:2: HELLO uses '@'"):
         librispeech.read_lexicon([path], symbols)
     with pytest.raises(FileNotFoundError, match=r"none\.txt does not exist"):
@@ -149,9 +152,9 @@ def test_speaker_list_is_read_by_the_sid_recipe(voxceleb, tmp_path, monkeypatch)
     from s3prl.downstream.voxceleb1 import dataset
 
     monkeypatch.setattr(dataset, "CACHE_PATH", str(tmp_path / "cache"))
-    found = prepare(parse_tasks("sid"), Sources(voxceleb1=voxceleb), tmp_path / "data")
+    found = prepare(parse_tasks("sid"), {"voxceleb1": Source(voxceleb)}, tmp_path / "data")
     read = {
-        split: dataset.SpeakerClassifiDataset(split, found.voxceleb1, found.value("speaker_list"))
+        split: dataset.SpeakerClassifiDataset(split, voxceleb, found.value(voxceleb1.CORPUS, "speaker_list"))
         for split in ("train", "dev", "test")
     }
     assert {split: len(clips) for split, clips in read.items()} == {"train": 12, "dev": 6, "test": 6}
@@ -182,11 +185,11 @@ def test_folds_are_read_by_the_emotion_recipe(emotions, tmp_path):
 
     labels = emotions / "Session2" / "dialog" / "EmoEvaluation"
     (labels / "._Ses02F_impro01.txt").write_bytes(b"\x00\x05\x16\x07")  # what unpacking on a Mac leaves
-    found = prepare(parse_tasks("er"), Sources(iemocap=emotions), tmp_path / "data")
+    found = prepare(parse_tasks("er"), {"iemocap": Source(emotions)}, tmp_path / "data")
     for number in range(1, 6):
-        folder = Path(found.value("emotions")) / f"Session{number}"
-        test = IEMOCAPDataset(found.value("iemocap"), folder / "test_meta_data.json")
-        train = IEMOCAPDataset(found.value("iemocap"), folder / "train_meta_data.json", pre_load=False)
+        folder = Path(found.value(iemocap.CORPUS, "emotions")) / f"Session{number}"
+        test = IEMOCAPDataset(found.value(iemocap.CORPUS, "root"), folder / "test_meta_data.json")
+        train = IEMOCAPDataset(found.value(iemocap.CORPUS, "root"), folder / "train_meta_data.json", pre_load=False)
         assert (len(test), len(train)) == (8, 32)  # frustration and unclear ones are left out
         assert [test[index][1] for index in range(8)] == [0, 1, 2, 3, 1, 0, 2, 3]  # excited counts as happy
         assert {row["speaker"] for row in test.meta_data} == {f"Ses0{number}F", f"Ses0{number}M"}
@@ -198,7 +201,7 @@ def test_folds_are_read_by_the_emotion_recipe(emotions, tmp_path):
 def test_iemocap_refusals(emotions, tmp_path):
     (emotions / "Session3" / "sentences" / "wav" / "Ses03F_impro01" / "Ses03F_impro01_M001.wav").unlink()
     with pytest.raises(CorpusError, match=r"labels Ses03F_impro01_M001, but .* does not exist"):
-        prepare(parse_tasks("er"), Sources(iemocap=emotions), tmp_path / "data")
+        prepare(parse_tasks("er"), {"iemocap": Source(emotions)}, tmp_path / "data")
     assert not (tmp_path / "data").exists()
     with pytest.raises(CorpusError, match="no folder .*EmoEvaluation.*--iemocap"):
         iemocap.read_session(tmp_path, "Session1")
@@ -227,7 +230,7 @@ def test_unusable_labels_name_the_line(emotions, old, new, match):
 
 def test_one_error_lists_every_missing_corpus(tmp_path):
     with pytest.raises(CorpusError) as error:
-        check_sources(list(TASKS.values()), Sources(iemocap=tmp_path / "nowhere"))
+        check_sources(list(TASKS.values()), {"iemocap": Source(tmp_path / "nowhere")})
     lines = str(error.value).splitlines()
     assert [line.split(":")[0] for line in lines] == [
         "--librispeech is missing (needed by asr, pr)",

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from s3prl_fusion.superb.data import demo, effects
-from s3prl_fusion.superb.data.corpora import CorpusError
+from s3prl_fusion.corpora import demo, iemocap, librispeech, voxceleb1
+from s3prl_fusion.corpora import demo_effects as effects
+from s3prl_fusion.errors import CorpusError
 
 VOICES = ("en_a", "es_b", "fr_c", "it_d", "ru_e")
 SPLITS = ("train-clean-100", "train-clean-100", "dev-clean", "test-clean")
@@ -63,15 +64,18 @@ def test_librispeech(found):
     from s3prl.downstream.asr.dataset import SequenceDataset
     from s3prl.downstream.asr.dictionary import Dictionary
 
-    dictionary = Dictionary.load(found.value("char_dict"))
-    paths = (found.value("librispeech"), found.value("buckets"))
+    dictionary = Dictionary.load(found.value(librispeech.CORPUS, "char.dict"))
+    paths = (found.value(librispeech.CORPUS, "root"), found.value(librispeech.CORPUS, "buckets"))
     dataset = SequenceDataset("train", 2, dictionary, *paths, train=["train-clean-100"])
     assert sum(map(len, dataset.X)) == SPLITS.count("train-clean-100")
     wavs, labels, names = dataset[0]
     assert dictionary.string(labels[0][:-1]) == "H E L L O | W O R L D |"
     assert names[0].startswith("1001-1-")
     assert len(wavs[0]) == 8000
-    assert Path(found.value("lexicons")[0]).read_text(encoding="utf-8") == "HELLO HH AH0 L OW1\nWORLD W ER1 L D\n"
+    assert (
+        Path(found.value(librispeech.CORPUS, "lexicons")[0]).read_text(encoding="utf-8")
+        == "HELLO HH AH0 L OW1\nWORLD W ER1 L D\n"
+    )
 
 
 def test_voxceleb1(found, tmp_path, monkeypatch):
@@ -79,7 +83,9 @@ def test_voxceleb1(found, tmp_path, monkeypatch):
 
     monkeypatch.setattr(dataset, "CACHE_PATH", str(tmp_path / "cache"))
     read = {
-        split: dataset.SpeakerClassifiDataset(split, found.voxceleb1, found.value("speaker_list"))
+        split: dataset.SpeakerClassifiDataset(
+            split, found.roots["voxceleb1"], found.value(voxceleb1.CORPUS, "speaker_list")
+        )
         for split in ("train", "dev", "test")
     }
     assert {split: len(clips) for split, clips in read.items()} == {"train": 5, "dev": 5, "test": 10}
@@ -92,9 +98,9 @@ def test_iemocap(found):
     from s3prl.downstream.emotion.dataset import IEMOCAPDataset
 
     for number in range(1, 6):
-        folder = Path(found.value("emotions")) / f"Session{number}"
-        test = IEMOCAPDataset(found.value("iemocap"), folder / "test_meta_data.json")
-        train = IEMOCAPDataset(found.value("iemocap"), folder / "train_meta_data.json", pre_load=False)
+        folder = Path(found.value(iemocap.CORPUS, "emotions")) / f"Session{number}"
+        test = IEMOCAPDataset(found.value(iemocap.CORPUS, "root"), folder / "test_meta_data.json")
+        train = IEMOCAPDataset(found.value(iemocap.CORPUS, "root"), folder / "train_meta_data.json", pre_load=False)
         assert (len(test), len(train)) == (8, 32)
         names = [test[index][2] for index in range(8)]
         assert len(set(names)) == 8
@@ -107,7 +113,7 @@ def test_the_same_files_every_time(corpus, found, tmp_path):
     demo.prepare(corpus, tmp_path / "again")
     first, second = (
         {path.relative_to(root): path.read_bytes() for path in sorted(root.rglob("*.*")) if path.is_file()}
-        for root in (found.librispeech.parent, tmp_path / "again")
+        for root in (found.folder, tmp_path / "again")
     )
     assert first == second
     assert len(first) > 60
@@ -122,7 +128,7 @@ def test_nothing_is_done_twice_and_a_new_manifest_is_followed(corpus, tmp_path):
     manifest = (corpus / "manifest.csv").read_text(encoding="utf-8").splitlines(keepends=True)
     (corpus / "manifest.csv").write_text("".join(manifest[:-1]), encoding="utf-8")
     demo.prepare(corpus, tmp_path / "data")
-    meta = json.loads((tmp_path / "data/IEMOCAP/meta_data/Session5/test_meta_data.json").read_text(encoding="utf-8"))
+    meta = json.loads((tmp_path / "data/meta_data/Session5/test_meta_data.json").read_text(encoding="utf-8"))
     assert len(meta["meta_data"]) == 6
 
 

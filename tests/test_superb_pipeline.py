@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from s3prl_fusion import FusionConfig, MemberConfig
-from s3prl_fusion.superb.data.corpora import Corpora
+from s3prl_fusion.corpora.base import Prepared
 from s3prl_fusion.superb.runs.experiment import Experiment, Settings, Upstream, commands
 from s3prl_fusion.superb.runs.pipeline import run_all, summary
 from s3prl_fusion.superb.runs.progress import Display
@@ -89,7 +89,7 @@ class Fake:
             runner=(sys.executable, str(self.folder / "runner.py")),
             **settings,
         )
-        corpora = Corpora(Path("char.dict"), Path("phoneme.txt"), voxceleb1=Path("/vox"), speaker_list=Path("/list"))
+        corpora = Prepared(Path("/data"), {"voxceleb1": Path("/vox")})
         for upstream in upstreams:
             self.save_model(upstream, lr or 1e-4, seed)
         return [
@@ -102,7 +102,7 @@ class Fake:
             "Args": argparse.Namespace(upstream=upstream, downstream="voxceleb1", seed=seed),
             "Config": {
                 "optimizer": {"lr": rate},
-                "downstream_expert": {"datarc": {"file_path": "/vox", "meta_data": "/list"}},
+                "downstream_expert": {"datarc": {"file_path": "/vox", "meta_data": "/data/iden_split.txt"}},
             },
             "Featurizer": {"weights": torch.zeros(5)},
             "Downstream": {"best_score": torch.tensor([self.dev.get(rate, 0.25)]), "linear.weight": torch.zeros(3, 4)},
@@ -173,7 +173,7 @@ def test_what_decides_a_result_is_told_and_then_run_again_beside_the_old_folder(
 
     def experiment(code: str, **settings) -> Experiment:
         (found,) = fake.experiments("up", **settings)
-        corpora = replace(found.corpora, speaker_list=speakers)
+        corpora = replace(found.corpora, folder=fake.folder)
         upstream = replace(found.upstream, made_of={"members": [{"name": "up", "code": code}]})
         return replace(found, upstream=upstream, corpora=corpora)
 
@@ -297,7 +297,7 @@ def test_overrides_are_understood_by_s3prl(fake):
     args, config = Namespace(expdir="old"), {"downstream_expert": {"datarc": {"file_path": "", "meta_data": ""}}}
     override(experiment.overrides(), args, config)
     assert args.expdir == str(experiment.folder.path)
-    assert config["downstream_expert"]["datarc"] == {"file_path": "/vox", "meta_data": "/list"}
+    assert config["downstream_expert"]["datarc"] == {"file_path": "/vox", "meta_data": "/data/iden_split.txt"}
     odd = Settings(fake.folder / "a=b", experiment.settings.configs)
     with pytest.raises(ValueError, match="cannot carry the path .*a=b"):
         Experiment(upstream_of("up"), experiment.task, None, odd, experiment.corpora).overrides()
@@ -318,7 +318,7 @@ def test_seeds_and_learning_rates_have_their_own_folders(fake):
 
 
 def test_folds_have_their_own_folders():
-    settings, corpora = Settings(Path("/e"), Path("/c")), Corpora(Path("d"), Path("p"), None, None, (), None, None)
+    settings, corpora = Settings(Path("/e"), Path("/c")), Prepared(Path("/d"))
     task = TASKS["er"]
     folders = [Experiment(upstream_of("up"), task, fold, settings, corpora).folder.path for fold in task.folds]
     assert folders == [Path(f"/e/up/er/fold{k}") for k in range(1, 6)]

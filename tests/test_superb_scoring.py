@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from s3prl_fusion import metrics
 from s3prl_fusion.superb.scores import scoring
 
 
@@ -22,12 +23,12 @@ def distance(hypothesis: list[str], reference: list[str]) -> int:
     [("A B C D", 0.0), ("A B D", 25.0), ("A X C D", 25.0), ("A B C D E", 25.0), ("", 100.0), ("X Y Z W V", 125.0)],
 )
 def test_error_rate_by_hand(hypothesis, percent):
-    assert scoring.token_error_rate({"u": hypothesis}, {"u": "A B C D"}) == pytest.approx(percent)
+    assert metrics.WER.score({"u": hypothesis}, {"u": "A B C D"}) == pytest.approx(percent)
 
 
 def test_error_rate_weighs_utterances_by_length():
     references = {"long": "A B C D E F G H I", "short": "A"}
-    assert scoring.token_error_rate({"long": references["long"], "short": "B"}, references) == pytest.approx(10.0)
+    assert metrics.WER.score({"long": references["long"], "short": "B"}, references) == pytest.approx(10.0)
 
 
 def test_error_rate_equals_brute_force_and_s3prl():
@@ -38,21 +39,21 @@ def test_error_rate_equals_brute_force_and_s3prl():
     hypotheses, references = (dict(zip(map(str, range(30)), side)) for side in texts)
     errors = sum(distance(hypotheses[key].split(), references[key].split()) for key in references)
     expected = 100.0 * errors / sum(len(text.split()) for text in references.values())
-    assert scoring.token_error_rate(hypotheses, references) == pytest.approx(expected)
+    assert metrics.WER.score(hypotheses, references) == pytest.approx(expected)
     assert 100.0 * per(hypothesis=texts[0], groundtruth=texts[1]) == pytest.approx(expected)
 
 
 def test_accuracy_and_chance():
     references = {"a": "hap", "b": "sad", "c": "ang", "d": "neu"}
-    assert scoring.accuracy({**references, "a": "sad"}, references) == pytest.approx(75.0)
-    assert scoring.chance_accuracy(references) == pytest.approx(25.0)
-    assert scoring.chance_accuracy({str(clip): f"id1000{clip % 5}" for clip in range(90)}) == pytest.approx(20.0)
-    assert scoring.empty_error_rate({"a": "ONE TWO", "b": "THREE"}) == pytest.approx(100.0)
+    assert metrics.ACCURACY.score({**references, "a": "sad"}, references) == pytest.approx(75.0)
+    assert metrics.ACCURACY.chance(references) == pytest.approx(25.0)
+    assert metrics.ACCURACY.chance({str(clip): f"id1000{clip % 5}" for clip in range(90)}) == pytest.approx(20.0)
+    assert metrics.WER.chance({"a": "ONE TWO", "b": "THREE"}) == pytest.approx(100.0)
 
 
 def test_a_missing_or_extra_utterance_is_an_error():
-    with pytest.raises(scoring.ScoreError, match=r"1 missing \['b'\], 1 extra \['c'\]"):
-        scoring.accuracy({"a": "x", "c": "x"}, {"a": "x", "b": "x"})
+    with pytest.raises(metrics.ScoreError, match=r"1 missing \['b'\], 1 extra \['c'\]"):
+        metrics.ACCURACY.score({"a": "x", "c": "x"}, {"a": "x", "b": "x"})
 
 
 def test_read_texts(tmp_path):
@@ -60,10 +61,10 @@ def test_read_texts(tmp_path):
     path.write_text("u1 HELLO  WORLD\nu2 \nu3\n", encoding="utf-8")
     assert scoring.read_texts(path) == {"u1": "HELLO  WORLD", "u2": "", "u3": ""}
     path.write_text("u1 A\nu1 B\n", encoding="utf-8")
-    with pytest.raises(scoring.ScoreError, match="'u1' is there twice"):
+    with pytest.raises(metrics.ScoreError, match="'u1' is there twice"):
         scoring.read_texts(path)
     path.write_text("", encoding="utf-8")
-    with pytest.raises(scoring.ScoreError, match="no lines"):
+    with pytest.raises(metrics.ScoreError, match="no lines"):
         scoring.read_texts(path)
 
 
@@ -71,13 +72,13 @@ def test_logged_score_is_the_last_one_of_its_split():
     log = "test-clean loss: 1.0\ntest-clean wer: 90.0\ndev-clean wer: 10.0\ntest-clean wer: 45.5\ntrain wer: 1.0\n"
     assert scoring.logged_score(log, "test-clean wer", 1.0) == 45.5
     assert scoring.logged_score("test acc: 0.25\n", "test acc", 100.0) == 25.0
-    with pytest.raises(scoring.ScoreError, match="no line 'test per"):
+    with pytest.raises(metrics.ScoreError, match="no line 'test per"):
         scoring.logged_score(log, "test per", 100.0)
 
 
 def test_a_difference_from_the_log_is_an_error():
     scoring.check_logged(45.50001, 45.5)
-    with pytest.raises(scoring.ScoreError, match=r"files give 45\.5200 %, but the recipe logged 45\.5000 %"):
+    with pytest.raises(metrics.ScoreError, match=r"files give 45\.5200 %, but the recipe logged 45\.5000 %"):
         scoring.check_logged(45.52, 45.5)
-    with pytest.raises(scoring.ScoreError):
+    with pytest.raises(metrics.ScoreError):
         scoring.check_logged(45.5, float("nan"))

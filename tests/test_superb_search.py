@@ -11,7 +11,8 @@ from functools import partial
 import pytest
 from test_superb_pipeline import Fake, upstream_of
 
-from s3prl_fusion.superb.data.prepare import Sources
+from s3prl_fusion.corpora.base import Source
+from s3prl_fusion.metrics import WER
 from s3prl_fusion.superb.runs import launch, pipeline, search, slurm
 from s3prl_fusion.superb.runs.plan import Plan, parse_rates, parse_seeds
 from s3prl_fusion.superb.runs.stages import NeverBetter, StageError
@@ -69,7 +70,7 @@ def test_lower_is_better_where_the_metric_says_so(fake):
     plan = plan_of(fake, rates=(1e-2, 1e-3), seeds=(1337,))
     candidates = plan.candidates()
     assert pipeline.run_all(candidates, jobs=1, stages=["train"]) == {}
-    as_errors = [replace(e, task=replace(e.task, higher_is_better=False)) for e in candidates]
+    as_errors = [replace(e, task=replace(e.task, metric=WER)) for e in candidates]
     assert search.choose(candidates, {})[0] == {("up", "sid"): 1e-3}
     assert search.choose(as_errors, {})[0] == {("up", "sid"): 1e-2}
 
@@ -100,7 +101,7 @@ def test_a_rate_that_diverges_loses_and_a_rate_that_could_not_be_tried_blocks(fa
 def test_the_lines_of_a_search_run_by_hand(fake):
     fake.dev = {1e-3: 0.9}
     plan = plan_of(fake, rates=(1e-3, 1e-4))
-    lines = plan.lines(Sources(voxceleb1=fake.folder))
+    lines = plan.lines({"voxceleb1": Source(fake.folder)})
     assert lines[0].endswith(f"prepare sid --corpus {fake.folder} -o {plan.settings.exp / 'data'}")
     comment = lines.index("# from here on: for each upstream and task, only the learning rate with the best dev score")
     assert all("-m train" in line for line in lines[1:comment]) and comment == 3

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from s3prl_fusion.assets import downstream_configs_dir
-from s3prl_fusion.superb.data.demo import SCHEME
+from s3prl_fusion.corpora.demo import SCHEME
 from s3prl_fusion.superb.tasks import TASKS, parse_tasks
 
 # SUPERB's settings: optimizer's learning rate, steps, clips a batch, accumulated batches.
@@ -101,7 +101,7 @@ def test_symbol_files():
 
 
 def test_cmudict_uses_known_symbols():
-    from s3prl_fusion.superb.data.librispeech import cmu_lexicon
+    from s3prl_fusion.corpora.librispeech import cmu_lexicon
 
     phonemes = set((downstream_configs_dir() / "phoneme.txt").read_text(encoding="utf-8").split())
     assert {phoneme for pronunciation in cmu_lexicon().values() for phoneme in pronunciation} <= phonemes

@@ -6,8 +6,8 @@ import pytest
 import soundfile
 from official_layouts import TRANSCRIPTS, official_librispeech
 
+from s3prl_fusion.corpora.transcripts import find_audio, read_lexicon, read_transcripts
 from s3prl_fusion.errors import CorpusError
-from s3prl_fusion.transcripts import find_audio, read_lexicon, read_transcripts
 
 
 @pytest.fixture

@@ -19,14 +19,15 @@ from tiny_corpora import OPTIMIZER, RUNNER
 import s3prl_fusion
 from s3prl_fusion.assets import downstream_configs_dir
 from s3prl_fusion.cli import main
-from s3prl_fusion.errors import UserError
+from s3prl_fusion.corpora import voxceleb1
+from s3prl_fusion.corpora.base import Prepared, Source
+from s3prl_fusion.errors import CorpusError, UserError
 from s3prl_fusion.host import recipes
 from s3prl_fusion.host.ckpt import read_ckpt
 from s3prl_fusion.host.patches import Patches
 from s3prl_fusion.host.recipes import _sv_data, sv_voxceleb1
 from s3prl_fusion.host.shims import sox
-from s3prl_fusion.superb.data import prepare, voxceleb1
-from s3prl_fusion.superb.data.corpora import Corpora, CorpusError
+from s3prl_fusion.superb.prepare import prepare
 from s3prl_fusion.superb.scores.scoring import read_texts
 from s3prl_fusion.superb.tasks import TASKS
 
@@ -73,14 +74,12 @@ def test_silence_between_sounds_goes_but_for_its_fringe():
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     root = tmp_path_factory.mktemp("sv")
-    return prepare.prepare(
-        [TASKS["sv"]], prepare.Sources(voxceleb1=official_voxceleb1(root / "VoxCeleb1")), root / "data"
-    )
+    return prepare([TASKS["sv"]], {"voxceleb1": Source(official_voxceleb1(root / "VoxCeleb1"))}, root / "data")
 
 
 def test_dev_speakers_are_held_out(prepared):
-    training = prepared.sv_speakers.read_text().split()
-    trials = [line.split() for line in prepared.sv_dev_trials.read_text().splitlines()]
+    training = (prepared.folder / "sv_train_speakers.txt").read_text().split()
+    trials = [line.split() for line in (prepared.folder / "sv_dev_trials.txt").read_text().splitlines()]
     held_out = {path.split("/")[0] for _, *paths in trials for path in paths}
     assert held_out.isdisjoint(training)
     assert held_out | set(training) == set(DEV_SPEAKERS)
@@ -89,7 +88,7 @@ def test_dev_speakers_are_held_out(prepared):
         "1": True,
     }
     assert all(first != second for _, first, second in trials)
-    assert voxceleb1.hold_out(prepared.voxceleb1) == voxceleb1.hold_out(prepared.voxceleb1)
+    assert voxceleb1.hold_out(prepared.roots["voxceleb1"]) == voxceleb1.hold_out(prepared.roots["voxceleb1"])
 
 
 @pytest.mark.parametrize(
@@ -116,11 +115,11 @@ def test_missing_trials_say_where_to_get_them(tmp_path):
         voxceleb1.find_trials(tmp_path, None)
 
 
-def sv_config(folder: Path, prepared: Corpora) -> Path:
+def sv_config(folder: Path, prepared: Prepared) -> Path:
     config = yaml.safe_load((downstream_configs_dir() / "sv.yaml").read_text())
     expert = config["downstream_expert"]
     for key, field in TASKS["sv"].paths.items():
-        expert["datarc"][key.rpartition(".")[2]] = prepared.value(field)
+        expert["datarc"][key.rpartition(".")[2]] = prepared.value(voxceleb1.CORPUS, field)
     expert["datarc"].update(num_workers=0, train_batch_size=3, eval_batch_size=2, max_timestep=16000)
     expert["modelrc"].update(
         input_dim=16, module_config={"XVector": {"agg_dim": 24, "dropout_p": 0.0, "batch_norm": False}}
@@ -154,7 +153,7 @@ def test_train_and_evaluate_through_the_runner(tmp_path, prepared, capsys, monke
     assert main(["run", "-m", "evaluate", "-t", "test", "-e", str(expdir / "dev-best.ckpt"), "--device", "cpu"]) == 0
     hypotheses, references = read_texts(expdir / task.hypothesis), read_texts(expdir / task.reference)
     logged = float(re.findall(r"sv-voxceleb1/test-EER: (\S+)", capsys.readouterr().out)[-1])
-    assert task.score(hypotheses, references) == pytest.approx(100 * logged, abs=0.01)
+    assert task.metric.score(hypotheses, references) == pytest.approx(100 * logged, abs=0.01)
     assert list(references)[0] == "id10270-1zcIwhmdeo4-00001_id10270-1zcIwhmdeo4-00002"
     assert sorted(references.values()) == ["0"] * 4 + ["1"] * 6
     assert len(list((tmp_path / "cache").rglob("*.json"))) == 1  # nothing in s3prl's own folder

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
+from ..assets import demo_dir
 from ..errors import UsageError
+from ..superb.prepare import corpora_of, prepare, used_by
+from ..superb.runs.options import add_options, read_source
+from ..superb.tasks import TASKS, Task, load_named, parse_tasks
 
 DEMO = "demo"  # in place of a task: the recordings that ship with the package
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options of `s3prl-fusion prepare`."""
-    from ..superb.tasks import TASKS
+def load_own(words: Sequence[str]) -> None:
+    """Load a user's own task, whose corpus brings options of its own: it is the first word after the command's."""
+    load_named(["-t", *words[1:2]])
 
-    parser.add_argument("task", choices=[*TASKS, DEMO])
-    parser.add_argument("--corpus", type=Path, metavar="DIR", help="LibriSpeech (.flac or .wav), VoxCeleb1 or IEMOCAP")
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `s3prl-fusion prepare`."""
+    parser.add_argument("task", help=f"{', '.join([*TASKS, DEMO])}, or one of your own: my_task.py:NAME")
+    parser.add_argument("--corpus", type=Path, metavar="DIR", help="the task's corpus")
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="DIR", help="where to write; made if missing"
     )
-    parser.add_argument("--lexicon", metavar="FILE[,FILE...]", help="pronunciations for pr (default: CMUdict)")
-    parser.add_argument("--list", type=Path, metavar="FILE", help="iden_split.txt (sid), veri_test.txt (sv)")
+    for corpus in corpora_of(list(TASKS.values())):
+        add_options(parser, corpus)
+    parser.add_argument("--list", metavar="FILE", help="--voxceleb1-list (sid) or --voxceleb1-trials (sv)")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -30,29 +39,33 @@ def main(args: argparse.Namespace) -> int:
 
 
 def prepare_task(args: argparse.Namespace) -> str:
-    """Prepares one task from the user's corpus; returns what to tell the user."""
-    from ..superb.data import prepare
-    from ..superb.tasks import TASKS
-
-    task = TASKS[args.task]
+    """Prepare one task from the user's corpus, and return what to tell the user."""
+    (task,) = parse_tasks(args.task)
+    corpus = task.corpus
     if args.corpus is None:
-        raise UsageError(f"--corpus is missing: {prepare.HELP[task.corpus]}")
-    given = {task.corpus: args.corpus}
-    for option, value in (("--lexicon", prepare.lexicon_files(args.lexicon)), ("--list", args.list)):
-        if value:
-            users = [name for name, user in TASKS.items() if option in user.prepare_options]
-            if task.name not in users:
-                raise UsageError(f"{option} is for {' and '.join(users)}; leave it out for {task.name}")
-            given[task.prepare_options[option]] = value
-    found = prepare.prepare([task], prepare.Sources(**given), args.output)
-    lines = [f"{task.title} is prepared. {task.config} wants:"]
-    return "\n".join([*lines, *(f"  {key}: {', '.join(map(str, found.files(f)))}" for key, f in task.paths.items())])
+        raise UsageError(f"--corpus is missing: {corpus.help}")
+    if args.list:
+        _say_in_full(args, task)
+    for other in corpora_of(list(TASKS.values())):
+        for name in other.options:
+            if getattr(args, name.replace("-", "_")) and (other.name != corpus.name or name not in task.options):
+                raise UsageError(f"--{name} is for {used_by(other, name)}; leave it out for {task.name}")
+    found = prepare([task], {corpus.name: read_source(args, corpus, args.corpus)}, args.output)
+    values = {key: found.value(corpus, name) for key, name in task.paths.items()}
+    lines = [f"  {key}: {value if isinstance(value, str) else ', '.join(value)}" for key, value in values.items()]
+    return "\n".join([f"{task.title} is prepared. {task.config} wants:", *lines])
+
+
+def _say_in_full(args: argparse.Namespace, task: Task) -> None:
+    """Put the file of --list into the option of the task that it stands for."""
+    short = {other.name: name for other in TASKS.values() for name in other.options if other.corpus.options[name].short}
+    if task.name not in short:
+        raise UsageError(f"--list is for {' and '.join(short)}; leave it out for {task.name}")
+    setattr(args, short[task.name].replace("-", "_"), args.list)
 
 
 def prepare_demo(args: argparse.Namespace) -> str:
-    """Lays the demo's corpora out; returns what to tell the user."""
-    from ..assets import demo_dir
-    from ..superb.data import demo
+    """Lay the demo's corpora out, and return what to tell the user."""
+    from ..corpora import demo
 
-    found = demo.prepare(demo_dir() / "corpus", args.output)
-    return f"The demo's corpora are in {found.librispeech.parent}."
+    return f"The demo's corpora are in {demo.prepare(demo_dir() / 'corpus', args.output).folder}."

@@ -6,6 +6,9 @@ import argparse
 from pathlib import Path
 
 from ..errors import UsageError
+from ..superb.tasks import add_own_tasks, load_named
+
+load_own = load_named
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--resamples", type=int, default=1000, metavar="N", help="of the bootstrap (default: 1000)")
     parser.add_argument("--seed", type=int, default=1337, metavar="N", help="of the bootstrap (default: 1337)")
+    add_own_tasks(parser)
 
 
 def main(args: argparse.Namespace) -> int:

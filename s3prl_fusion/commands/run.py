@@ -12,8 +12,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(argv: Sequence[str]) -> int:
     """Run s3prl.run_downstream with its own arguments; see `host.runner.run`."""
+    from ..corpora.demo import fill_in
     from ..host.runner import run
-    from ..superb.data.demo import fill_in
 
     run(argv, fill_in)
     return 0

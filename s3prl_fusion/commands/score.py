@@ -5,10 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..superb.tasks import add_own_tasks, load_named
+
+load_own = load_named
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of `s3prl-fusion score`."""
     parser.add_argument("expdir", type=Path, metavar="EXPDIR", help="has the evaluation's output in evaluate.log")
+    add_own_tasks(parser)
 
 
 def main(args: argparse.Namespace) -> int:

@@ -6,6 +6,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..superb.tasks import add_own_tasks, load_named
+
+load_own = load_named
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of `s3prl-fusion submit`."""
@@ -23,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, metavar="N", help="which, when a task was run with several (default: the lowest)")
     add("--no-macs", action="store_true", help="leave the MACs open: the upstream is not loaded and run")
     add("--device", default="cpu", help="where to run it (default: cpu)")
+    add_own_tasks(parser)
 
 
 def main(args: argparse.Namespace) -> int:

@@ -11,11 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..superb.runs.options import DEMO_EXP, DEMO_UPSTREAMS
+from ..superb.runs.options import DEMO_EXP, DEMO_UPSTREAMS, add_corpora
+from ..superb.tasks import TASKS, load_named
 
 if TYPE_CHECKING:
     from ..superb.runs.experiment import Experiment
 
+load_own = load_named
 EPILOG = (
     "Arguments after -- go to every training run of s3prl's run_downstream, for example: -- -o config.optimizer.lr=1e-3"
 )
@@ -27,20 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--demo", action="store_true", help="all four tasks on the recordings and models that ship with the package")
     add("-u", "--upstreams", metavar="NAME[,NAME...]", help=f"upstreams (with --demo: {DEMO_UPSTREAMS})")
-    add("-t", "--tasks", default="asr,pr,sid,er", metavar="TASK[,TASK...]", help="default: asr,pr,sid,er")
+    known = f"{', '.join(TASKS)}, or your own: my_task.py:NAME (default: asr,pr,sid,er)"
+    add("-t", "--tasks", default="asr,pr,sid,er", metavar="TASK[,TASK...]", help=known)
     add("-o", "--exp", type=Path, metavar="DIR", help=f"experiment folder (with --demo: {DEMO_EXP})")
     add("--interfaces", metavar="NAME[,NAME...]", help="run each fused upstream with each of these interfaces")
-    add("--librispeech", type=Path, metavar="DIR", help="folder with train-clean-100, dev-clean, test-clean (asr, pr)")
-    add("--lexicon", metavar="FILE[,FILE...]", help="pronunciations for pr (default: CMUdict)")
-    add("--voxceleb1", type=Path, metavar="DIR", help="folder with dev/wav and test/wav (sid, sv)")
-    add("--voxceleb1-list", type=Path, metavar="FILE", help="iden_split.txt, when it is not in the VoxCeleb1 folder")
-    add(
-        "--voxceleb1-trials",
-        type=Path,
-        metavar="FILE",
-        help="veri_test.txt, when it is not in the VoxCeleb1 folder (sv)",
-    )
-    add("--iemocap", type=Path, metavar="DIR", help="folder with Session1 ... Session5 (er)")
+    add_corpora(parser)
     add("--lr", metavar="RATE[,RATE...]", help="learning rates; the best dev score chooses (default: the recipe's)")
     add("--seeds", default="1337", metavar="N[,N...]", help="a training run each (default: 1337, s3prl's)")
     add("--configs", type=Path, metavar="DIR", help="your own asr.yaml, pr.yaml ... (default: SUPERB's settings)")

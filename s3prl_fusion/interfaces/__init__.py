@@ -5,18 +5,14 @@ A user's own interface is named ``module:Class``, where ``module`` can be import
 
 from __future__ import annotations
 
-import functools
-import importlib.util
 import inspect
 import pkgutil
-import sys
-import zlib
 from importlib import import_module
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Sequence
 
 from ..errors import KindError, UsageError, unknown, within
+from ..imports import is_own, load_object
 
 if TYPE_CHECKING:
     from .base import Interface
@@ -36,10 +32,10 @@ def interface_class(name: str) -> type[Interface]:
         ValueError: the name is unknown; the message lists what is known and what is near.
         TypeError: the class is not an `Interface`.
     """
-    if ":" not in name:
+    if not is_own(name):
         _check_known(name)
     base = import_module(f"{__name__}.base").Interface
-    if ":" in name:
+    if is_own(name):
         return _users_class(name, base)
     module = import_module(f"{__name__}.{name}")
     classes = _interfaces_in(module, base)
@@ -61,29 +57,10 @@ def _interfaces_in(module: ModuleType, base: type[Interface]) -> dict[str, type[
 
 
 def _users_class(name: str, base: type[Interface]) -> type[Interface]:
-    where, _, class_name = name.rpartition(":")
-    try:
-        module = _module_at(str(Path(where).resolve())) if where.endswith(".py") else import_module(where)
-    except (ImportError, OSError, ValueError) as error:
-        raise UsageError(
-            f"interface {name!r}: {where!r} cannot be imported ({error}); put the file beside the fusion "
-            "YAML, give its path (path/to/file.py:Class), or add its folder to PYTHONPATH"
-        ) from error
-    if not hasattr(module, class_name):
-        raise UsageError(f"interface {name!r}: " + unknown("class", class_name, _interfaces_in(module, base)))
-    found = getattr(module, class_name)
+    found, _ = load_object("interface", name, base)
     if not (inspect.isclass(found) and issubclass(found, base)):
         raise KindError(f"interface {name!r} must be a subclass of s3prl_fusion.Interface; got {found!r}")
     return found
-
-
-@functools.cache
-def _module_at(path: str) -> ModuleType:
-    name = f"{Path(path).stem}_{zlib.crc32(path.encode()):08x}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def interface_options(name: str) -> dict[str, Any]:

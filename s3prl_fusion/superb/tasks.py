@@ -2,205 +2,216 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from ..errors import UsageError
-from .scores import scoring
-
-Texts = Mapping[str, str]
+from ..corpora import iemocap, librispeech, voxceleb1
+from ..corpora.base import Corpus
+from ..errors import KindError, UsageError
+from ..imports import is_own, load_object
+from ..metrics import ACCURACY, EER, PER, WER, Metric
 
 
 @dataclass(frozen=True)
 class Task:
-    """One SUPERB task as s3prl's recipe runs it."""
+    """One task as s3prl's recipe runs it."""
 
     name: str  # on the command line and in the experiment folder
     title: str  # in tables
     downstream: str  # run_downstream's -d
-    corpus: str  # field of corpora.Corpora that holds the user's folder
-    paths: Mapping[str, str]  # config key -> field of corpora.Corpora that replaces the config's placeholder
+    corpus: Corpus
+    metric: Metric
+    paths: Mapping[str, str]  # config key -> what replaces the config's placeholder, see corpora.base.Prepared.value
     eval_split: str  # evaluate's -t
     best_ckpt: str  # written by the recipe on each new best dev score
-    metric: str
-    higher_is_better: bool
     hypothesis: str  # file that evaluate writes into expdir; {fold} is filled in
     reference: str
-    submitted: str  # the hypothesis' name in the leaderboard's predict.zip; {fold} is filled in
     logged: str  # evaluate prints "<logged>: <value>"
-    logged_scale: float  # to percent
-    score: Callable[[Texts, Texts], float]  # (hypotheses, references) -> percent
-    resampled: Callable[[Texts, Texts], scoring.Statistic]  # `score` of resamples of the utterances
-    chance: Callable[[Texts], float]  # references -> percent that needs no speech at all
-    official: Mapping[str | None, int]  # fold -> utterances (SV: trials) of the test set that published scores are on
-    folds: tuple[str | None, ...] = (None,)  # the score is their mean
-    demo_folds: tuple[str | None, ...] = (None,)  # none: the demo has no corpus for the task
+    submitted: str = ""  # the hypothesis' name in the leaderboard's predict.zip; {fold} is filled in; none: not on it
+    official: Mapping[str | None, int] | None = None  # fold -> utterances of the test set that published scores are on
+    options: Sequence[str] = ()  # those of the corpus that are for this task
+    folds: Sequence[str | None] = (None,)  # the score is their mean
+    demo_folds: Sequence[str | None] = ()  # none: the demo has no corpus for the task
     fold_key: str = ""  # config key of the fold, for tasks that have several
-    prepare_options: Mapping[str, str] = field(default_factory=dict)  # of `prepare` -> field of prepare.Sources
+    config: str = ""  # YAML file; else <name>.yaml, in downstream_configs/ and downstream_configs/demo/
+    source: str = ""  # what a user's own task was loaded from
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "config", self.config or f"{self.name}.yaml")
 
     @property
-    def config(self) -> str:
-        """File name in downstream_configs/ and downstream_configs/demo/."""
-        return f"{self.name}.yaml"
+    def products(self) -> list[str]:
+        """What it needs of what is made beside its corpus."""
+        return [name for name in self.paths.values() if name in self.corpus.products]
 
     @property
     def column(self) -> str:
         """Heading in tables, for example `ASR WER`."""
-        return f"{self.title} {self.metric}"
-
-    @property
-    def arrow(self) -> str:
-        """Which way is better."""
-        return "↑" if self.higher_is_better else "↓"
+        return f"{self.title} {self.metric.name}"
 
     def file(self, pattern: str, fold: str | None) -> str:
-        """`hypothesis`, `reference` or `submitted` for one fold."""
+        """Name the `hypothesis`, `reference` or `submitted` file of one fold."""
         return pattern.format(fold=fold)
 
 
-ASR = Task(
-    name="asr",
-    title="ASR",
-    downstream="asr",
-    corpus="librispeech",
-    paths={
-        "downstream_expert.datarc.libri_root": "librispeech",
-        "downstream_expert.datarc.bucket_file": "buckets",
-        "downstream_expert.datarc.dict_path": "char_dict",
-    },
-    eval_split="test-clean",
-    best_ckpt="dev-clean-best.ckpt",
-    metric="WER",
-    higher_is_better=False,
-    hypothesis="test-clean-noLM-hyp.ark",
-    reference="test-clean-noLM-ref.ark",
-    submitted="asr_public/predict.ark",
-    logged="test-clean wer",
-    logged_scale=1.0,
-    score=scoring.token_error_rate,
-    resampled=scoring.resampled_token_error_rate,
-    chance=scoring.empty_error_rate,
-    official={None: 2620},
+_ROWS = (
+    Task(
+        name="asr",
+        title="ASR",
+        downstream="asr",
+        corpus=librispeech.CORPUS,
+        metric=WER,
+        paths={
+            "downstream_expert.datarc.libri_root": "root",
+            "downstream_expert.datarc.bucket_file": "buckets",
+            "downstream_expert.datarc.dict_path": "char.dict",
+        },
+        eval_split="test-clean",
+        best_ckpt="dev-clean-best.ckpt",
+        hypothesis="test-clean-noLM-hyp.ark",
+        reference="test-clean-noLM-ref.ark",
+        logged="test-clean wer",
+        submitted="asr_public/predict.ark",
+        official={None: 2620},
+        demo_folds=(None,),
+    ),
+    Task(
+        name="pr",
+        title="PR",
+        downstream="ctc",
+        corpus=librispeech.CORPUS,
+        metric=PER,
+        paths={
+            "downstream_expert.corpus.path": "root",
+            "downstream_expert.corpus.lexicon": "lexicons",
+            "downstream_expert.text.vocab_file": "phoneme.txt",
+        },
+        eval_split="test",
+        best_ckpt="dev-best.ckpt",
+        hypothesis="test-hyp.ark",
+        reference="test-ref.ark",
+        logged="test per",
+        submitted="pr_public/predict.ark",
+        official={None: 2620},
+        options=("lexicon",),
+        demo_folds=(None,),
+    ),
+    Task(
+        name="sid",
+        title="SID",
+        downstream="voxceleb1",
+        corpus=voxceleb1.CORPUS,
+        metric=ACCURACY,
+        paths={
+            "downstream_expert.datarc.file_path": "root",
+            "downstream_expert.datarc.meta_data": "speaker_list",
+        },
+        eval_split="test",
+        best_ckpt="dev-best.ckpt",
+        hypothesis="test_predict.txt",
+        reference="test_truth.txt",
+        logged="test acc",
+        submitted="sid_public/predict.txt",
+        official={None: 8251},
+        options=("voxceleb1-list",),
+        demo_folds=(None,),
+    ),
+    Task(
+        name="er",
+        title="ER",
+        downstream="emotion",
+        corpus=iemocap.CORPUS,
+        metric=ACCURACY,
+        paths={
+            "downstream_expert.datarc.root": "root",
+            "downstream_expert.datarc.meta_data": "emotions",
+        },
+        eval_split="test",
+        best_ckpt="dev-best.ckpt",
+        hypothesis="test_{fold}_predict.txt",
+        reference="test_{fold}_truth.txt",
+        logged="test acc",
+        submitted="er_{fold}_public/predict.txt",
+        official={"fold1": 1085, "fold2": 1023, "fold3": 1151, "fold4": 1031, "fold5": 1241},
+        folds=("fold1", "fold2", "fold3", "fold4", "fold5"),
+        demo_folds=("fold1",),
+        fold_key="downstream_expert.datarc.test_fold",
+    ),
+    Task(
+        name="sv",
+        title="SV",
+        downstream="sv_voxceleb1",
+        corpus=voxceleb1.CORPUS,
+        metric=EER,
+        paths={
+            "downstream_expert.datarc.file_path": "root",
+            "downstream_expert.datarc.train_meta_data": "sv_speakers",
+            "downstream_expert.datarc.dev_meta_data": "sv_dev_trials",
+            "downstream_expert.datarc.test_meta_data": "sv_test_trials",
+        },
+        eval_split="test",
+        best_ckpt="dev-best.ckpt",
+        hypothesis="test_predict.txt",
+        reference="test_truth.txt",
+        logged="sv-voxceleb1/test-EER",
+        submitted="sv_public/predict.txt",
+        official={None: 37720},
+        options=("voxceleb1-trials",),
+    ),
 )
-
-PR = Task(
-    name="pr",
-    title="PR",
-    downstream="ctc",
-    corpus="librispeech",
-    paths={
-        "downstream_expert.corpus.path": "librispeech",
-        "downstream_expert.corpus.lexicon": "lexicons",
-        "downstream_expert.text.vocab_file": "phonemes",
-    },
-    eval_split="test",
-    best_ckpt="dev-best.ckpt",
-    metric="PER",
-    higher_is_better=False,
-    hypothesis="test-hyp.ark",
-    reference="test-ref.ark",
-    submitted="pr_public/predict.ark",
-    logged="test per",
-    logged_scale=100.0,
-    score=scoring.token_error_rate,
-    resampled=scoring.resampled_token_error_rate,
-    chance=scoring.empty_error_rate,
-    official={None: 2620},
-    prepare_options={"--lexicon": "lexicons"},
-)
-
-SID = Task(
-    name="sid",
-    title="SID",
-    downstream="voxceleb1",
-    corpus="voxceleb1",
-    paths={
-        "downstream_expert.datarc.file_path": "voxceleb1",
-        "downstream_expert.datarc.meta_data": "speaker_list",
-    },
-    eval_split="test",
-    best_ckpt="dev-best.ckpt",
-    metric="acc",
-    higher_is_better=True,
-    hypothesis="test_predict.txt",
-    reference="test_truth.txt",
-    submitted="sid_public/predict.txt",
-    logged="test acc",
-    logged_scale=100.0,
-    score=scoring.accuracy,
-    resampled=scoring.resampled_accuracy,
-    chance=scoring.chance_accuracy,
-    official={None: 8251},
-    prepare_options={"--list": "voxceleb1_list"},
-)
-
-ER = Task(
-    name="er",
-    title="ER",
-    downstream="emotion",
-    corpus="iemocap",
-    paths={
-        "downstream_expert.datarc.root": "iemocap",
-        "downstream_expert.datarc.meta_data": "emotions",
-    },
-    eval_split="test",
-    best_ckpt="dev-best.ckpt",
-    metric="acc",
-    higher_is_better=True,
-    hypothesis="test_{fold}_predict.txt",
-    reference="test_{fold}_truth.txt",
-    submitted="er_{fold}_public/predict.txt",
-    logged="test acc",
-    logged_scale=100.0,
-    score=scoring.accuracy,
-    resampled=scoring.resampled_accuracy,
-    chance=scoring.chance_accuracy,
-    official={"fold1": 1085, "fold2": 1023, "fold3": 1151, "fold4": 1031, "fold5": 1241},
-    folds=("fold1", "fold2", "fold3", "fold4", "fold5"),
-    demo_folds=("fold1",),
-    fold_key="downstream_expert.datarc.test_fold",
-)
-
-SV = Task(
-    name="sv",
-    title="SV",
-    downstream="sv_voxceleb1",
-    corpus="voxceleb1",
-    paths={
-        "downstream_expert.datarc.file_path": "voxceleb1",
-        "downstream_expert.datarc.train_meta_data": "sv_speakers",
-        "downstream_expert.datarc.dev_meta_data": "sv_dev_trials",
-        "downstream_expert.datarc.test_meta_data": "sv_test_trials",
-    },
-    eval_split="test",
-    best_ckpt="dev-best.ckpt",
-    metric="EER",
-    higher_is_better=False,
-    hypothesis="test_predict.txt",
-    reference="test_truth.txt",
-    submitted="sv_public/predict.txt",
-    logged="sv-voxceleb1/test-EER",
-    logged_scale=100.0,
-    score=scoring.equal_error_rate,
-    resampled=scoring.resampled_equal_error_rate,
-    chance=scoring.chance_eer,
-    official={None: 37720},
-    demo_folds=(),
-    prepare_options={"--list": "voxceleb1_trials"},
-)
-
-TASKS: Mapping[str, Task] = {task.name: task for task in (ASR, PR, SID, ER, SV)}
+TASKS: dict[str, Task] = {task.name: task for task in _ROWS}  # a user's own are added when they are named
 
 
 def parse_tasks(names: str) -> list[Task]:
-    """Tasks of a comma-separated list, in the order given, each once.
+    """Look up the tasks of a comma-separated list, in the order given, each once; a user's own, ``file.py:NAME``, are
+    loaded.
 
     Raises:
-        ValueError: The list is empty or has an unknown name.
+        UserError: the list is empty, a name is unknown, or one's own task cannot be loaded.
     """
     wanted = list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
-    unknown = [name for name in wanted if name not in TASKS]
+    unknown = [name for name in wanted if not is_own(name) and name not in TASKS]
     if unknown or not wanted:
         got = ", ".join(repr(name) for name in unknown) or "nothing"
-        raise UsageError(f"-t/--tasks: got {got}; choose from {', '.join(TASKS)}")
-    return [TASKS[name] for name in wanted]
+        raise UsageError(
+            f"-t/--tasks: got {got}; choose from {', '.join(TASKS)}, or name one of your own (my_task.py:NAME)"
+        )
+    return [load(name) if is_own(name) else TASKS[name] for name in wanted]
+
+
+def load(name: str) -> Task:
+    """Load a user's own task and add it to `TASKS` for this process; its YAML is looked for beside its file.
+
+    Args:
+        name: ``path/to/file.py:NAME`` or ``module:NAME``.
+
+    Raises:
+        UserError: it cannot be imported, is no `Task`, or is called as another is.
+    """
+    task, module = load_object("task", name, Task)
+    if not isinstance(task, Task):
+        raise KindError(f"task {name!r} must be a s3prl_fusion.superb.tasks.Task; got {task!r}")
+    beside = Path(module.__file__ or "").resolve().parent / task.config
+    where, _, attribute = name.rpartition(":")
+    source = f"{Path(where).resolve()}:{attribute}" if where.endswith(".py") else name
+    task = replace(task, source=source, config=str(beside) if beside.is_file() else task.config)
+    if TASKS.setdefault(task.name, task).source != source:
+        raise UsageError(f"task {name!r} is called {task.name!r}, as another is; give it a name of its own")
+    return task
+
+
+def add_own_tasks(parser: argparse.ArgumentParser) -> None:
+    """Declare -t for commands that have to know tasks; `load_named` has loaded them by then."""
+    parser.add_argument("-t", "--tasks", metavar="FILE.py:NAME[,...]", help="your own tasks, as `superb` was told them")
+
+
+def load_named(words: Sequence[str]) -> None:
+    """Load the user's own tasks that a command line names, whose corpora bring options of their own."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-t", "--tasks", action="append", default=[])
+    found, _ = parser.parse_known_args(list(words))
+    for name in [name.strip() for names in found.tasks for name in names.split(",")]:
+        if is_own(name):
+            load(name)

@@ -11,8 +11,8 @@ from typing import Any, Sequence
 
 from torch.utils.data import Dataset
 
+from ...corpora.transcripts import find_audio, read_lexicon, read_transcripts
 from ...errors import MissingFileError, UsageError
-from ...transcripts import find_audio, read_lexicon, read_transcripts
 
 
 def _check_phonemes(pronunciations: dict[str, list[str]], tokenizer: Any, lexicon: Sequence[str | Path]) -> None:

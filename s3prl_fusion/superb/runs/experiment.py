@@ -15,11 +15,11 @@ import yaml
 
 from ... import __version__, checkpoint, identity
 from ...config import FusionConfig
+from ...corpora.base import Prepared
 from ...errors import UsageError
 from ...host.arguments import WHERE, words_of
 from ...names import label
 from ...source import content_digest
-from ..data.corpora import Corpora
 from ..layout import SEED, RunFolder, variant
 from ..tasks import Task
 from .stages import Stamp
@@ -74,7 +74,7 @@ class Experiment:
     task: Task
     fold: str | None
     settings: Settings
-    corpora: Corpora
+    corpora: Prepared
     seed: int = SEED
     lr: float | None = None  # None: the recipe's
 
@@ -114,7 +114,8 @@ class Experiment:
         Raises:
             UsageError: a path has characters that -o cannot carry.
         """
-        values: dict[str, Any] = {f"config.{key}": self.corpora.value(name) for key, name in self.task.paths.items()}
+        corpus, paths = self.task.corpus, self.task.paths
+        values: dict[str, Any] = {f"config.{key}": self.corpora.value(corpus, name) for key, name in paths.items()}
         if self.fold:
             values[f"config.{self.task.fold_key}"] = self.fold
         values["args.expdir"] = str(self.folder.path)
@@ -153,6 +154,7 @@ class Experiment:
         """Describe everything that decides the result, and nothing else, by content: where things are, and on what
         device they run, is left out."""
         recipe, others = self._recipe()
+        made = self.corpora.made(self.task.corpus, self.task.products)
         return {
             "s3prl_fusion": ".".join(checkpoint.release(__version__)),
             "upstream": self.upstream.made_of,
@@ -160,7 +162,7 @@ class Experiment:
             "recipe": recipe,
             "corpus": {
                 "layout": self.corpora.version,
-                **{path.name: content_digest(path)[:16] for path in self.corpora.made(self.task) if path.exists()},
+                **{path.name: content_digest(path)[:16] for path in made if path.exists()},
             },
             "options": others,
         }
@@ -207,6 +209,12 @@ def _value(text: str) -> Any:
         return text.strip()
 
 
+def own_tasks(tasks: Sequence[Task]) -> list[str]:
+    """Write the option that tells another command of a user's own tasks."""
+    own = [task.source for task in tasks if task.source]
+    return ["-t", ",".join(own)] if own else []
+
+
 def commands(experiment: Experiment, stages: Sequence[str] = STAGES) -> Iterator[str]:
     """Write the shell commands of one experiment, runnable by hand and in this order."""
     runner, log = experiment.settings.runner, shlex.quote(str(experiment.folder.log("evaluate")))
@@ -216,4 +224,4 @@ def commands(experiment: Experiment, stages: Sequence[str] = STAGES) -> Iterator
         elif stage == "evaluate":
             yield f"{shlex.join([*runner, *experiment.evaluate_arguments()])} > {log} 2>&1"
         else:
-            yield shlex.join([*PROGRAM, "score", str(experiment.folder.path)])
+            yield shlex.join([*PROGRAM, "score", str(experiment.folder.path), *own_tasks([experiment.task])])

@@ -9,13 +9,14 @@ from typing import Any
 
 from ... import assets
 from ...config import FusionConfig
+from ...corpora import demo
+from ...corpora.base import Corpus, Prepared, Source
 from ...errors import MissingFileError, UsageError
 from ...host import arguments
 from ...names import absolute, add_interface, resolve
-from ..data import demo, prepare
-from ..data.corpora import Corpora
 from ..layout import data_folder
-from ..tasks import Task, parse_tasks
+from ..prepare import Sources, corpora_of, prepare, used_by
+from ..tasks import TASKS, Task, parse_tasks
 from .experiment import Settings, Upstream
 from .plan import Plan, parse_rates, parse_seeds
 
@@ -133,20 +134,40 @@ def describe(fusion: FusionConfig, given: argparse.Namespace) -> dict[str, Any]:
     return checks.made_of(fusion, given)
 
 
-def sources_of(args: argparse.Namespace) -> prepare.Sources:
-    """The corpora that the user points to."""
-    return prepare.Sources(
-        librispeech=args.librispeech,
-        voxceleb1=args.voxceleb1,
-        voxceleb1_list=args.voxceleb1_list,
-        voxceleb1_trials=args.voxceleb1_trials,
-        iemocap=args.iemocap,
-        lexicons=prepare.lexicon_files(args.lexicon),
-    )
+def add_corpora(parser: argparse.ArgumentParser) -> None:
+    """Declare where the corpora are: an option for each corpus of the tasks, and those that it has itself."""
+    for corpus in corpora_of(list(TASKS.values())):
+        parser.add_argument(f"--{corpus.name}", type=Path, metavar="DIR", help=f"{corpus.folder} ({used_by(corpus)})")
+        add_options(parser, corpus)
 
 
-def prepare_corpora(args: argparse.Namespace, tasks: Sequence[Task], exp: Path, write: bool) -> Corpora:
+def add_options(parser: argparse.ArgumentParser, corpus: Corpus) -> None:
+    """Declare the options that a corpus has beside its folder."""
+    for name, option in corpus.options.items():
+        metavar = "FILE[,FILE...]" if option.several else "FILE"
+        parser.add_argument(f"--{name}", metavar=metavar, help=f"{option.help} ({used_by(corpus, name)})")
+
+
+def read_source(args: argparse.Namespace, corpus: Corpus, root: Path) -> Source:
+    """Read what the command line says of a corpus."""
+    texts = {name: getattr(args, name.replace("-", "_")) for name in corpus.options}
+    given = {
+        name: [Path(part.strip()) for part in (text.split(",") if corpus.options[name].several else [text])]
+        for name, text in texts.items()
+        if text
+    }
+    return Source(root, given)
+
+
+def sources_of(args: argparse.Namespace) -> Sources:
+    """Read which corpora the user points to."""
+    corpora = corpora_of(list(TASKS.values()))
+    roots = {corpus.name: getattr(args, corpus.name.replace("-", "_")) for corpus in corpora}
+    return {corpus.name: read_source(args, corpus, roots[corpus.name]) for corpus in corpora if roots[corpus.name]}
+
+
+def prepare_corpora(args: argparse.Namespace, tasks: Sequence[Task], exp: Path, write: bool) -> Prepared:
     """Lay the demo's corpora out, or check the user's and make lists; both below EXP/data, and only if `write`."""
     if args.demo:
         return demo.prepare(Path(assets.demo_dir()) / "corpus", data_folder(exp), write=write)
-    return prepare.prepare(tasks, sources_of(args), data_folder(exp), write=write)
+    return prepare(tasks, sources_of(args), data_folder(exp), write=write)

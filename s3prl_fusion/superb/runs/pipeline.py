@@ -11,10 +11,10 @@ from functools import partial
 from queue import SimpleQueue
 
 from ... import identity
+from ...metrics import ScoreError
 from ...text import seconds_text
 from ..scores.score import dev_score
 from ..scores.score import score as score_run
-from ..scores.scoring import ScoreError
 from .experiment import STAGES, Experiment
 from .progress import Display
 from .stages import Children, NeverBetter, Progress, StageError, Stopped, drop_broken_checkpoints, tail
@@ -50,8 +50,9 @@ def train(experiment: Experiment, children: Children, progress: Progress) -> Non
         stamp.write(key, "running", earlier + time.monotonic() - started, made_of=made_of)
     ckpt = folder.best_ckpt(experiment.task)
     if not ckpt.is_file():
-        better = "rose above 0" if experiment.task.higher_is_better else "fell below 100 %"
-        message = f"no {experiment.task.best_ckpt}: the dev {experiment.task.metric} never {better}; train for longer"
+        metric = experiment.task.metric
+        better = "rose above 0" if metric.higher_is_better else "fell below 100 %"
+        message = f"no {ckpt.name}: the dev {metric.name} never {better}; train for longer"
         raise NeverBetter("train", message, log)
     try:
         states = read_ckpt(ckpt)
@@ -145,7 +146,7 @@ def note_of(experiment: Experiment) -> str:
     """One line on a scored experiment."""
     result = json.loads(experiment.folder.result.read_text(encoding="utf-8"))
     spent = seconds_text(result["train_seconds"] + result["evaluate_seconds"])
-    return f"{experiment.label}: {experiment.task.metric} {result['score']:.2f} % ({spent})"
+    return f"{experiment.label}: {experiment.task.metric.name} {result['score']:.2f} % ({spent})"
 
 
 def run_all(

@@ -5,14 +5,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from ...corpora.base import Prepared
 from ...errors import UsageError
-from ..data.corpora import Corpora
-from ..data.prepare import Sources
 from ..layout import SEED, data_folder
+from ..prepare import Sources
 from ..tasks import Task
-from .experiment import PROGRAM, Experiment, Settings, Upstream, commands
+from .experiment import PROGRAM, Experiment, Settings, Upstream, commands, own_tasks
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class Plan:
     tasks: Sequence[Task]
     upstreams: Sequence[Upstream]
     settings: Settings
-    corpora: Corpora
+    corpora: Prepared
     demo: bool = False
     rates: Sequence[float | None] = (None,)  # several: the dev score chooses, on the first seed
     seeds: Sequence[int] = (SEED,)
@@ -62,7 +61,8 @@ class Plan:
         for experiment in self.experiments():
             trained = self.searches and experiment.seed == self.seeds[0]
             lines += commands(experiment, ["evaluate", "score"] if trained else ["train", "evaluate", "score"])
-        return [*lines, shlex.join([*PROGRAM, "results", str(self.settings.exp), "-o", str(self.settings.exp)])]
+        exp = str(self.settings.exp)
+        return [*lines, shlex.join([*PROGRAM, "results", exp, "-o", exp, *own_tasks(self.tasks)])]
 
 
 def prepare_lines(plan: Plan, sources: Sources) -> list[str]:
@@ -72,18 +72,13 @@ def prepare_lines(plan: Plan, sources: Sources) -> list[str]:
         return [shlex.join([*PROGRAM, "prepare", "demo", "-o", folder])]
     lines = []
     for task in plan.tasks:
-        words = ["--corpus", _absolute(getattr(sources, task.corpus)), "-o", folder]
-        for option, field in task.prepare_options.items():
-            given = getattr(sources, field)
-            words += [option, _absolute(given)] if given else []
-        lines.append(shlex.join([*PROGRAM, "prepare", task.name, *words]))
+        source = sources[task.corpus.name]
+        words = ["--corpus", str(source.root.resolve()), "-o", folder]
+        for option in task.options:
+            files = source.files(option)
+            words += [f"--{option}", ",".join(str(path.resolve()) for path in files)] if files else []
+        lines.append(shlex.join([*PROGRAM, "prepare", task.source or task.name, *words]))
     return lines
-
-
-def _absolute(given: Path | Sequence[Path]) -> str:
-    """A path, or several, as the command line takes them from any folder."""
-    paths = [given] if isinstance(given, Path) else given
-    return ",".join(str(path.resolve()) for path in paths)
 
 
 def parse_rates(text: str | None) -> list[float | None]:

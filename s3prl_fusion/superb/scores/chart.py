@@ -46,8 +46,9 @@ def draw(table: pandas.DataFrame, tasks: Sequence[Task], path: Path) -> None:
         panel.bar_label(bars, labels=texts, padding=3, fontsize=9)
         panel.axvline(floor[task.column], color="0.35", linestyle="--", linewidth=1.2)
         panel.set_yticks(range(len(labels)), labels)
-        panel.set_title(f"{task.column} (%)\n{'higher is better →' if task.higher_is_better else '← lower is better'}")
-        top = max(100.0 if task.higher_is_better else 0.0, floor[task.column], values.max() + spread.fillna(0.0).max())
+        up = task.metric.higher_is_better
+        panel.set_title(f"{task.column} (%)\n{'higher is better →' if up else '← lower is better'}")
+        top = max(100.0 if up else 0.0, floor[task.column], values.max() + spread.fillna(0.0).max())
         panel.set_xlim(0, (1.18 if whiskers is None else 1.35) * top)
         panel.spines[["top", "right"]].set_visible(False)
     panels[0][0].invert_yaxis()

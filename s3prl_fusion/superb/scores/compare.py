@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import UsageError
+from ...metrics import ScoreError, Statistic, Texts
 from ...text import markdown
 from ..layout import RunFolder, find_scored
-from ..tasks import TASKS, Task, Texts
-from .scoring import TOLERANCE, ScoreError, Statistic, read_texts
+from ..tasks import TASKS, Task
+from .scoring import TOLERANCE, read_texts
 from .tables import read_runs
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def read_fold(task: Task, fold: str, sides: Sequence[pandas.DataFrame]) -> Fold:
             hypothesis, reference = files.hypothesis(task, fold), files.reference(task, fold)
             try:
                 references = read_texts(reference)
-                statistic = task.resampled(read_texts(hypothesis), references)
+                statistic = task.metric.resampled(read_texts(hypothesis), references)
             except (OSError, ScoreError) as error:
                 raise ScoreError(f"{where}: {hypothesis}: {error}; evaluate this run again") from error
             first = first or (reference, references)
@@ -217,7 +218,7 @@ def better(row: pandas.Series) -> str:
     """`first` or `second` where the interval excludes 0, else `no difference shown`."""
     if row["low"] <= 0 <= row["high"]:
         return "no difference shown"
-    return "first" if (row["low"] > 0) == TASKS[row["task"]].higher_is_better else "second"
+    return "first" if (row["low"] > 0) == TASKS[row["task"]].metric.higher_is_better else "second"
 
 
 def _two_decimals(value: float) -> str:
@@ -235,7 +236,7 @@ def compare_table(frame: pandas.DataFrame) -> str:
         seeds = f"{row['seeds_first']} / {row['seeds_second']}"
         rows.append(
             [
-                f"{row['metric']} {TASKS[row['task']].arrow}",
+                f"{row['metric']} {TASKS[row['task']].metric.arrow}",
                 better(row),
                 *scores,
                 interval,

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from ...metrics import ScoreError
 from ..layout import RunFolder, find_stamps
 from ..tasks import TASKS, Task
-from .scoring import ScoreError
 
 if TYPE_CHECKING:
     import pandas
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def best_rate(scores: Mapping[float, float], task: Task) -> float:
     """The learning rate with the best dev score, the lowest of equals."""
-    sign = 1 if task.higher_is_better else -1
+    sign = 1 if task.metric.higher_is_better else -1
     # Rounded, because the mean of equal scores depends on their order.
     return max(scores, key=lambda rate: (sign * round(scores[rate], 9), -rate))
 

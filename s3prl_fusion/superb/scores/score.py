@@ -13,15 +13,15 @@ from typing import Any
 
 from ... import checkpoint
 from ...files import write_json
+from ...metrics import ScoreError
 from ..layout import RunFolder
 from ..tasks import TASKS, Task
 from . import scoring
-from .scoring import ScoreError
 
 
 def dev_score(task: Task, states: Mapping[str, Any]) -> float:
     """The dev score in a best checkpoint, in percent; the recipes keep it among the downstream's buffers."""
-    return float(states["Downstream"]["best_score"]) * task.logged_scale
+    return float(states["Downstream"]["best_score"]) * task.metric.scale
 
 
 def score(run: RunFolder) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def score(run: RunFolder) -> dict[str, Any]:
         "fold": fold,
         "score": value,
         "dev_score": dev_score(task, states),
-        "chance": task.chance(references),
+        "chance": task.metric.chance(references),
         "utterances": len(references),
         "seed": args.seed,
         "lr": config["optimizer"]["lr"],
@@ -82,9 +82,9 @@ def _checked_score(run: RunFolder, task: Task, fold: str | None) -> tuple[float,
     log = run.log("evaluate")
     try:
         hypotheses, references = map(scoring.read_texts, (run.hypothesis(task, fold), run.reference(task, fold)))
-        value = task.score(hypotheses, references)
+        value = task.metric.score(hypotheses, references)
         text = log.read_text(encoding="utf-8")
-        scoring.check_logged(value, scoring.logged_score(text, task.logged, task.logged_scale))
+        scoring.check_logged(value, scoring.logged_score(text, task.logged, task.metric.scale))
     except ScoreError:
         raise
     except FileNotFoundError as error:

@@ -9,6 +9,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from ...identity import digest
+from ...metrics import ScoreError
 from ...text import markdown, seconds_text
 from ..layout import RunFolder
 from ..tasks import TASKS, Task
@@ -16,7 +17,6 @@ from . import leaderboard
 from .labels import unique_labels
 from .published import leaderboard_score, paper_score
 from .results import chosen_rates
-from .scoring import ScoreError
 
 if TYPE_CHECKING:
     import pandas
@@ -121,7 +121,7 @@ def percent(value: float, spread: float = math.nan) -> str:
 def main_table(table: pandas.DataFrame, tasks: Sequence[Task]) -> str:
     """`tabulate`'s table in Markdown; the best score of each column is bold."""
     header = ["upstream", "interface"]
-    header += [f"{task.column} % {task.arrow}" for task in tasks]
+    header += [f"{task.column} % {task.metric.arrow}" for task in tasks]
     header += [
         "featurizer params",
         f"head params ({' / '.join(task.title for task in tasks)})",
@@ -129,7 +129,7 @@ def main_table(table: pandas.DataFrame, tasks: Sequence[Task]) -> str:
         "time",
     ]
     real = table[table["upstream"] != FLOOR]
-    best = {task.column: real[task.column].agg("max" if task.higher_is_better else "min") for task in tasks}
+    best = {task.column: real[task.column].agg(task.metric.best) for task in tasks}
     rows = []
     for _, row in table.iterrows():
         is_floor = row["upstream"] == FLOOR
@@ -152,7 +152,7 @@ def runs_table(runs: pandas.DataFrame) -> str:
     for _, row in runs.iterrows():
         task = TASKS[row["task"]]
         cells = [row["label"], f"{task.title} {row['fold']}".strip(), str(row["seed"]), f"{row['lr']:g}"]
-        cells += [percent(row["dev_score"]), f"{task.metric} {row['score']:.2f} %"]
+        cells += [percent(row["dev_score"]), f"{task.metric.name} {row['score']:.2f} %"]
         cells += [number(row[f"{part}_parameters"]) for part in ("featurizer", "downstream")]
         cells += [_time(row[f"{stage}_seconds"]) for stage in ("train", "evaluate")]
         made_of = ("device", "config_hash", "s3prl_fusion", "host", "torch")
@@ -168,7 +168,7 @@ def official(runs: pandas.DataFrame, label: str, task: Task) -> bool:
     """Whether an upstream was scored on all of a task's official test set: only then is it comparable."""
     mine = runs[(runs["label"] == label) & (runs["task"] == task.name)]
     counts = {(fold or None): int(n) for fold, n in zip(mine["fold"], mine["utterances"])}
-    return counts == dict(task.official)
+    return counts == task.official
 
 
 def published_table(table: pandas.DataFrame, runs: pandas.DataFrame) -> str | None:

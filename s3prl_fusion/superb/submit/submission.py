@@ -17,9 +17,10 @@ from typing import Any
 
 from ...errors import UsageError
 from ...files import whole_file
+from ...metrics import ScoreError, check_same_utterances
 from ..layout import RunFolder, variant_folders
 from ..scores.results import chosen_rates
-from ..scores.scoring import ScoreError, check_same_utterances, read_texts
+from ..scores.scoring import read_texts
 from ..tasks import TASKS, Task
 
 FORM = "submission.md"
@@ -87,7 +88,7 @@ def choose_runs(upstream: Path, seed: int | None = None) -> list[Run]:
         SubmissionError: No task was run; one was run, but never to the end in all of its folds; rates cannot be
             compared; or there is no such seed.
     """
-    folders = [(task, variant_folders(upstream, task)) for task in TASKS.values()]
+    folders = [(task, variant_folders(upstream, task)) for task in TASKS.values() if task.submitted]
     runs = [_choose(task, list(_whole_runs(task, found)), seed) for task, found in folders if found]
     if not runs:
         raise SubmissionError(f"{upstream} has none of the tasks {', '.join(TASKS)}; run `s3prl-fusion superb` first")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from ...errors import MissingFileError
-from .corpora import CorpusError, warn_count
+from ..audio import count_samples
+from ..errors import CorpusError, MissingFileError
+from ..files import write_whole
+from .base import Corpus, Option, Source, holds, warn_count
 
 CLIPS = 153516  # official counts
 SPEAKERS = 1251
@@ -161,3 +163,45 @@ def hold_out(voxceleb1: Path) -> tuple[list[str], list[str]]:
             pair = [draw.choice(clips[speaker]) for speaker in draw.sample(held_out, 2)]
         trials[f"{number % 2} {pair[0]} {pair[1]}"] = None
     return [speaker for speaker in speakers if speaker not in held_out], list(trials)
+
+
+def prepare(source: Source, products: Collection[str], folder: Path) -> None:
+    """Check lists and audio, and write the identification split, or the verification trials and training speakers."""
+    checked: Collection[str] = ()
+    if "speaker_list" in products:
+        speaker_list = find_speaker_list(source.root, source.file("voxceleb1-list"))
+        clips = check_speaker_list(source.root, speaker_list)
+        lists = {"speaker_list": speaker_list.read_text(encoding="utf-8")}
+    else:
+        trials = read_trials(source.root, find_trials(source.root, source.file("voxceleb1-trials")))
+        speakers, dev = hold_out(source.root)
+        clips = find_clips(source.root)
+        identified = folder / CORPUS.paths("speaker_list")[0]
+        checked = set(identified.read_text(encoding="utf-8").split()) if identified.is_file() else ()
+        lines = {"sv_test_trials": trials, "sv_dev_trials": dev, "sv_speakers": speakers}
+        lists = {product: "".join(f"{line}\n" for line in texts) for product, texts in lines.items()}
+    warn_counts(clips)
+    texts = {folder / CORPUS.paths(product)[0]: text for product, text in lists.items()}
+    if all(holds(path, text) for path, text in texts.items()):
+        return
+    count_samples([clip for clip in clips if "/".join(clip.parts[-3:]) not in checked], "audio of VoxCeleb1")
+    for path, text in texts.items():
+        write_whole(path, text)
+
+
+CORPUS = Corpus(
+    name="voxceleb1",
+    folder="folder with dev/wav and test/wav",
+    help=HELP,
+    products={
+        "speaker_list": "iden_split.txt",
+        "sv_speakers": "sv_train_speakers.txt",
+        "sv_dev_trials": "sv_dev_trials.txt",
+        "sv_test_trials": "sv_test_trials.txt",
+    },
+    prepare=prepare,
+    options={
+        "voxceleb1-list": Option("iden_split.txt, when it is not in the VoxCeleb1 folder", short="list"),
+        "voxceleb1-trials": Option("veri_test.txt, when it is not in the VoxCeleb1 folder", short="list"),
+    },
+)

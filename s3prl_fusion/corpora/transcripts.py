@@ -1,6 +1,6 @@
 """LibriSpeech on disk: the sound files of a split, their transcripts, and the pronunciations of words.
 
-PR's data set (host/recipes/_libriphone.py) and `s3prl-fusion prepare` (superb/data/librispeech.py) both read it here.
+PR's data set (host/recipes/_libriphone.py) and `s3prl-fusion prepare` (librispeech.py) both read it here.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from .errors import CorpusError
+from ..errors import CorpusError
 
 SUFFIXES = (".flac", ".wav")
 

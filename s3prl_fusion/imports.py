@@ -1,0 +1,66 @@
+"""A user's own objects, named as ``module:Name``, where ``module`` can be imported or is the path of a Python file."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import sys
+import zlib
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from .errors import UsageError, unknown
+
+
+def is_own(name: str) -> bool:
+    """Tell whether a name is of that form."""
+    return ":" in name
+
+
+def load_object(kind: str, name: str, wanted: type) -> tuple[Any, ModuleType]:
+    """Import an object.
+
+    Args:
+        kind: what it is, for messages, e.g. ``"interface"``.
+        name: ``module:Name`` or ``path/to/file.py:Name``.
+        wanted: what the module's objects are listed by, where the name is unknown: subclasses or instances of this.
+
+    Returns:
+        The object, which may be of any kind, and its module.
+
+    Raises:
+        UsageError: the module cannot be imported, or has no such name.
+    """
+    where, _, attribute = name.rpartition(":")
+    try:
+        module = _module_at(str(Path(where).resolve())) if where.endswith(".py") else import_module(where)
+    except (ImportError, OSError, ValueError) as error:
+        raise UsageError(
+            f"{kind} {name!r}: {where!r} cannot be imported ({error}); give the file's path "
+            "(path/to/file.py:Name), put it beside the fusion YAML that names it, or add its folder to PYTHONPATH"
+        ) from error
+    if not hasattr(module, attribute):
+        raise UsageError(f"{kind} {name!r}: " + unknown("name", attribute, _objects_in(module, wanted)))
+    return getattr(module, attribute), module
+
+
+def _objects_in(module: ModuleType, wanted: type) -> list[str]:
+    found = {name: value for name, value in vars(module).items() if value is not wanted}
+    return [
+        name
+        for name, value in found.items()
+        if (issubclass(value, wanted) if isinstance(value, type) else isinstance(value, wanted))
+    ]
+
+
+@functools.cache
+def _module_at(path: str) -> ModuleType:
+    name = f"{Path(path).stem}_{zlib.crc32(path.encode()):08x}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError("it is no Python file")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

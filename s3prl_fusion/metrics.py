@@ -1,0 +1,171 @@
+"""What a task is scored by, one object each. Scores are in percent.
+
+The functions take `{utterance: text}` mappings. A score has one definition: a metric's `resampled` gives a `Statistic`
+of resamples of the utterances, and the score is that of the whole set.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy
+
+Texts = Mapping[str, str]
+# (R, n) how often each resample draws each utterance, utterances sorted -> (R,) percent; NaN where it is undefined.
+Statistic = Callable[["numpy.ndarray"], "numpy.ndarray"]
+
+
+class ScoreError(UsageError):
+    """Files that a recipe's evaluation wrote and its log disagree, or one of them is unusable."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a task is scored by.
+
+    Attributes:
+        name: in tables.
+        higher_is_better: which way is better.
+        resampled: (hypotheses, references) -> the score of resamples of the utterances.
+        chance: references -> what needs no speech at all.
+        scale: from what the recipe logs to percent.
+    """
+
+    name: str
+    higher_is_better: bool
+    resampled: Callable[[Texts, Texts], Statistic]
+    chance: Callable[[Texts], float]
+    scale: float = 100.0
+
+    @property
+    def arrow(self) -> str:
+        """Which way is better."""
+        return "↑" if self.higher_is_better else "↓"
+
+    @property
+    def best(self) -> str:
+        """The name of the function that picks the better of two."""
+        return "max" if self.higher_is_better else "min"
+
+    def score(self, hypotheses: Texts, references: Texts) -> float:
+        """Score hypotheses.
+
+        Raises:
+            ScoreError: the two do not hold the same utterances, or one of them is unusable.
+        """
+        return _of_all(self.resampled(hypotheses, references), len(references))
+
+
+def _of_all(statistic: Statistic, utterances: int) -> float:
+    import numpy
+
+    return float(statistic(numpy.ones((1, utterances)))[0])
+
+
+def check_same_utterances(hypotheses: Texts, references: Texts) -> None:
+    """Refuse mappings that do not hold the same utterances.
+
+    Raises:
+        ScoreError: says which.
+    """
+    missing = sorted(references.keys() - hypotheses.keys())
+    extra = sorted(hypotheses.keys() - references.keys())
+    if missing or extra:
+        raise ScoreError(
+            f"hypotheses and references differ: {len(missing)} missing {missing[:3]}, {len(extra)} extra {extra[:3]}"
+        )
+
+
+def error_rate(hypotheses: Texts, references: Texts) -> Statistic:
+    """Sum edit distances over space-separated tokens, per reference token; NaN where no drawn reference has one.
+
+    Raises:
+        ScoreError: the utterances differ, or the references hold no tokens.
+    """
+    import editdistance
+
+    check_same_utterances(hypotheses, references)
+    pairs = [(hypotheses[key].split(), references[key].split()) for key in sorted(references)]
+    tokens = [len(reference) for _, reference in pairs]
+    if sum(tokens) == 0:
+        raise ScoreError("the references hold no tokens")
+    return _ratio([editdistance.eval(hypothesis, reference) for hypothesis, reference in pairs], tokens)
+
+
+def accuracy(hypotheses: Texts, references: Texts) -> Statistic:
+    """Count the utterances whose label is right."""
+    check_same_utterances(hypotheses, references)
+    return _ratio([int(hypotheses[key] == references[key]) for key in sorted(references)], [1] * len(references))
+
+
+def _ratio(parts: list[int], wholes: list[int]) -> Statistic:
+    import numpy
+
+    numbers = numpy.array((parts, wholes), dtype=float).T  # whole numbers, so that sums are exact
+
+    def statistic(weights: numpy.ndarray) -> numpy.ndarray:
+        part, whole = (weights @ numbers).T
+        return numpy.divide(100.0 * part, whole, out=numpy.full(len(whole), math.nan), where=whole > 0)
+
+    return statistic
+
+
+def equal_error_rate(hypotheses: Texts, references: Texts) -> Statistic:
+    """Find where as many impostors are let in as speakers are refused; NaN where all drawn trials are of one kind.
+
+    A trial counts as often as it is drawn; the curve is interpolated as s3prl.metric.common.compute_eer does it.
+
+    Args:
+        hypotheses: each trial's score; higher is more alike.
+        references: "1" for the same speaker, "0" for two.
+
+    Raises:
+        ScoreError: a score is no finite number, or the trials are all of one kind.
+    """
+    import numpy
+    from scipy.interpolate import interp1d
+    from scipy.optimize import brentq
+    from sklearn.metrics import roc_curve
+
+    check_same_utterances(hypotheses, references)
+    if set(references.values()) != {"0", "1"}:
+        raise ScoreError("the equal error rate needs trials of both kinds, 0 and 1")
+    try:
+        scores = numpy.array([float(hypotheses[trial]) for trial in sorted(references)])
+    except ValueError as error:
+        raise ScoreError(f"a trial's score is no number: {error}") from error
+    if not numpy.isfinite(scores).all():
+        raise ScoreError("a trial's score is not finite; train with a lower learning rate")
+    labels = numpy.array([int(references[trial]) for trial in sorted(references)])
+    order = numpy.argsort(-scores)  # once, because roc_curve sorts faster what is sorted
+    labels, scores = labels[order], scores[order]
+
+    def one(weights: numpy.ndarray) -> float:
+        if not 0 < weights @ labels < weights.sum():
+            return math.nan
+        accepted = interp1d(*roc_curve(labels, scores, pos_label=1, sample_weight=weights)[:2])
+        return 100.0 * float(brentq(lambda rate: 1.0 - rate - accepted(rate), 0.0, 1.0))
+
+    return lambda weights: numpy.array([one(row) for row in weights[:, order]])
+
+
+def empty_error_rate(references: Texts) -> float:
+    """Score an empty output: every token is deleted."""
+    return _of_all(error_rate(dict.fromkeys(references, ""), references), len(references))
+
+
+def blind_accuracy(references: Texts) -> float:
+    """Score a blind guess among the labels that occur."""
+    return 100.0 / len(set(references.values()))
+
+
+WER = Metric("WER", False, error_rate, empty_error_rate, scale=1.0)
+PER = Metric("PER", False, error_rate, empty_error_rate)
+ACCURACY = Metric("acc", True, accuracy, blind_accuracy)
+EER = Metric("EER", False, equal_error_rate, lambda references: 50.0)  # a coin

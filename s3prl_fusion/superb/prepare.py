@@ -1,0 +1,68 @@
+"""Check the user's corpora for the tasks at hand, and make what the recipes need, before any training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ..corpora.base import Corpus, Prepared, Source
+from ..errors import CorpusError
+from ..files import whole_files
+from .tasks import TASKS, Task
+
+Sources = Mapping[str, Source]  # by the corpora's names
+
+
+def corpora_of(tasks: Sequence[Task]) -> list[Corpus]:
+    """List the corpora of tasks, each once."""
+    return list({task.corpus.name: task.corpus for task in tasks}.values())
+
+
+def used_by(corpus: Corpus, option: str | None = None) -> str:
+    """Name the tasks on a corpus, or those that an option of it is for."""
+    tasks = [task for task in TASKS.values() if task.corpus.name == corpus.name]
+    return ", ".join(task.name for task in tasks if option is None or option in task.options)
+
+
+def check_sources(tasks: Sequence[Task], sources: Sources) -> None:
+    """Refuse corpora that the tasks need and the user did not give, or that are no folders.
+
+    Raises:
+        CorpusError: lists all of them.
+    """
+    problems = []
+    for corpus in corpora_of(tasks):
+        source = sources.get(corpus.name)
+        if source is None:
+            needed_by = ", ".join(task.name for task in tasks if task.corpus.name == corpus.name)
+            problems.append(f"--{corpus.name} is missing (needed by {needed_by}): {corpus.help}")
+        elif not source.root.is_dir():
+            problems.append(f"--{corpus.name}: {source.root} is not a folder: {corpus.help}")
+    if problems:
+        raise CorpusError("\n".join(problems))
+
+
+def prepare(tasks: Sequence[Task], sources: Sources, folder: Path, write: bool = True) -> Prepared:
+    """Check the corpora of `tasks` and write what their recipes need into `folder`.
+
+    Args:
+        tasks: the tasks to run.
+        sources: the user's corpora.
+        folder: where tables and lists go; made when missing.
+        write: False only checks that the corpora are given, and tells where things will be.
+
+    Raises:
+        CorpusError, MissingFileError: something is missing or unusable; nothing half-written is left.
+    """
+    check_sources(tasks, sources)
+    folder = folder.resolve()
+    roots = {corpus.name: sources[corpus.name].root.resolve() for corpus in corpora_of(tasks)}
+    if folder in roots.values():
+        # Its own lists would pass for ours, which tell that audio has been checked.
+        raise CorpusError(f"{folder} is the corpus itself, which is only read; choose another folder to write to")
+    for task in tasks if write else ():
+        corpus = task.corpus
+        source = Source(roots[corpus.name], sources[corpus.name].options)
+        with whole_files(folder, keep=[path for product in corpus.products for path in corpus.paths(product)]) as draft:
+            corpus.prepare(source, task.products, draft)
+    return Prepared(folder, roots)
