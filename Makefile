@@ -1,8 +1,10 @@
 # Targets make .venv first when the active Python has no s3prl_fusion; see tools/python.
 PY = $$(./tools/python)
 TEST_PY = $$(./tools/python pytest ssl-interface)
+LINT_PY = $$(./tools/python ruff mypy)
+DOCS_PY = $$(./tools/python mkdocs-material mkdocstrings-python)
 
-.PHONY: test test-all matrix demo bench lint wheel clean
+.PHONY: test test-all matrix demo bench lint docs wheel clean
 
 test:  ## the default test suite, under 5 minutes
 	python=$(TEST_PY) && "$$python" -m pytest
@@ -19,11 +21,14 @@ demo:  ## ./run_superb.sh --demo
 bench:  ## benchmarks/, under 10 minutes on 2 cores
 	python=$(TEST_PY) && "$$python" benchmarks/run.py
 
-lint:
-	ruff check . && ruff format --check .
+lint:  ## ruff, its format, and mypy
+	python=$(LINT_PY) && "$$python" -m ruff check . && "$$python" -m ruff format --check . && "$$python" -m mypy
+
+docs:  ## README, docs/ and the API as a site in site/; a warning is an error
+	python=$(DOCS_PY) && "$$python" -m mkdocs build --strict
 
 wheel:
 	python=$(PY) && "$$python" -m pip wheel --no-deps --wheel-dir dist .
 
 clean:
-	rm -rf build dist .venv *.egg-info
+	rm -rf build dist site .venv *.egg-info

@@ -14,6 +14,8 @@ SLURM = [
     "setuptools<81; python_version < '3.10'",
 ]
 TEST = ["pytest>=7", "ssl-interface==0.1.0", "setuptools>=70.1", *SLURM]
+LINT = ["ruff", "mypy"]
+DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9", "mkdocstrings[python]"]
 
 setup(
     name="s3prl-fusion",
@@ -58,7 +60,13 @@ setup(
         "scikit-learn",
         "scipy",
     ],
-    extras_require={"slurm": SLURM, "test": TEST, "dev": [*TEST, "ruff", "build"]},
+    extras_require={
+        "slurm": SLURM,
+        "test": TEST,
+        "lint": LINT,
+        "docs": DOCS,
+        "dev": [*TEST, *LINT, *DOCS, "build"],
+    },
     classifiers=[
         "License :: OSI Approved :: Apache Software License",
         "Programming Language :: Python :: 3",

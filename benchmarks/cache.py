@@ -15,7 +15,7 @@ from models import fused, hubert_base, wavlm_base
 from torch import Tensor, nn
 
 from s3prl_fusion import FusedUpstream, FusionFeaturizer
-from s3prl_fusion.cache_config import DTYPES, CacheConfig
+from s3prl_fusion.cache.config import DTYPES, CacheConfig
 from s3prl_fusion.config import InterfaceConfig
 
 BATCH = 4  # the recipe's

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from common import publish
 
-from s3prl_fusion.cache_config import DIR_VARIABLE, DTYPE_VARIABLE, DTYPES
+from s3prl_fusion.cache.config import DIR_VARIABLE, DTYPE_VARIABLE, DTYPES
 from s3prl_fusion.superb.scores.results import find_results
-from s3prl_fusion.superb.scores.tables import markdown
 from s3prl_fusion.superb.tasks import TASKS
+from s3prl_fusion.text import markdown
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -24,7 +24,7 @@ from s3prl_fusion.files import write_json
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "tools"))
-from update_readme import put  # noqa: E402
+from put_table import put  # noqa: E402
 
 RESULTS = HERE / "results"
 HEADER = ["what", "ours", "peer", "ratio", "target", "met"]
@@ -140,7 +140,7 @@ def _cpu_name() -> str:
 
 def table(rows: Sequence[Row]) -> str:
     """The rows in Markdown."""
-    from s3prl_fusion.superb.scores.tables import markdown
+    from s3prl_fusion.text import markdown
 
     return markdown(HEADER, [row.cells() for row in rows])
 

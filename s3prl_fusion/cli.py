@@ -41,7 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser(argv).parse_args(argv[:1] if argv[:1] == ["run"] else argv)
     try:
         return args.command(argv[1:] if args.name == "run" else args)
-    except (UserError, OSError) as error:  # what a disk or a permission refuses is the user's to mend, too
+    except (UserError, OSError) as error:
+        # What a disk or a permission refuses, by the file's name, is the user's to mend too.
+        if not isinstance(error, UserError) and error.filename is None:
+            raise
         print(f"s3prl-fusion {args.name}: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

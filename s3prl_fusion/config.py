@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from .cache_config import CacheConfig
+from .cache.config import CacheConfig
 from .errors import KindError, MissingFileError, UsageError, unknown, within
 from .grammar import parse
 from .interfaces import DEFAULT_INTERFACE, build_interface, interface_class, interface_options, list_interfaces
@@ -145,7 +145,7 @@ class FusionConfig:
                     f"members: {member.name!r} is given twice, with the same ckpt, model_config, layers and precision; "
                     "remove one, or give it other layers"
                 )
-        if self.stock and (len(self.members) > 1 or self.interface != InterfaceConfig("weighted_sum")):
+        if self.stock and (len(self.members) > 1 or self.interface.name != "weighted_sum"):
             raise UsageError("stock: true is for one member under the interface weighted_sum; leave it out")
 
     @property

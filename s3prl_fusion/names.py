@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from .assets import downstream_configs_dir
-from .cache_config import CacheConfig
+from .cache.config import CacheConfig
 from .config import FusionConfig, InterfaceConfig, MemberConfig
 from .errors import MissingFileError, UsageError
 

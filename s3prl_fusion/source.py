@@ -1,36 +1,100 @@
-"""Temporary: replaced by the cache branch's."""
+"""What something is made of: its source files, and files by their content. Standard library only."""
 
-import functools
+from __future__ import annotations
+
 import hashlib
 import inspect
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
+from typing import Any
+
+_EXPERT = "expert.py"  # s3prl's layout of an upstream: a folder with this and hubconf.py
+_BLOCK = 1 << 24
 
 
-def code_files(obj):
-    file = Path(inspect.getsourcefile(obj)).resolve()
-    if (file.parent / "expert.py").is_file():
-        return sorted(file.parent.rglob("*.py"))
-    return [file]
+def code_root(obj: Any) -> Path | None:
+    """Return the file that a class or function is in, or that file's folder where an expert.py lies there.
+
+    None for what is built in or was typed into an interpreter.
+    """
+    file = _source_file(obj)
+    return file.parent if file and (file.parent / _EXPERT).is_file() else file
 
 
-@functools.lru_cache(None)
-def _one(path, size, mtime):
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+def code_files(obj: Any) -> list[Path]:
+    """Return the Python files that decide what a class or function computes.
+
+    These are its `code_root`, or every ``*.py`` in and below it. What they import from elsewhere is not followed.
+    """
+    root = code_root(obj)
+    return list(_named_files(root).values()) if root else []
 
 
-def content_digest(path):
-    path = Path(path)
+def code_digest(objs: Iterable[Any]) -> str:
+    """Return a sha256 over the `code_files` of classes and functions: of their contents and their names below their
+    folders. The folders' own paths, and the order of ``objs``, do not count."""
+    roots = {root for root in map(code_root, objs) if root}
+    return _digest({(name, content_digest(path)) for root in roots for name, path in _named_files(root).items()})
+
+
+def content_digest(path: str | os.PathLike[str]) -> str:
+    """Return the sha256 of a file's bytes, or of the names and contents of all files in and below a folder.
+
+    Of a folder, ``__pycache__`` and whatever begins with a dot do not count. A file is read once a process, unless its
+    size or time of change is another.
+
+    Raises:
+        FileNotFoundError: there is nothing at ``path``.
+    """
+    path = Path(path).absolute()
     if path.is_dir():
-        d = hashlib.sha256()
-        for f in sorted(p for p in path.rglob("*") if p.is_file()):
-            d.update(f"{f.relative_to(path)} {content_digest(f)}".encode())
-        return d.hexdigest()
-    s = path.stat()
-    return _one(str(path), s.st_size, s.st_mtime_ns)
+        return _digest({(file.relative_to(path).as_posix(), content_digest(file)) for file in _files(path)})
+    stat = path.stat()
+    return _file_digest(path, stat.st_size, stat.st_mtime_ns)
 
 
-def code_digest(objs):
-    d = hashlib.sha256()
-    for f in sorted({f for o in objs for f in code_files(o)}):
-        d.update(f.name.encode() + content_digest(f).encode())
-    return d.hexdigest()[:16]
+def _named_files(root: Path) -> dict[str, Path]:
+    if root.is_file():
+        return {root.name: root}
+    return {path.relative_to(root).as_posix(): path for path in sorted(_files(root)) if path.suffix == ".py"}
+
+
+def _source_file(obj: Any) -> Path | None:
+    # A class is looked up by its module's name, which may be gone or another's by now: two folders may each have loaded
+    # an `expert`. Its methods know their file.
+    methods = [value for value in vars(obj).values() if inspect.isfunction(value)] if inspect.isclass(obj) else []
+    for candidate in (*(method for method in methods if method.__module__ == obj.__module__), obj):
+        with suppress(TypeError, OSError):
+            file = inspect.getsourcefile(inspect.unwrap(candidate))
+            if file and os.path.isfile(file):
+                # Not resolved: in a download of huggingface_hub every file is a link to another folder.
+                return Path(file).absolute()
+    return None
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for root, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if _counts(name)]
+        # Not what is a broken link.
+        yield from (path for path in (Path(root, name) for name in files if _counts(name)) if path.is_file())
+
+
+def _counts(name: str) -> bool:
+    return name != "__pycache__" and not name.startswith(".")
+
+
+@cache
+def _file_digest(path: Path, size: int, changed: int) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _digest(pairs: set[tuple[str, str]]) -> str:
+    return hashlib.sha256(json.dumps(sorted(pairs)).encode()).hexdigest()

@@ -15,12 +15,13 @@ from tiny_models import wavs
 
 import s3prl_fusion
 from s3prl_fusion import FusedUpstream, FusionConfig, checkpoint
-from s3prl_fusion.cache_config import CacheConfig
+from s3prl_fusion.cache import codec, states
+from s3prl_fusion.cache.config import CacheConfig
+from s3prl_fusion.cache.key import key_of
 from s3prl_fusion.cli import main
 from s3prl_fusion.commands.cache import parse_shard
 from s3prl_fusion.host.upstream import load_pair
 from s3prl_fusion.names import resolve
-from s3prl_fusion.upstreams import cached
 
 PAIR = "fused__fbank__mfcc"
 CACHE = CacheConfig("somewhere", "int8", 100)
@@ -37,10 +38,8 @@ def surroundings(tmp_path, monkeypatch):
 @pytest.fixture
 def computed(monkeypatch):
     """Lengths of the utterances that members were run for to fill a cache."""
-    lengths, encode = [], cached.cache_codec.encode
-    monkeypatch.setattr(
-        cached.cache_codec, "encode", lambda states, *a: lengths.append(len(states)) or encode(states, *a)
-    )
+    lengths, encode = [], codec.encode
+    monkeypatch.setattr(codec, "encode", lambda given, *a: lengths.append(len(given)) or encode(given, *a))
     return lengths
 
 
@@ -134,8 +133,7 @@ class TestCommand:
         assert self.fill(corpus, tmp_path / "whole", "--dtype", "int8") == 0
         assert len(computed) == 1 and files(tmp_path / "whole").keys() == before.keys()
 
-    def test_clips_of_one_length_are_all_stored(self, corpus, tmp_path, monkeypatch):
-        monkeypatch.setattr(cached, "BLOCK", 2)
+    def test_clips_of_one_length_are_all_stored(self, corpus, tmp_path):
         for i in range(9):
             soundfile.write(corpus / f"same{i}.flac", wavs(4000, seed=i)[0].numpy(), 16000)
         assert self.fill(corpus, tmp_path / "cache") == 0
@@ -229,6 +227,25 @@ class TestTraining:
         assert self.train(fusion, recipe_configs[recipe], recipe, tmp_path / "exp") == 0
         assert computed == []
         assert json.loads((tmp_path / "exp" / "run.json").read_text())["cache"]["dir"] == str(cache)
+
+    def test_sids_random_crops_are_not_stored_and_everything_else_is(
+        self, fusion, recipe_configs, voxceleb, tmp_path, monkeypatch
+    ):
+        asked: dict[str, int] = {}
+        monkeypatch.setattr(states, "key_of", lambda wav: asked.setdefault(key_of(wav), len(wav)) and key_of(wav))
+        monkeypatch.setenv("S3PRL_FUSION_CACHE", str(tmp_path / "cache"))
+        clips = {soundfile.info(path).frames for path in voxceleb["root"].rglob("*.wav")}
+        crop = min(clips) - 1000
+        for steps in (3, 6):
+            more = f"config.downstream_expert.datarc.max_timestep={crop},,config.runner.total_steps={steps}"
+            with pytest.warns(RuntimeWarning, match=f"waveforms of {crop:,} samples are the recipe's random crops"):
+                assert (
+                    self.train(fusion, recipe_configs["voxceleb1"], "voxceleb1", tmp_path / "exp", "-a", "-o", more)
+                    == 0
+                )
+        assert set(asked.values()) > {crop}
+        stored = {path.stem for path in (tmp_path / "cache").rglob("*.safetensors")}
+        assert stored == {key for key, length in asked.items() if length != crop}
 
     def test_resumed_from_the_cache_equals_uninterrupted(self, fusion, recipe_configs, tmp_path, monkeypatch):
         override = (

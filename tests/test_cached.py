@@ -7,6 +7,7 @@ import gc
 import random
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,10 @@ from tiny_models import ToyUpstream, wavs
 from torch import Tensor, nn
 
 from s3prl_fusion import FusedUpstream, FusionConfig, FusionFeaturizer, MemberConfig
-from s3prl_fusion.cache_config import CacheConfig
-from s3prl_fusion.upstreams import cache_codec, cache_store, cached
-from s3prl_fusion.upstreams.cached import Repeats, key_of
-from s3prl_fusion.upstreams.fingerprint import fingerprint
+from s3prl_fusion.cache import codec, store
+from s3prl_fusion.cache.config import CacheConfig
+from s3prl_fusion.cache.key import fingerprint, key_of, own_classes
+from s3prl_fusion.source import code_files
 
 LENGTHS = (16000, 9001, 4321)
 DTYPES = ("float16", "int8")
@@ -47,6 +48,39 @@ def fuse(folder: Path, *members: nn.Module, dtype: str = "float16", max_gb: floa
 @torch.no_grad()
 def states(upstream: FusedUpstream, batch: list[Tensor]) -> list[Tensor]:
     return upstream(batch)["hidden_states"]
+
+
+def save_own(folder: Path) -> Path:
+    """A user's upstream in s3prl's layout."""
+    (folder / "deep").mkdir(parents=True)
+    (folder / "__init__.py").write_text("")
+    (folder / "deep" / "er.py").write_text("")
+    (folder / "hubconf.py").write_text(
+        "from .expert import UpstreamExpert\n\n\ndef own_local(ckpt=None, **kwargs):\n    return UpstreamExpert()\n"
+    )
+    (folder / "layers.py").write_text("def louder(wav):\n    return 1 * wav\n")
+    (folder / "expert.py").write_text(
+        "import torch\n\nfrom .layers import louder\n\n\n"
+        "class UpstreamExpert(torch.nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.scale = torch.nn.Parameter(torch.ones(4))\n\n"
+        "    def get_downsample_rates(self, key):\n"
+        "        return 320\n\n"
+        "    def forward(self, wavs):\n"
+        "        padded = torch.nn.utils.rnn.pad_sequence(wavs, batch_first=True)\n"
+        "        return {'hidden_states': [louder(padded[:, ::320, None]) * self.scale * 1]}\n"
+    )
+    return folder
+
+
+def load_own(folder: Path, monkeypatch: pytest.MonkeyPatch, module: str = "expert") -> nn.Module:
+    """Its expert, from a fresh import, as in a process of its own."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # it would not notice an edit within a second
+    monkeypatch.syspath_prepend(folder.parent)
+    for name in [name for name in sys.modules if name.partition(".")[0] == folder.name]:
+        del sys.modules[name]
+    return import_module(f"{folder.name}.{module}").UpstreamExpert().eval()
 
 
 def files(folder: Path) -> list[Path]:
@@ -115,7 +149,7 @@ class TestValues:
                 live = FusedUpstream(FusionConfig((MemberConfig(name),)), [entries()[name]()]).eval()(wavs(48000))
             live = [state[0] for state in live["hidden_states"]]
             for dtype, limit in (("float16", 0.001), ("int8", 0.01)):
-                kept = cache_codec.decode([cache_codec.encode(live, dtype)], live[0].device, torch.float32)
+                kept = codec.decode([codec.encode(live, dtype)], live[0].device, torch.float32)
                 errors = [float((a[0] - b).norm() / b.norm()) for a, b in zip(kept, live)]
                 assert max(errors) <= limit, (name, dtype, errors)
 
@@ -124,8 +158,8 @@ class TestValues:
         state = torch.randn(50, 4, generator=torch.Generator().manual_seed(0)) * torch.tensor([1e-9, 1e-3, 1.0, 1e3])
         state[:, 0] = 0
         odd = [state, state * 1e4, state / 0, torch.full((50, 4), 1e-30)]
-        entry = cache_codec.encode(odd, dtype)
-        kept = [state[0] for state in cache_codec.decode([entry], torch.device("cpu"), torch.float32)]
+        entry = codec.encode(odd, dtype)
+        kept = [state[0] for state in codec.decode([entry], torch.device("cpu"), torch.float32)]
         assert torch.equal(kept[2].isnan(), odd[2].isnan()) and torch.equal(kept[2].isinf(), odd[2].isinf())
         for one, other in zip(kept[:2], odd[:2]):
             assert float((one - other).norm() / other.norm()) < 0.01
@@ -185,30 +219,31 @@ class TestFusedUpstream:
         assert draws(tmp_path) == draws(tmp_path)
         random.setstate(before[0]), np.random.set_state(before[1]), torch.set_rng_state(before[2])
 
-    def test_nothing_is_kept_in_memory(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(cached, "BLOCK", 20)
+    @pytest.mark.filterwarnings("ignore:waveforms of")
+    def test_nothing_is_kept_in_memory(self, tmp_path):
         upstream = fuse(tmp_path, ToyUpstream())
+        upstream.crop_samples = 2999
 
         def after(seed: int) -> tuple[int, int]:
             for length in range(3000, 3040):
-                states(upstream, wavs(length, seed=seed))
+                states(upstream, wavs(2999, length, seed=seed))
             gc.collect()
             tensors = sum(isinstance(item, Tensor) for item in gc.get_objects())
-            return tensors, len(upstream.caches[0].repeats._lookups)
+            cache = upstream.caches[0]
+            kept = [*vars(cache).values(), *vars(cache.disk).values(), *vars(cache.store(upstream.members[0])).values()]
+            return tensors, sum(len(value) for value in kept if isinstance(value, (list, dict, set)))
 
-        assert after(0) == after(1) == (after(2)[0], 0)
+        assert after(0) == after(1) == after(2)
 
 
 class TestFingerprint:
     CONFIG = MemberConfig("toy")
 
-    def test_is_the_same_for_the_same(self):
+    def test_is_the_same_for_the_same(self, tmp_path, monkeypatch):
         assert fingerprint(ToyUpstream(), self.CONFIG, "int8") == fingerprint(ToyUpstream(), self.CONFIG, "int8")
-        with torch.no_grad():
-            known = ToyUpstream()
-            known.kernels.fill_(0.5)
+        known = load_own(save_own(tmp_path / "own"), monkeypatch)
         # Another value here makes every cache that is in use worthless: raise FORMAT, and say so.
-        assert fingerprint(known, self.CONFIG, "int8") == "d6068b69adf4ae1e1b2810d7903cf273"
+        assert fingerprint(known, self.CONFIG, "int8") == "89e9eaf0dc976c8aca78e8ce0a1d29ff"
 
     @pytest.mark.parametrize(
         "member, config, dtype",
@@ -249,6 +284,66 @@ class TestFingerprint:
         assert of("a") == fingerprint(ToyUpstream(), as_mapping, "int8")
         folders = [fingerprint(ToyUpstream(), MemberConfig("toy", ckpt=str(tmp_path / f)), "int8") for f in "abc"]
         assert folders[0] == folders[1] != folders[2]
+
+    @pytest.mark.parametrize(
+        "file, edit",
+        [
+            ("expert.py", lambda text: text.replace("self.scale * 1", "self.scale * 2")),
+            ("layers.py", lambda text: text.replace("return 1 *", "return 3 *")),
+            ("hubconf.py", lambda text: text + "# another\n"),
+            ("deep/er.py", lambda text: text + "x = 1\n"),
+        ],
+    )
+    def test_an_edit_of_an_upstreams_own_code_is_never_served_old_states(self, file, edit, tmp_path, monkeypatch):
+        own = save_own(tmp_path / "own")
+
+        def run(folder: Path) -> tuple[list[Tensor], int]:
+            member = load_own(folder, monkeypatch)
+            upstream = fuse(tmp_path / "cache", member)
+            given = states(upstream, wavs(9001))
+            assert_equal(given, [state.half().float() for state in member(wavs(9001))["hidden_states"]])
+            return given, upstream.caches[0].hits
+
+        before, hits = run(own)
+        assert hits == 0
+        moved = own.rename(tmp_path / "moved")
+        (moved / "README.md").write_text("no code")
+        assert run(moved)[1] == 1
+        path = moved / file
+        text = path.read_text()
+        assert edit(text) != text
+        path.write_text(edit(text))
+        after, hits = run(moved)
+        assert hits == 0 and torch.equal(after[0], before[0]) == (file not in ("expert.py", "layers.py"))
+        path.write_text(text)
+        again, hits = run(moved)
+        assert hits == 1
+        assert_equal(again, before)
+
+    def test_a_class_in_a_file_of_its_own_is_own_code(self, tmp_path, monkeypatch):
+        save_own(tmp_path / "own")
+        (tmp_path / "own" / "expert.py").rename(tmp_path / "own" / "mine.py")
+        one = load_own(tmp_path / "own", monkeypatch, "mine")
+        before = fingerprint(one, self.CONFIG, "int8")
+        with (tmp_path / "own" / "hubconf.py").open("a") as file:
+            file.write("# not this one's\n")
+        assert fingerprint(one, self.CONFIG, "int8") == before
+        with (tmp_path / "own" / "mine.py").open("a") as file:
+            file.write("# edited\n")
+        assert fingerprint(one, self.CONFIG, "int8") != before
+
+    def test_code_of_libraries_is_not_own_but_s3prls_upstreams_and_ours_are(self, tiny_hubert, tiny_whisper):
+        from s3prl_fusion.host.members import entries
+
+        def own(name: str, ckpt: str | None) -> set[str]:
+            member = entries()[name](**({"ckpt": ckpt} if ckpt else {}))
+            return {"/".join(path.parts[-3:]) for cls in own_classes(member) for path in code_files(cls)}
+
+        assert "upstream/hf_hubert/expert.py" in own("hf_hubert_custom", tiny_hubert)
+        assert own("hf_whisper_custom", tiny_whisper) == {"s3prl_fusion/upstreams/whisper.py"}
+        found = own("fbank", None)
+        assert {"upstream/baseline/expert.py", "upstream/baseline/extracter.py"} <= found
+        assert not any(name.startswith(("nn/", "torch/", "models/", "modules/")) for name in found)
 
     def test_a_key_is_of_samples_and_shape(self):
         (wav,) = wavs(1000)
@@ -292,11 +387,11 @@ class TestFaults:
     @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES])
     def test_a_disk_that_cannot_be_written_warns_once_and_work_goes_on(self, one, code, monkeypatch, recwarn):
         upstream, path, given = one
-        whole = cache_store.write_whole
-        monkeypatch.setattr(cache_store, "write_whole", lambda *_: (_ for _ in ()).throw(OSError(code, "no")))
+        whole = store.write_whole
+        monkeypatch.setattr(store, "write_whole", lambda *_: (_ for _ in ()).throw(OSError(code, "no")))
         assert len(states(upstream, wavs(4000, 5000))) == 3
         assert [str(w.message) for w in recwarn if "cannot be written to" in str(w.message)] and len(recwarn) == 1
-        monkeypatch.setattr(cache_store, "write_whole", whole)
+        monkeypatch.setattr(store, "write_whole", whole)
         states(upstream, wavs(6000))
         assert files(path.parents[2]) == [path]
         assert_equal(states(upstream, wavs(9001)), given)
@@ -344,51 +439,37 @@ class TestFaults:
         assert [process.communicate()[0].strip() for process in both] == ["80", "80"]
         assert len(files(tmp_path)) == 40 and not list(tmp_path.rglob("*.tmp"))
         for path in files(tmp_path):
-            cache_store.read_file(path)
+            store.read_file(path)
             assert load_file(path).keys() == {"0", "1", "2"}
 
 
-class TestRepeats:
-    @staticmethod
-    def follow(repeats: Repeats, lookups) -> list[int]:
-        return [i for i, (length, hit) in enumerate(lookups) if repeats.note(length, hit)]
-
-    def test_crops_are_recognised_and_said_once(self):
-        # SID's: two of five clips are longer than 8 s, and cropped; the others come again in the second epoch.
-        chance, repeats = random.Random(0), Repeats()
-        for epoch in range(3):
-            lookups = [
-                (128000, False) if chance.random() < 0.4 else (chance.randrange(64000, 128000, 640), epoch > 0)
-                for _ in range(20_000)
-            ]
-            assert self.follow(repeats, lookups) == ([cached.BLOCK - 1] if epoch == 0 else [])
-        assert not repeats.expected(128000) and repeats.expected(127360) and repeats.expected(64000)
-
-    def test_an_honest_first_epoch_is_not_taken_for_crops(self):
-        # Whole clips of VoxCeleb1: lengths on a grid of 40 ms, the shortest the most frequent.
-        chance, repeats = random.Random(0), Repeats()
-        lookups = [(64000 + 640 * int(chance.expovariate(1 / 100)), False) for _ in range(138_000)]
-        assert self.follow(repeats, lookups) == [] and all(repeats.expected(length) for length, _ in lookups[:1000])
-
-    def test_clips_of_one_length_are_taken_up_again_once_they_hit(self):
-        repeats = Repeats()
-        assert self.follow(repeats, [(16000, False)] * 2 * cached.BLOCK) == [cached.BLOCK - 1]
-        assert not repeats.expected(16000)
-        self.follow(repeats, [(16000, i % 10 == 0) for i in range(cached.BLOCK)])
-        assert repeats.expected(16000)
-
-    def test_waveforms_that_never_come_again_are_recognised_after_the_largest_epoch(self):
-        chance, repeats = random.Random(0), Repeats()
-        lookups = ((chance.randrange(16000, 160000), False) for _ in range(2 * cached.LARGEST_EPOCH))
-        assert self.follow(repeats, lookups) == [cached.LARGEST_EPOCH - 1]
-        assert not repeats.expected(16000)
-
-    def test_crops_are_not_stored_any_more(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(cached, "BLOCK", 10)
-        upstream = fuse(tmp_path, ToyUpstream(), ToyUpstream(seed=1))
-        with pytest.warns(RuntimeWarning, match="random crops") as seen:
+class TestCrops:
+    def test_they_are_not_stored_and_everything_else_is(self, tmp_path):
+        member = Counting()
+        upstream = fuse(tmp_path, member, ToyUpstream(seed=1))
+        upstream.crop_samples = 4000
+        with pytest.warns(RuntimeWarning, match="waveforms of 4,000 samples are .* random crops") as seen:
             for seed in range(30):
-                states(upstream, wavs(4000, seed=seed))
-        assert len(seen) == 1 and len(files(tmp_path)) == 2 * 9
-        states(upstream, wavs(5000))
-        assert len(files(tmp_path)) == 2 * 10
+                states(upstream, [*wavs(4000, seed=seed), *wavs(5000 + seed)])
+        assert len(seen) == 1 and len(files(tmp_path)) == 2 * 30
+        assert member.asked.count(4000) == 30
+        for seed in range(30):
+            states(upstream, [*wavs(4000, seed=seed), *wavs(5000 + seed)])
+        assert member.asked.count(4000) == 60 and member.asked.count(5000) == 1
+        assert len(files(tmp_path)) == 2 * 30
+
+    def test_one_that_is_stored_is_read(self, tmp_path, recwarn):
+        member = Counting()
+        stored = states(fuse(tmp_path, member), wavs(4000))
+        upstream = fuse(tmp_path, member)
+        upstream.crop_samples = 4000
+        assert_equal(states(upstream, wavs(4000)), stored)
+        assert member.asked == [4000] and len(recwarn) == 0
+
+    def test_their_values_are_those_of_a_stored_one(self, tmp_path):
+        upstream = fuse(tmp_path, ToyUpstream())
+        upstream.crop_samples = 4000
+        with pytest.warns(RuntimeWarning, match="random crops"):
+            computed = states(upstream, wavs(4000, 3000))
+        upstream.crop_samples = None
+        assert_equal(states(upstream, wavs(4000, 3000)), computed)

@@ -1,4 +1,4 @@
-"""tools/matrix.py: its rows are what setup.py allows, and the README's table keeps the rows that were not run."""
+"""tools/matrix.py: its rows are what setup.py allows, and docs/versions.md keeps the rows that were not run."""
 
 from __future__ import annotations
 
@@ -90,8 +90,8 @@ def test_the_scores_are_those_of_the_undisturbed_run(matrix, tmp_path):
     assert matrix.scores(tmp_path) == "0.00 / 10.13 / 20.25 / 30.38 / 40.50"
 
 
-def test_all_rows_of_the_readme_have_the_same_scores(matrix):
-    text = matrix.README.read_text(encoding="utf-8")
+def test_all_rows_of_the_page_have_the_same_scores(matrix):
+    text = matrix.PAGE.read_text(encoding="utf-8")
     head, _, *rows = ([cell.strip() for cell in line.split("|")] for line in matrix.TABLE.search(text)[0].splitlines())
     scores = head.index(next(name for name in matrix.HEAD if " / " in name))
     assert {row[1] for row in rows} == set(matrix.ROWS)

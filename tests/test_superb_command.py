@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from test_superb_pipeline import upstream_of
 
 from s3prl_fusion.cli import main
 from s3prl_fusion.commands import superb as command
@@ -32,7 +33,7 @@ def parse(*words: str) -> argparse.Namespace:
 @pytest.fixture
 def known_upstreams(monkeypatch):
     """Spare the tests the import of s3prl."""
-    monkeypatch.setattr(options, "check_upstreams", lambda upstreams, extra: None)
+    monkeypatch.setattr(options, "describe", lambda fusion, given: fusion.to_dict())
 
 
 def test_importing_the_command_line_is_light():
@@ -54,13 +55,16 @@ def test_importing_the_command_line_is_light():
         (["--demo", "-u", "fbank", "--interfaces", "hconv"], "'fbank' is not a fused upstream; try 'fused__fbank'"),
         (["--demo", "--interfaces", "hcnv"], "--interfaces: unknown interface 'hcnv'.*did you mean 'hconv'"),
         (["--demo", "-u", "fused", "--interfaces", "hconv"], "the interface of 'fused' stands in its YAML"),
+        (["--demo", "--", "--bogus", "1"], "after --: unknown argument of run_downstream '--bogus'"),
+        (["--demo", "--", "-u", "x"], "--upstream is what `superb` itself says"),
+        (["--demo", "--", "-o", "config.x"], "-o config.x has no '='"),
         (["--demo", "--jobs", "0"], "--jobs: got 0"),
         (["--demo", "--lr", "1e-3,fast"], "--lr: got '1e-3,fast'; give positive numbers"),
         (["--demo", "--seeds", "1,-2"], "--seeds: got '1,-2'; give whole numbers"),
         (["--demo", "--slurm", "partition"], "--slurm: got 'partition'; give KEY=VALUE"),
         (["-u", "fbank", "-o", "exp", "-t", "er"], "--iemocap is missing .needed by er."),
         (["--demo", "-o", "a=b"], "cannot carry the path"),
-        (["--demo", "--", "-o"], "-o after -- needs a value"),
+        (["--demo", "--", "-o"], "after --: argument -o/--override: expected one argument"),
     ],
 )
 def test_mistakes_are_found_before_anything_is_written(words, match, tmp_path, monkeypatch, capsys, known_upstreams):
@@ -76,7 +80,7 @@ def test_unknown_upstreams(tmp_path, monkeypatch, capsys):
     for name, match in (
         ("fbnk", "did you mean 'fbank'"),
         ("fused__fbank__mfc", "mfcc"),
-        ("fused", "-- -g fusion.yaml"),
+        ("fused", "-u fused -g fusion.yaml"),
     ):
         assert main(["superb", "--demo", "-u", name]) == 2
         assert match in capsys.readouterr().err
@@ -85,15 +89,17 @@ def test_unknown_upstreams(tmp_path, monkeypatch, capsys):
 
 def test_dry_run_prints_every_command_and_does_nothing(tmp_path, monkeypatch, capsys, known_upstreams):
     monkeypatch.chdir(tmp_path)
-    assert command.main(parse("--demo", "--dry-run", "--seeds", "3", "--", "-l", "2")) == 0
+    assert command.main(parse("--demo", "--dry-run", "--seeds", "3", "--", "-oconfig.runner.log_step=7")) == 0
     lines = [shlex.split(line) for line in capsys.readouterr().out.splitlines()]
     assert len(lines) == 1 + 3 * 4 * 3 + 1
-    assert lines[0][2:] == ["s3prl_fusion", "prepare", "demo", "-o", str(tmp_path / "exp" / "demo" / "data")]
-    assert lines[-1][2:] == ["s3prl_fusion", "results", str(tmp_path / "exp" / "demo")]
+    exp = str(tmp_path / "exp" / "demo")
+    assert lines[0][2:] == ["s3prl_fusion", "prepare", "demo", "-o", f"{exp}/data"]
+    assert lines[-1][2:] == ["s3prl_fusion", "results", exp, "-o", exp]
     trains = [line for line in lines if "train" in line]
     assert {line[line.index("-u") + 1] for line in trains} == set(options.DEMO_UPSTREAMS.split(","))
     assert {line[line.index("-d") + 1] for line in trains} == {"asr", "ctc", "voxceleb1", "emotion"}
-    assert all(line[-2:] == ["-l", "2"] and line[line.index("--seed") + 1] == "3" for line in trains)
+    assert all(line[line.index("-o") + 1].endswith(",,config.runner.log_step=7") for line in trains)
+    assert all(line[line.index("--seed") + 1] == "3" for line in trains)
     for line in trains:
         assert Path(line[line.index("-c") + 1]).is_file()
     assert not list(tmp_path.iterdir())
@@ -160,12 +166,12 @@ def test_an_experiment_folder_that_cannot_be(tmp_path, monkeypatch, capsys, know
 def test_a_task_without_all_of_its_folds_has_no_score(tmp_path, monkeypatch):
     shared = Settings(exp=tmp_path, configs=tmp_path)
     corpora = Corpora(Path("char.dict"), Path("phoneme.txt"))
-    experiments = [Experiment("fbank", TASKS["er"], fold, shared, corpora) for fold in ("fold1", "fold2")]
-    experiments.append(Experiment("fbank", TASKS["sid"], None, shared, corpora))
+    experiments = [Experiment(upstream_of("fbank"), TASKS["er"], fold, shared, corpora) for fold in ("fold1", "fold2")]
+    experiments.append(Experiment(upstream_of("fbank"), TASKS["sid"], None, shared, corpora))
     shown = []
     monkeypatch.setattr("s3prl_fusion.superb.scores.report.report", lambda results, *rest: shown.extend(results))
     command.show_results(experiments, {"fbank er fold2"}, tmp_path, "Scores")
-    assert shown == [experiments[-1].result]
+    assert shown == [experiments[-1].folder]
 
 
 # run_superb.sh

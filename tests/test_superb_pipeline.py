@@ -18,13 +18,13 @@ import pytest
 import torch
 
 from s3prl_fusion import FusionConfig, MemberConfig
-from s3prl_fusion.superb.clock import seconds_text
 from s3prl_fusion.superb.data.corpora import Corpora
 from s3prl_fusion.superb.runs.experiment import Experiment, Settings, Upstream, commands
 from s3prl_fusion.superb.runs.pipeline import run_all, summary
 from s3prl_fusion.superb.runs.progress import Display
 from s3prl_fusion.superb.runs.stages import BAR, Children, Stopped, drop_broken_checkpoints
 from s3prl_fusion.superb.tasks import TASKS
+from s3prl_fusion.text import seconds_text
 
 # Behaves like s3prl's runner as far as the pipeline can see; what goes wrong is said in BEHAVIOUR.
 RUNNER = """

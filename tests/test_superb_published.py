@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from s3prl_fusion import FusionConfig, list_interfaces
 from s3prl_fusion.assets import downstream_configs_dir
+from s3prl_fusion.checkpoint import in_full
 from s3prl_fusion.grammar import presets
 from s3prl_fusion.names import resolve
 from s3prl_fusion.superb.scores.published import paper, paper_score
@@ -53,8 +56,10 @@ def test_every_yaml_is_of_a_row_or_says_which_task_is_on_another():
         ("fused_hubert_wavlm", "pr", None),
         ("fused_demo", "asr", None),
         ("fbank", "asr", None),
-        ("fused", "asr", None),
+        ("fused_hubert_wavlm_chconv", "asr", 4.82),
     ],
 )
 def test_scores_are_the_papers_where_members_interface_and_task_are(upstream, task, score):
-    assert paper_score(upstream, task) == score
+    assert paper_score(in_full(resolve(upstream)), task) == score
+    own = replace(resolve(upstream), normalize=True)
+    assert paper_score(in_full(own), task) is None

@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 
 import pandas
 import pytest
 
+from s3prl_fusion.checkpoint import in_full
 from s3prl_fusion.cli import main
+from s3prl_fusion.names import resolve
+from s3prl_fusion.superb.layout import RunFolder
 from s3prl_fusion.superb.scores import chart, report, tables
 from s3prl_fusion.superb.scores.scoring import ScoreError
 from s3prl_fusion.superb.tasks import TASKS, parse_tasks
 
 
-def result(folder: Path, upstream: str, task: str, score: float, fold: str | None = None, **more) -> Path:
+def fusion_of(upstream: str) -> dict:
+    return in_full(resolve(upstream)) if upstream != "fused" else {}
+
+
+def result(folder: Path, upstream: str, task: str, score: float, fold: str | None = None, **more) -> RunFolder:
     """Write a score file as the score stage does, where the pipeline would."""
+    fusion = more.pop("fusion", None) or fusion_of(upstream)
     content = {
         "upstream": upstream,
-        "interface": "hconv" if upstream.startswith("fused") else "weighted_sum",
-        "members": [],
+        "fusion": fusion,
+        "made_of": more.pop("made_of", fusion),
+        "interface": fusion["interface"]["name"],
+        "members": [member["name"] for member in fusion["members"]],
         "task": task,
         "fold": fold,
         "score": score,
@@ -45,7 +56,7 @@ def result(folder: Path, upstream: str, task: str, score: float, fold: str | Non
     path = folder / upstream.replace(" ", "-") / variant / (fold or "") / "score.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content), encoding="utf-8")
-    return path
+    return RunFolder(path.parent)
 
 
 @pytest.fixture
@@ -84,7 +95,7 @@ def test_markdown(results):
 
 def test_files(results, tmp_path):
     exp = tmp_path / "report"
-    table = report.report(results, exp, "Scores")
+    table = report.report(results, "Scores", exp)
     names = ["results.csv", "results.json", "results.md", "results.png", "runs.csv"]
     assert sorted(path.name for path in exp.iterdir()) == names
     text = (exp / "results.md").read_text(encoding="utf-8")
@@ -124,8 +135,8 @@ def test_the_chart_says_which_way_is_better(results, tmp_path, monkeypatch):
 ER_FOLDS = {"fold1": 1085, "fold2": 1023, "fold3": 1151, "fold4": 1031, "fold5": 1241}
 
 
-def text_of(runs: list[Path], folder: Path) -> str:
-    report.report(runs, folder / "report", "Scores")
+def text_of(runs: list[RunFolder], folder: Path) -> str:
+    report.report(runs, "Scores", folder / "report")
     return (folder / "report" / "results.md").read_text(encoding="utf-8")
 
 
@@ -208,13 +219,64 @@ def test_the_same_run_twice_is_refused(tmp_path):
         tables.read_runs(runs)
 
 
-def test_fused_rows_are_told_apart_by_their_members(tmp_path):
+def yaml_fusion(*members: str | dict, interface: str = "hconv", **more) -> dict:
+    named = [{"name": member} if isinstance(member, str) else member for member in members]
+    return {"members": named, "interface": {"name": interface}, **more}
+
+
+@pytest.mark.parametrize(
+    "fusions, labels",
+    [
+        ([yaml_fusion("fbank", "mfcc"), yaml_fusion("fbank")], ["fused (fbank + mfcc)", "fused (fbank)"]),
+        (
+            [yaml_fusion("fbank", "mfcc"), yaml_fusion("fbank", "mfcc", interface="chconv")],
+            ["fused (fbank + mfcc), hconv", "fused (fbank + mfcc), chconv"],
+        ),
+        ([yaml_fusion("mfcc"), yaml_fusion("mfcc", normalize=True)], ["fused (mfcc)", "fused (mfcc), normalize"]),
+        (
+            [yaml_fusion({"name": "hf_whisper_custom", "ckpt": f"/{name}"}) for name in ("tiny.en", "tiny")],
+            ["fused (hf_whisper_custom (tiny.en))", "fused (hf_whisper_custom (tiny))"],
+        ),
+        (
+            [yaml_fusion({"name": "tera", "layers": layers}) for layers in ([0], [1, 2])],
+            ["fused (tera), tera layers: [0]", "fused (tera), tera layers: [1, 2]"],
+        ),
+    ],
+)
+def test_rows_are_told_apart_by_what_the_fusion_is(tmp_path, fusions, labels):
+    """One is better at another rate: none may vanish."""
     runs = [
-        result(tmp_path / exp, "fused", "asr", score, members=members)
-        for exp, score, members in (("a", 40.0, ["fbank", "mfcc"]), ("b", 50.0, ["fbank"]))
+        result(tmp_path / str(i), "fused", "asr", 40.0, fusion=fusion, dev_score=50.0 + i, lr=10.0 ** -(i + 3))
+        for i, fusion in enumerate(fusions)
     ]
     table = tables.tabulate(tables.read_runs(runs))
-    assert list(table["upstream"]) == ["fused (fbank + mfcc)", "fused (fbank)", tables.FLOOR]
+    assert list(table["upstream"]) == [*labels, tables.FLOOR]
+
+
+def test_rows_that_differ_in_content_alone_have_a_few_digits_more(tmp_path):
+    fusion = yaml_fusion({"name": "tera_local", "ckpt": "/tera.ckpt"})
+    runs = [
+        result(tmp_path / code, "fused", "asr", 40.0, fusion=fusion, made_of={**fusion, "code": code}) for code in "ab"
+    ]
+    found = [row for row in tables.tabulate(tables.read_runs(runs))["upstream"] if row != tables.FLOOR]
+    assert len(set(found)) == 2
+    assert all(re.fullmatch(r"fused \(tera_local \(tera.ckpt\)\) \[\w{6}\]", row) for row in found)
+
+
+def test_score_files_of_an_earlier_release_are_read(tmp_path):
+    old = [result(tmp_path / name, "fused", "asr", 40.0, fusion=yaml_fusion(name)) for name in ("fbank", "mfcc")]
+    for run in old:
+        content = json.loads(run.result.read_text())
+        run.result.write_text(json.dumps({key: content[key] for key in content if key not in ("fusion", "made_of")}))
+    table = tables.tabulate(tables.read_runs(old))
+    assert list(table["upstream"]) == ["fused (fbank)", "fused (mfcc)", tables.FLOOR]
+
+
+def test_nothing_is_written_into_the_folders_that_are_read(results, tmp_path, capsys):
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["results", str(tmp_path / "fused_demo"), str(tmp_path / "fbank")]) == 0
+    assert "| fused_demo | hconv | **40.00** | **65.00** |" in capsys.readouterr().out
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_the_command(results, tmp_path, capsys):

@@ -5,10 +5,15 @@ from __future__ import annotations
 import pandas
 import pytest
 
-from s3prl_fusion.superb.runs.experiment import Experiment, Settings
-from s3prl_fusion.superb.scores.results import chosen_rates, find_results
+from s3prl_fusion.files import write_json
+from s3prl_fusion.superb.layout import RunFolder, find_scored
+from s3prl_fusion.superb.scores.results import chosen_rates
 from s3prl_fusion.superb.scores.scoring import ScoreError
 from s3prl_fusion.superb.tasks import TASKS
+
+
+def find_results(folder) -> list:
+    return [run.result for run in find_scored(folder)]
 
 
 def touch(root, *folders: str) -> list:
@@ -32,16 +37,17 @@ def test_a_folder_that_was_set_aside_can_be_asked_for(tmp_path):
 
 
 def test_the_stamp_of_the_score_stage_is_no_result(tmp_path):
-    experiment = Experiment("fbank", TASKS["asr"], None, Settings(tmp_path, tmp_path), corpora=None)
-    experiment.stamp("score").write("key", "done", 0.0)
+    run = RunFolder.of(tmp_path, "fbank", TASKS["asr"])
+    write_json(run.stamp("score"), {})
     assert find_results(tmp_path) == []
-    experiment.result.write_text("{}")
-    assert find_results(tmp_path) == [experiment.result]
+    run.result.write_text("{}")
+    assert find_results(tmp_path) == [run.result]
 
 
 def runs_of(task: str, *rows: tuple[float, float | None], upstream: str = "up") -> pandas.DataFrame:
     """One run for each (rate, dev score)."""
-    return pandas.DataFrame([{"upstream": upstream, "task": task, "lr": lr, "dev_score": dev} for lr, dev in rows])
+    shared = {"identity": upstream, "upstream": upstream, "task": task}
+    return pandas.DataFrame([{**shared, "lr": lr, "dev_score": dev} for lr, dev in rows])
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
-from test_superb_pipeline import Fake
+from test_superb_pipeline import Fake, upstream_of
 
 from s3prl_fusion.superb.data.prepare import Sources
 from s3prl_fusion.superb.runs import launch, pipeline, search, slurm
@@ -32,7 +32,9 @@ def plan_of(fake: Fake, upstreams=("up",), rates=RATES, seeds=(1, 2)) -> Plan:
         for rate in rates:
             for seed in seeds:
                 fake.save_model(upstream, rate or 1e-4, seed)
-    return Plan([TASKS["sid"]], upstreams, example.settings, example.corpora, rates=rates, seeds=seeds)
+    return Plan(
+        [TASKS["sid"]], list(map(upstream_of, upstreams)), example.settings, example.corpora, rates=rates, seeds=seeds
+    )
 
 
 def run(plan: Plan, start=None):
@@ -47,8 +49,8 @@ def test_the_best_dev_score_on_the_first_seed_chooses_and_no_other_is_evaluated(
     fake.dev = {1e-2: 0.1, 1e-3: 0.9, 1e-4: 0.5}
     experiments, failures = run(plan_of(fake))
     assert failures == {}
-    assert [experiment.variant for experiment in experiments] == ["sid_lr0.001_seed1", "sid_lr0.001_seed2"]
-    assert all(experiment.result.is_file() for experiment in experiments)
+    assert [experiment.folder.path.name for experiment in experiments] == ["sid_lr0.001_seed1", "sid_lr0.001_seed2"]
+    assert all(experiment.folder.result.is_file() for experiment in experiments)
     trained = {path.rsplit("/", 1)[1] for mode, path in stages_run(fake) if mode == "train"}
     assert trained == {"sid_lr0.01_seed1", "sid_lr0.001_seed1", "sid_lr0.0001_seed1", "sid_lr0.001_seed2"}
     evaluated = {path.rsplit("/", 2)[1] for mode, path in stages_run(fake) if mode == "evaluate"}
@@ -91,7 +93,7 @@ def test_a_rate_that_diverges_loses_and_a_rate_that_could_not_be_tried_blocks(fa
     assert all(isinstance(error, NeverBetter) for error in failures.values())
     fake.behave(broken=["third"])
     experiments, failures = run(plan_of(fake, upstreams=("third", "fourth"), seeds=(1,)))
-    assert {experiment.upstream for experiment in experiments} == {"fourth"}
+    assert {experiment.upstream.label for experiment in experiments} == {"fourth"}
     assert set(failures) == {f"third sid_lr{rate:g}_seed1" for rate in RATES}
 
 
@@ -103,7 +105,7 @@ def test_the_lines_of_a_search_run_by_hand(fake):
     comment = lines.index("# from here on: for each upstream and task, only the learning rate with the best dev score")
     assert all("-m train" in line for line in lines[1:comment]) and comment == 3
     assert [line for line in lines[comment:] if "-m train" in line and "seed1 " in line] == []
-    assert lines[-1].endswith(f"results {plan.settings.exp}")
+    assert lines[-1].endswith(f"results {plan.settings.exp} -o {plan.settings.exp}")
 
 
 @pytest.mark.parametrize("text", ["", "a", "1e-3,x", "0", "-1e-3", "inf", "nan"])
@@ -138,7 +140,7 @@ def test_jobs_end_as_runs_here_do(fake, local):
     experiments, failures = run(plan_of(fake, rates=(1e-3, 1e-4), seeds=(1,)), local)
     assert failures == {}
     (experiment,) = experiments
-    assert json.loads(experiment.result.read_text(encoding="utf-8"))["lr"] == 1e-3
+    assert json.loads(experiment.folder.result.read_text(encoding="utf-8"))["lr"] == 1e-3
     calls = len(fake.calls())
     assert local(experiments, pipeline.STAGES) == {}  # nothing is submitted twice
     assert len(fake.calls()) == calls
@@ -195,9 +197,9 @@ def test_a_second_call_waits_for_the_jobs_of_the_first(fake, queue, monkeypatch)
         patch.setattr(slurm, "_wait", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             first()
-    assert not experiments[0].result.is_file()
+    assert not experiments[0].folder.result.is_file()
     assert first() == {}
-    assert experiments[0].result.is_file()
+    assert experiments[0].folder.result.is_file()
     assert (queue / "last").read_text(encoding="utf-8").strip() == "1"
     assert [call[1] for call in fake.calls()] == ["train", "evaluate"]
 

@@ -2,7 +2,7 @@
 
 One environment a row (5 to 6 GB, in a temporary folder, removed afterwards), made from setup.py and what the row pins.
 There run the default tests, and the five recipes from corpora in official layouts to scores, killed and resumed on the
-way (tests/test_superb_end_to_end.py). What was run replaces its row in the README's table.
+way (tests/test_superb_end_to_end.py). What was run replaces its row in the table of docs/versions.md.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from xml.etree import ElementTree
 from s3prl_fusion.superb.tasks import TASKS
 
 ROOT = Path(__file__).resolve().parent.parent
-README = ROOT / "README.md"
+PAGE = ROOT / "docs" / "versions.md"
 TABLE = re.compile(r"(?<=<!-- matrix table: begin -->\n).*(?=<!-- matrix table: end -->)", re.DOTALL)
 SHOWN = ("torch", "torchaudio", "transformers", "huggingface_hub", "s3prl", "espnet-s3prl")
 HEAD = [
@@ -118,19 +118,19 @@ def versions(python: Path) -> dict[str, str]:
 
 
 def table_row(name: str, found: dict[str, str], *results: str) -> str:
-    """One line of the README's table."""
+    """One line of the page's table."""
     host = next(f"{host} {found[host]}" for host in ("espnet-s3prl", "s3prl") if host in found)
     packages = [found.get(package, "-") for package in SHOWN[:4]]
     return f"| {' | '.join([name, found['python'], *packages, host, *results, date.today().isoformat()])} |"
 
 
-def with_row(readme: str, row: str) -> str:
-    """A README whose table has a row in the place of the one of the same name, in the order of `ROWS`."""
+def with_row(page: str, row: str) -> str:
+    """A page whose table has a row in the place of the one of the same name, in the order of `ROWS`."""
     name = row.split("|")[1].strip()
-    lines = [line for line in TABLE.search(readme).group(0).splitlines()[2:] if line.split("|")[1].strip() != name]
+    lines = [line for line in TABLE.search(page).group(0).splitlines()[2:] if line.split("|")[1].strip() != name]
     lines = sorted([*lines, row], key=lambda line: list(ROWS).index(line.split("|")[1].strip()))
     table = "\n".join([f"| {' | '.join(HEAD)} |", "|" + " --- |" * len(HEAD), *lines, ""])
-    return TABLE.sub(lambda _: table, readme)
+    return TABLE.sub(lambda _: table, page)
 
 
 def main() -> int:
@@ -145,7 +145,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix=f"matrix-{name}-") as folder:
             row, passed = run_row(name, Path(folder))
         print(row, flush=True)
-        README.write_text(with_row(README.read_text(encoding="utf-8"), row), encoding="utf-8")
+        PAGE.write_text(with_row(PAGE.read_text(encoding="utf-8"), row), encoding="utf-8")
         well = well and passed
     return 0 if well else 1
 

@@ -13,16 +13,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..cache_config import DIR_VARIABLE, DTYPE_VARIABLE, DTYPES, CacheConfig
+from ..cache.config import DIR_VARIABLE, DTYPE_VARIABLE, DTYPES, CacheConfig
 from ..errors import MissingFileError, UsageError
 from ..names import resolve
+from ..text import markdown
 
 if TYPE_CHECKING:
     from ..config import FusionConfig
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the actions and their options."""
+    """Declare the actions and their options."""
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     filling = actions.add_parser("fill", help="compute and store what is not there yet", description=fill.__doc__)
     filling.add_argument("-u", "--upstream", required=True, metavar="NAME", help="an upstream, fused or stock")
@@ -56,22 +57,20 @@ def main(args: argparse.Namespace) -> int:
 
 
 def fill(args: argparse.Namespace) -> int:
-    """Computes the hidden states of a corpus's sound files, and stores those that are not there yet."""
+    """Compute the hidden states of a corpus's sound files, and stores those that are not there yet."""
     import torch
     from tqdm import tqdm
 
     from ..audio import find_files, load
+    from ..cache.key import key_of
     from ..devices import check_device
     from ..host.upstream import FusedUpstream
-    from ..upstreams.cached import key_of
 
     first, step = parse_shard(args.shard)
     check_device(args.device)
     fusion = _fusion(args)
     files = list(find_files(args.corpus))[first::step]
     upstream = FusedUpstream(fusion).to(args.device).eval()
-    for cache in upstream.caches:
-        cache.repeats = None  # a corpus is asked for once
     stores = [cache.store(member) for cache, member in zip(upstream.caches, upstream.members)]
     disk = stores[0].disk
     with torch.no_grad(), tqdm(files, unit="utterance") as bar:
@@ -89,10 +88,10 @@ def fill(args: argparse.Namespace) -> int:
 
 
 def parse_shard(text: str) -> tuple[int, int]:
-    """(index of the first file, step) of "I/N".
+    """Return (index of the first file, step) of "I/N".
 
     Raises:
-        ValueError: it is not of that form, or I is not between 1 and N.
+        UsageError: it is not of that form, or I is not between 1 and N.
     """
     number, _, count = text.partition("/")
     if not (number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
@@ -112,9 +111,8 @@ def _fusion(args: argparse.Namespace) -> FusionConfig:
 
 
 def stats(args: argparse.Namespace) -> int:
-    """Shows what a cache has of each member."""
-    from ..superb.scores.tables import markdown
-    from ..upstreams.cache_store import members
+    """Show what a cache has of each member."""
+    from ..cache.store import members
 
     rows = []
     for folder, about, sizes in members(_root(args)):
@@ -125,10 +123,10 @@ def stats(args: argparse.Namespace) -> int:
 
 
 def verify(args: argparse.Namespace) -> int:
-    """Reads every file of a cache and says which are damaged; then the exit status is 1."""
+    """Read every file of a cache and say which are damaged; then the exit status is 1."""
     from tqdm import tqdm
 
-    from ..upstreams.cache_store import DamagedFile, members, read_file, stored
+    from ..cache.store import DamagedFile, members, read_file, stored
 
     faults = []
     paths = (path for folder, _, _ in members(_root(args)) for path, _ in stored(folder))
@@ -150,10 +148,10 @@ def verify(args: argparse.Namespace) -> int:
 
 
 def clear(args: argparse.Namespace) -> int:
-    """Removes everything that is stored in a cache; with --yes only."""
+    """Remove everything that is stored in a cache; with --yes only."""
     import shutil
 
-    from ..upstreams.cache_store import members
+    from ..cache.store import members
 
     for folder, about, sizes in members(_root(args)):
         what = f"{folder}: {about['name']}, {about['dtype']}, {len(sizes)} utterances, {_size(sum(sizes))}"

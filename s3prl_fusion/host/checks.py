@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from .. import checkpoint
-from ..cache_config import DIR_VARIABLE, CacheConfig
+from ..cache.config import DIR_VARIABLE, CacheConfig
 from ..config import FusionConfig
 from ..errors import MissingFileError, UsageError, within
 from ..featurizer import check_selection
@@ -66,20 +66,26 @@ def check_run(args: argparse.Namespace, config: dict[str, Any], patches: Patches
     fusion = None
     if getattr(args, "hub", None) != "huggingface":
         fusion = fusion_of(args, lambda: _remembered(args))
-        members.check(fusion)
-        if not fusion.stock:
-            check_selection(args.upstream_feature_selection, args.upstream_layer_selection)
-            _check_frozen(fusion, args.upstream_trainable)
-            if args.init_ckpt:
-                _check_ckpt(args, fusion)
+        check_upstream(fusion, args)
+        if args.init_ckpt and not fusion.stock:
+            _check_ckpt(args, fusion)
     recipes.mend(args.downstream, config, patches)
     if args.mode == "inference":
         recipes.add_inference(args.downstream, config, patches)
     return fusion
 
 
-def _check_frozen(fusion: FusionConfig, trainable: bool) -> None:
-    if trainable and fusion.cache is not None:
+def check_upstream(fusion: FusionConfig, args: argparse.Namespace) -> None:
+    """Refuse members that cannot load, and what run_downstream's options cannot do with a fused upstream.
+
+    Raises:
+        UserError: says what.
+    """
+    members.check(fusion)
+    if fusion.stock:
+        return
+    check_selection(args.upstream_feature_selection, args.upstream_layer_selection)
+    if args.upstream_trainable and fusion.cache is not None:
         raise UsageError(
             f"-f trains the members, so their hidden states cannot come from the cache {fusion.cache.dir}; leave -f "
             f"out, or take cache: out of the fusion YAML and unset {DIR_VARIABLE}"

@@ -107,7 +107,7 @@ def code(fusion: FusionConfig) -> list[str]:
     """Digest each member's own code: of its hub entry, and what lies beside it in s3prl's layout."""
     factories = entries()
     names = [known(member.name).via or member.name for member in fusion.members]
-    return [code_digest([WhisperUpstream if name == WHISPER else factories[name]]) for name in names]
+    return [code_digest([WhisperUpstream if name == WHISPER else factories[name]])[:16] for name in names]
 
 
 def load_members(fusion: FusionConfig) -> list[nn.Module]:

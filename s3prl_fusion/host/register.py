@@ -19,6 +19,7 @@ from ..featurizer import FusionFeaturizer
 from ..files import whole_file, write_json
 from ..grammar import presets
 from ..names import resolve
+from ..upstreams import fused
 from . import distributed, shims
 from .checks import check_run, made_of
 from .hub import host_version, hub
@@ -26,6 +27,7 @@ from .members import added_entries, check
 from .patches import Patches
 from .problem import supply_unused
 from .proxy import Proxy
+from .recipes import find
 from .recipes.ctc import supply_libriphone
 from .resume import KEY, Position, SharedPosition, follow
 from .upstream import FusedUpstream
@@ -125,8 +127,8 @@ def _register_runner(runner: ModuleType, patches: Patches) -> None:
     position: Position | SharedPosition | None = None
 
     def featurizer(upstream: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
-        fused = isinstance(getattr(upstream, "module", upstream), FusedUpstream)
-        return (FusionFeaturizer if fused else stock_featurizer)(upstream, *args, **kwargs)
+        is_fused = isinstance(_bare(upstream), fused.FusedUpstream)
+        return (FusionFeaturizer if is_fused else stock_featurizer)(upstream, *args, **kwargs)
 
     def save(states: Any, path: str) -> None:
         # The runner writes dev-best.ckpt over itself (s3prl/downstream/runner.py:419): killed there, it would be lost.
@@ -150,6 +152,9 @@ def _register_runner(runner: ModuleType, patches: Patches) -> None:
         if runner.is_leader_process():
             print(_in_words(description), flush=True)
         if args.mode == "train":
+            upstream, recipe = _bare(self.upstream.model), find(args.downstream, config)
+            if recipe and isinstance(upstream, fused.FusedUpstream):
+                upstream.crop_samples = recipe.crop(config)
             position = follow(self)
             if runner.is_leader_process():
                 write_json(Path(args.expdir) / checkpoint.RUN_FILE, description)
@@ -165,6 +170,11 @@ def _register_runner(runner: ModuleType, patches: Patches) -> None:
     shims.checkpoints.allow(patches, [argparse.Namespace])
 
 
+def _bare(module: nn.Module) -> nn.Module:
+    """A module without what distributed training wraps it in."""
+    return getattr(module, "module", module)
+
+
 def _register_nn(module: ModuleType, patches: Patches) -> None:
     from .nn_featurizer import FusionNNFeaturizer
 
@@ -172,7 +182,7 @@ def _register_nn(module: ModuleType, patches: Patches) -> None:
 
     def init(self: Any, upstream: Any, *args: Any, **kwargs: Any) -> None:
         # s3prl.nn, s3prl.problem.base and ESPnet have the class bound by now: so its instances are changed.
-        if type(self) is stock_class and isinstance(getattr(upstream, "upstream", None), FusedUpstream):
+        if type(self) is stock_class and isinstance(getattr(upstream, "upstream", None), fused.FusedUpstream):
             self.__class__ = FusionNNFeaturizer
             FusionNNFeaturizer.__init__(self, upstream, *args, **kwargs)
         else:

@@ -1,7 +1,6 @@
 """SUPERB's recipes from raw corpora to a table of scores and a submission.
 
     tasks.py    one row a task: recipe, config, splits, files, metric
-    clock.py    durations as people read them
     data/       the corpora, and what the recipes need beside them
     runs/       `s3prl-fusion superb`, or `./run_superb.sh`: train -> evaluate -> score, here or as Slurm jobs
     scores/     what the evaluations wrote, as scores, tables, a chart and comparisons

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..audio import check_wavs
+from ..cache.states import caches_of
 from ..errors import UsageError
 from ..identity import describe
-from .cached import caches_of
 from .frames import FrameGrid, counter, first_frame
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class FusedUpstream(nn.Module):
         grid: the members' frames.
         layers, dims: number and width of each member's hidden states; known once it has run.
         caches: one a member where the config has a ``cache``, else none.
+        crop_samples: length of the random crops that it is trained on; the caches do not store these. The host sets it.
 
     Raises:
         UserError: there are more or fewer members than the config names, or one does not say its rate.
@@ -67,6 +68,7 @@ class FusedUpstream(nn.Module):
         self.layers: list[int] = []
         self.dims: list[int] = []
         self.caches = caches_of(config)
+        self.crop_samples: int | None = None
         self.register_load_state_dict_post_hook(_forget_caches)
 
     def get_downsample_rates(self, key: str | None = None) -> int:
@@ -140,7 +142,10 @@ class FusedUpstream(nn.Module):
             config = self.fusion.members[i]
             return _fetch(_select(self.run_member(i, batch), config), config, batch[0].device)
 
-        return [cache(self.members[i], partial(compute, i), wavs[i]) for i, cache in enumerate(self.caches)]
+        return [
+            cache(self.members[i], partial(compute, i), wavs[i], self.crop_samples)
+            for i, cache in enumerate(self.caches)
+        ]
 
     def _check_shapes(self, outputs: list[list[Tensor]]) -> None:
         """Notes the members' layers and widths in the first call, and refuses others in a later one."""

@@ -126,10 +126,10 @@ def resolve_upstreams(names: Sequence[str], given: argparse.Namespace) -> list[U
 
 
 def describe(fusion: FusionConfig, given: argparse.Namespace) -> dict[str, Any]:
-    """Check that a fusion's members can load, and say what a run trains on."""
-    from ...host import checks, members
+    """Check that an upstream can load, and say what a run trains on."""
+    from ...host import checks
 
-    members.check(fusion)
+    checks.check_upstream(fusion, given)
     return checks.made_of(fusion, given)
 
 

@@ -11,7 +11,7 @@ from functools import partial
 from queue import SimpleQueue
 
 from ... import identity
-from ..clock import seconds_text
+from ...text import seconds_text
 from ..scores.score import dev_score
 from ..scores.score import score as score_run
 from ..scores.scoring import ScoreError

@@ -7,7 +7,7 @@ import threading
 import time
 from typing import IO
 
-from ..clock import seconds_text
+from ...text import seconds_text
 
 LINE_SECONDS = 30.0  # between two plain lines about the same stage
 

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import UsageError
+from ...text import markdown
 from ..layout import RunFolder, find_scored
 from ..tasks import TASKS, Task, Texts
 from .scoring import TOLERANCE, ScoreError, Statistic, read_texts
-from .tables import markdown, read_runs
+from .tables import read_runs
 
 if TYPE_CHECKING:
     import numpy

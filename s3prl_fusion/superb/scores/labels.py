@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
@@ -30,10 +31,8 @@ def unique_labels(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         mine = dict(_facts(row))
         words = [text for key, text in mine.items() if any(other.get(key) != text for other in facts)]
         labels[identity] = ", ".join([names[identity], *words])
-    for identity, text in list(labels.items()):
-        if list(labels.values()).count(text) > 1:
-            labels[identity] = f"{text} [{identity[:6]}]"
-    return labels
+    counts = Counter(labels.values())
+    return {identity: f"{text} [{identity[:6]}]" if counts[text] > 1 else text for identity, text in labels.items()}
 
 
 def _name(row: Mapping[str, Any]) -> str:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from ... import __version__
 from ...files import write_json, write_whole, write_with
+from ...text import markdown
 from ..layout import RunFolder
 from ..tasks import TASKS, Task
 from . import tables
 from .chart import draw
 from .results import find_rates
-from .tables import FLOOR, markdown, percent
+from .tables import FLOOR, percent
 
 if TYPE_CHECKING:
     import pandas

@@ -9,7 +9,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from ...identity import digest
-from ..clock import seconds_text
+from ...text import markdown, seconds_text
 from ..layout import RunFolder
 from ..tasks import TASKS, Task
 from . import leaderboard
@@ -50,7 +50,7 @@ def _read(folder: RunFolder) -> dict[str, Any]:
     """A score file, with its `identity`; an older release's says of the fusion no more than names."""
     row = json.loads(folder.result.read_text(encoding="utf-8"))
     if "fusion" not in row:
-        members = [{"name": name} for name in row["members"]]
+        members = [{"name": name} for name in row.get("members") or [row["upstream"]]]
         row["fusion"] = {"members": members, "interface": {"name": row["interface"]}}
         row["made_of"] = {"upstream": row["upstream"], **row["fusion"]}
     return {"identity": digest(row["made_of"]), **row}
@@ -102,12 +102,6 @@ def tabulate(runs: pandas.DataFrame) -> pandas.DataFrame:
 
 def _columns(task: Task) -> tuple[str, str, str]:
     return task.column, f"{task.column} spread", f"{task.column} seeds"
-
-
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown; all columns but the first two are aligned to the right."""
-    ruler = ["---" if index < 2 else "---:" for index in range(len(header))]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in (header, ruler, *rows))
 
 
 def number(value: object) -> str:

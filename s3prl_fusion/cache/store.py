@@ -21,8 +21,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ..cache_config import CacheConfig
 from ..files import write_whole
+from .config import CacheConfig
 
 MEMBER_FILE = "member.json"
 SUFFIX = ".safetensors"
@@ -53,7 +53,7 @@ class Disk:
         self._said: set[str] = set()
 
     def write(self, path: Path, data: bytes) -> bool:
-        """Stores a file, whole or not at all; False, after one warning, where nothing may be written (any more)."""
+        """Store a file, whole or not at all; False, after one warning, where nothing may be written (any more)."""
         if not self.writing or not self._has_room(len(data)):
             return False
         try:
@@ -79,7 +79,7 @@ class Disk:
         self.warn_once("full", f"the cache {self.root} {why}. Nothing more is stored; what is there is still used")
 
     def warn_once(self, kind: str, message: str) -> None:
-        """Warns unless this has been called with the same ``kind``."""
+        """Warn unless this has been called with the same ``kind``."""
         if kind not in self._said:
             self._said.add(kind)
             warnings.warn(message, RuntimeWarning, stacklevel=2)
@@ -99,12 +99,14 @@ class MemberStore:
         self.folder = disk.root / fingerprint
 
     def path(self, key: str) -> Path:
-        """Where an utterance's states are, or would be."""
+        """Return where an utterance's states are, or would be."""
         return self.folder / key[:2] / f"{key}{SUFFIX}"
 
     def read(self, key: str) -> dict[str, Tensor] | None:
-        """An utterance's tensors, mapped into memory; None where there are none. A damaged file is reported, removed,
-        and counts as none."""
+        """Return an utterance's tensors, mapped into memory; None where there are none.
+
+        A damaged file is reported, removed, and counts as none.
+        """
         path = self.path(key)
         try:
             return read_file(path)
@@ -117,7 +119,7 @@ class MemberStore:
             return None
 
     def write(self, key: str, tensors: Mapping[str, Tensor]) -> bool:
-        """Stores an utterance's tensors; False where nothing may be written."""
+        """Store an utterance's tensors; False where nothing may be written."""
         if not self.disk.writing:
             return False
         about = self.folder / MEMBER_FILE
@@ -127,7 +129,7 @@ class MemberStore:
 
 
 def read_file(path: Path) -> dict[str, Tensor]:
-    """The tensors of a stored file, mapped into memory.
+    """Return the tensors of a stored file, mapped into memory.
 
     Raises:
         FileNotFoundError: there is none.
@@ -151,12 +153,12 @@ def _checksum(tensors: Mapping[str, Tensor]) -> str:
     crc = 0
     for name, tensor in sorted(tensors.items()):
         crc = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), crc)
-        crc = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy(), crc)
+        crc = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, crc)
     return f"{crc:08x}"
 
 
 def stored(folder: Path) -> Iterator[tuple[Path, int]]:
-    """The stored files below a folder and their sizes in bytes, in no order, also while others come and go."""
+    """Yield the stored files below a folder and their sizes in bytes, in no order, also while others come and go."""
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
@@ -167,7 +169,7 @@ def stored(folder: Path) -> Iterator[tuple[Path, int]]:
 
 
 def members(root: Path) -> list[tuple[Path, dict[str, Any], list[int]]]:
-    """What a cache's folder has: for each member its folder, its member.json, and its files' sizes in bytes."""
+    """Return what a cache's folder has: for each member its folder, its member.json, and its files' sizes in bytes."""
     found = sorted(root.glob(f"*/{MEMBER_FILE}"))
     return [
         (file.parent, json.loads(file.read_text(encoding="utf-8")), [size for _, size in stored(file.parent)])

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from .errors import KindError, UsageError, unknown
+from ..errors import KindError, UsageError, unknown
 
 DIR_VARIABLE = "S3PRL_FUSION_CACHE"
 DTYPE_VARIABLE = "S3PRL_FUSION_CACHE_DTYPE"
@@ -17,7 +17,7 @@ DTYPES = ("float16", "int8")
 
 @dataclass(frozen=True)
 class CacheConfig:
-    """A folder of hidden states, see `upstreams.cached`.
+    """A folder of hidden states, see `cache.states`.
 
     Attributes:
         dir: the folder; made when something is stored. ``~`` is the home folder, a relative one is below the current.
@@ -46,13 +46,15 @@ class CacheConfig:
 
     @classmethod
     def parse(cls, value: Any) -> CacheConfig:
-        """A `CacheConfig` from what stands at ``cache:``, a mapping or the folder alone.
+        """Return a `CacheConfig` from what stands at ``cache:``, a mapping or the folder alone.
 
         Raises:
-            ValueError, TypeError: a key is unknown or a value is not of its kind; the message names it.
+            UsageError, KindError: a key is unknown or a value is not of its kind; the message names it.
         """
-        if isinstance(value, (cls, str)):
-            return value if isinstance(value, cls) else cls(value)
+        if isinstance(value, cls):
+            return value
+        if isinstance(value, str):
+            return cls(value)
         names = [field.name for field in fields(cls)]
         if not isinstance(value, Mapping):
             raise KindError(f"cache must be a folder, or a mapping with keys among {', '.join(names)}; got {value!r}")
@@ -65,10 +67,10 @@ class CacheConfig:
 
     @classmethod
     def from_env(cls) -> CacheConfig | None:
-        """What ``S3PRL_FUSION_CACHE`` and ``S3PRL_FUSION_CACHE_DTYPE`` say; None where the first is unset or empty.
+        """Return what ``S3PRL_FUSION_CACHE`` and ``S3PRL_FUSION_CACHE_DTYPE`` say; None where the first is empty.
 
         Raises:
-            ValueError: the dtype is unknown.
+            UsageError: the dtype is unknown.
         """
         folder = os.environ.get(DIR_VARIABLE)
         try:
@@ -77,5 +79,5 @@ class CacheConfig:
             raise UsageError(f"{DTYPE_VARIABLE}: {error}") from error
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain scalars that `parse` reads; what is None is left out."""
+        """Return plain scalars that `parse` reads; what is None is left out."""
         return {name: value for name, value in asdict(self).items() if value is not None}

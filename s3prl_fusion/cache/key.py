@@ -1,9 +1,10 @@
-"""What a member's hidden states depend on beside the waveform."""
+"""What hidden states are found by: the waveform, and everything else that they depend on."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import sysconfig
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -14,19 +15,28 @@ import yaml
 from torch import Tensor, nn
 
 from ..audio import SAMPLE_RATE
+from ..source import code_digest, code_root, content_digest
 
 if TYPE_CHECKING:
     from ..config import MemberConfig
 
 FORMAT = 1  # of what is stored; another number makes every earlier file unknown
 _SETTINGS = (".json", ".yaml", ".yml")
-_BLOCK = 1 << 24
+_LIBRARIES = ("torch", "torchaudio", "transformers")
+_PACKAGE = Path(__file__).parents[1]
+
+
+def key_of(wav: Tensor) -> str:
+    """Return what a waveform (T',) is found by: a hash of its samples in float32, wherever they are."""
+    samples = wav.detach().to("cpu", torch.float32).contiguous().numpy()
+    return hashlib.sha256(f"{samples.shape}".encode() + samples.tobytes()).hexdigest()
 
 
 def fingerprint(member: nn.Module, config: MemberConfig, dtype: str) -> str:
-    """32 hexadecimal digits, the same on every machine, for a member's weights, config and options.
+    """Return 32 hexadecimal digits, the same on every machine, for a member's weights, config, options and own code.
 
-    Of a checkpoint the content counts, not the path.
+    Of a checkpoint, and of code, the content counts, not the path. States stored before the code counted have other
+    fingerprints, and so are not found, with no need of another `FORMAT`: their files are as they were.
 
     Args:
         member: the loaded member.
@@ -35,13 +45,33 @@ def fingerprint(member: nn.Module, config: MemberConfig, dtype: str) -> str:
     """
     digest = hashlib.sha256(json.dumps(_settings(config, dtype), sort_keys=True, default=str).encode())
     digest.update(json.dumps(dict(_options(member)), sort_keys=True).encode())
+    digest.update(code_digest(own_classes(member)).encode())
     for name, value in sorted(member.state_dict().items()):
         if isinstance(value, Tensor):
             digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
         else:
             digest.update(f"{name} {value!r}".encode())
     return digest.hexdigest()[:32]
+
+
+def own_classes(member: nn.Module) -> list[type]:
+    """Return the classes of a member's modules, and their bases, whose code is no library's.
+
+    The user's files count, s3prl's upstream folders, wherever they are installed, and this package.
+    """
+    classes = {base for module in member.modules() for base in type(module).__mro__}
+    return [cls for cls in classes if cls.__module__.partition(".")[0] not in _LIBRARIES and _is_own(cls)]
+
+
+def _is_own(cls: type) -> bool:
+    root = code_root(cls)
+    return root is not None and (root.is_dir() or _PACKAGE in root.parents or not _in_library(root))
+
+
+def _in_library(file: Path) -> bool:
+    installed = {"site-packages", "dist-packages"} & set(file.parts)
+    return bool(installed) or Path(sysconfig.get_path("stdlib")) in file.parents
 
 
 def _settings(config: MemberConfig, dtype: str) -> dict[str, Any]:
@@ -62,11 +92,7 @@ def _content(path: Path) -> Any:
         return str(path)
     if path.suffix in _SETTINGS:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+    return content_digest(path)
 
 
 def _options(member: nn.Module) -> Iterator[tuple[str, Any]]:

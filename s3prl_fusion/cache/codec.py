@@ -14,13 +14,13 @@ _LARGEST = {"float16": torch.finfo(torch.float16).max, "int8": torch.finfo(torch
 
 @torch.no_grad()
 def encode(states: Sequence[Tensor], dtype: str) -> dict[str, Tensor]:
-    """Rounds one utterance's states.
+    """Round one utterance's states.
 
     A state that has larger numbers than float16 can hold, or that is not finite, is kept in float32.
 
     Args:
         states: L states, each (T, D), on any device.
-        dtype: one of `cache_config.DTYPES`.
+        dtype: one of `config.DTYPES`.
 
     Returns:
         Tensors on the CPU by name: "0" to "L-1", and for int8 "0.scale" and so on, (D,).
@@ -47,7 +47,7 @@ def _quantised(state: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def decode(entries: Sequence[Mapping[str, Tensor]], device: torch.device, dtype: torch.dtype) -> list[Tensor]:
-    """A batch of what `encode` has made.
+    """Return a batch of what `encode` has made.
 
     Args:
         entries: one a utterance, with the same layers.
