@@ -47,7 +47,7 @@ class LoadedExperiment:
 
     @torch.no_grad()
     def features(self, wavs: Sequence[Tensor]) -> list[Tensor]:
-        """What the downstream gets.
+        """Compute what the downstream gets.
 
         Args:
             wavs: B waveforms, each (T',), 16 kHz, on any device, of any precision.
@@ -64,7 +64,7 @@ class LoadedExperiment:
 
     @torch.no_grad()
     def predict(self, wavs: Sequence[Tensor]) -> list[str]:
-        """What the recipe says about each waveform: its transcript, phonemes, speaker or emotion.
+        """Say about each waveform what the recipe does: its transcript, phonemes, speaker or emotion.
 
         One after the other, as ``-m inference`` does: in a batch, features have frames of padding, which heads hear.
 
@@ -85,7 +85,7 @@ class LoadedExperiment:
 
 
 def load_experiment(expdir_or_ckpt: str | Path, device: str = "cpu") -> LoadedExperiment:
-    """Loads what `s3prl-fusion run` or s3prl itself has trained.
+    """Load what `s3prl-fusion run` or s3prl itself has trained.
 
     The five recipes need no corpus for it; ER's labels are read from the corpus's meta data. s3prl, if it is not
     registered, and torch's random numbers are left as they are.

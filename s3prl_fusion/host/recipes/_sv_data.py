@@ -62,6 +62,8 @@ def trimmed_lengths(root: Path, clips: Sequence[str]) -> list[int]:
 class Clips(Dataset):
     """What both data sets share."""
 
+    dataset: list[str]
+
     def __len__(self) -> int:
         return len(self.dataset)
 

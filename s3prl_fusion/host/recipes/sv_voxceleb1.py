@@ -70,10 +70,11 @@ def trial_name(first: str, second: str) -> str:
 def forward(
     self: Any,
     mode: str,
-    features: Sequence[Tensor],
+    features: list[Tensor],
     utter_idx: Sequence[str],
     labels: Sequence[int] | None = None,
-    records: dict[str, Any] | None = None,
+    *,
+    records: dict[str, Any],
     **kwargs: Any,
 ) -> Tensor:
     """Take the place of the expert's ``forward``, which puts its mask on a GPU in any case (expert.py:215)."""

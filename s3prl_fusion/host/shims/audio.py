@@ -49,7 +49,7 @@ def info(uri: File) -> AudioMetaData:
 
     found = soundfile.info(uri)
     kind, _, bits = found.subtype.partition("_")
-    pcm = ("PCM_S", int(bits)) if kind == "PCM" and bits.isdigit() else ("UNKNOWN", 0)
+    pcm = ("PCM_S", int(bits.lstrip("SU"))) if kind == "PCM" else ("UNKNOWN", 0)
     encoding, size = _ENCODINGS.get(found.subtype, pcm)
     if found.format == "FLAC":
         encoding = "FLAC"

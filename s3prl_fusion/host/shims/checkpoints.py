@@ -57,7 +57,7 @@ def allow(patches: Patches, allowed: Sequence[Any]) -> None:
 def _refuses_settings() -> bool:
     import torch
 
-    return torch.__version__ >= (2, 6)
+    return tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 6)
 
 
 def _allow_settings(patches: Patches) -> None:

@@ -9,7 +9,7 @@ from ..patches import Patches
 from .shim import Shim
 
 
-def _models() -> list[type]:
+def _models() -> list[Any]:
     """Return the two that s3prl uses."""
     from transformers import HubertModel, Wav2Vec2Model
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
-from typing import TYPE_CHECKING, Callable, Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Callable, Sequence
 
 import numpy as np
 
@@ -125,61 +127,35 @@ def apply_effects_file(path: str | os.PathLike[str], effects: Sequence[Sequence[
     return apply_effects_tensor(*load(path), effects)
 
 
-def _has_no_module() -> bool:
+def _does_not_work() -> bool:
+    try:
+        from torchaudio import sox_effects
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            sox_effects.effect_names()
+    except Exception:  # ImportError, or what the loader says of a library that is not there
+        return True
+    return False
+
+
+def _supply(patches: Patches) -> None:
     import torchaudio
 
-    return not hasattr(torchaudio, "sox_effects")
-
-
-def _supply_module(patches: Patches) -> None:
-    import sys
-    from types import ModuleType
-
-    import torchaudio
-
-    module = ModuleType(MODULE)
+    module: Any = ModuleType(MODULE)
     module.apply_effects_file, module.apply_effects_tensor = apply_effects_file, apply_effects_tensor
     patches.set_item(sys.modules, MODULE, module)
     patches.set(torchaudio, "sox_effects", module)
 
 
-def _has_no_libsox() -> bool:
-    if _has_no_module():
-        return False
-    import torchaudio
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            torchaudio.sox_effects.effect_names()
-    except Exception:  # what the loader says of a library that is not there
-        return True
-    return False
-
-
-def _supply_functions(patches: Patches) -> None:
-    import torchaudio
-
-    patches.set(torchaudio.sox_effects, "apply_effects_file", apply_effects_file)
-    patches.set(torchaudio.sox_effects, "apply_effects_tensor", apply_effects_tensor)
-
-
-_USED_BY = "from torchaudio.sox_effects import apply_effects"
 SHIMS = (
     Shim(
         MODULE,
-        "torchaudio 2.9 dropped it; s3prl's SV recipe trims silence with it",
+        "torchaudio 2.9 dropped it, and before that it needs libsox, which is not here; s3prl's SV recipe trims "
+        "silence with it",
         THREAD,
-        _USED_BY,
-        _has_no_module,
-        _supply_module,
-    ),
-    Shim(
-        f"{MODULE}.apply_effects_file",
-        "this machine has no libsox, nor has torchaudio 2.1 and later; s3prl's SV recipe trims silence with it",
-        "https://github.com/pytorch/audio/pull/3497",
-        _USED_BY,
-        _has_no_libsox,
-        _supply_functions,
+        "from torchaudio.sox_effects import apply_effects",
+        _does_not_work,
+        _supply,
     ),
 )
