@@ -19,13 +19,14 @@ def is_own(name: str) -> bool:
     return ":" in name
 
 
-def load_object(kind: str, name: str, wanted: type) -> tuple[Any, ModuleType]:
+def load_object(kind: str, name: str, wanted: type, advice: str = "") -> tuple[Any, ModuleType]:
     """Import an object.
 
     Args:
         kind: what it is, for messages, e.g. ``"interface"``.
         name: ``module:Name`` or ``path/to/file.py:Name``.
         wanted: what the module's objects are listed by, where the name is unknown: subclasses or instances of this.
+        advice: what else to do where the module cannot be imported.
 
     Returns:
         The object, which may be of any kind, and its module.
@@ -38,8 +39,8 @@ def load_object(kind: str, name: str, wanted: type) -> tuple[Any, ModuleType]:
         module = _module_at(str(Path(where).resolve())) if where.endswith(".py") else import_module(where)
     except (ImportError, OSError, ValueError) as error:
         raise UsageError(
-            f"{kind} {name!r}: {where!r} cannot be imported ({error}); give the file's path "
-            "(path/to/file.py:Name), put it beside the fusion YAML that names it, or add its folder to PYTHONPATH"
+            f"{kind} {name!r}: {where!r} cannot be imported ({error}); {advice}give the file's path "
+            "(path/to/file.py:Name), or add its folder to PYTHONPATH"
         ) from error
     if not hasattr(module, attribute):
         raise UsageError(f"{kind} {name!r}: " + unknown("name", attribute, _objects_in(module, wanted)))

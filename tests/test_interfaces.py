@@ -644,7 +644,7 @@ class TestUsersInterface:
             FusionConfig.from_dict({"members": ["fbank"], "interface": "nowhere.py:Mine"})
 
     def test_a_class_that_is_not_there_says_what_is(self, folder):
-        with pytest.raises(ValueError, match=r"unknown class 'LastLayer'.*did you mean 'LastLayers'"):
+        with pytest.raises(ValueError, match=r"unknown name 'LastLayer'.*did you mean 'LastLayers'"):
             interface_options(f"{folder}/own.py:LastLayer")
 
     def test_a_class_that_does_not_say_its_width_is_refused(self, tmp_path):

@@ -61,17 +61,18 @@ def check_speaker_list(voxceleb1: Path, path: Path) -> list[Path]:
     roots = sorted(folder for folder in voxceleb1.glob("*/wav") if folder.is_dir())
     if not roots:
         raise CorpusError(f"no {voxceleb1}/*/wav folders; {HELP}")
-    clips: dict[str, Path | None] = {}
+    clips: dict[str, Path] = {}
+    missing: list[str] = []
     lines = path.read_text(encoding="utf-8").splitlines()
     for number, line in enumerate(tqdm(lines, desc="clips of VoxCeleb1", leave=False), start=1):
         match = re.fullmatch(r"([123]) +(id1\d{4}/[^/ ]+/[^/ ]+\.wav)", line.strip())
         if not match:
             raise CorpusError(f"{path}:{number}: got {line!r}, expected '1 id10001/video/00001.wav'")
-        clip = match.group(2)
+        clip = match[2]
         if clip in clips:
             raise CorpusError(f"{path}:{number}: {clip} is there twice; get the list again")
-        clips[clip] = next((root / clip for root in roots if (root / clip).is_file()), None)
-    missing = [clip for clip, file in clips.items() if file is None]
+        clips[clip] = next((root / clip for root in roots if (root / clip).is_file()), Path())
+        missing += [clip] if clips[clip] == Path() else []
     if missing or not lines:
         raise CorpusError(
             f"{len(missing)} of {len(lines)} clips of {path} are not under {voxceleb1}/*/wav, first {missing[:1]}; "

@@ -57,7 +57,7 @@ def _interfaces_in(module: ModuleType, base: type[Interface]) -> dict[str, type[
 
 
 def _users_class(name: str, base: type[Interface]) -> type[Interface]:
-    found, _ = load_object("interface", name, base)
+    found, _ = load_object("interface", name, base, "put the file beside the fusion YAML, ")
     if not (inspect.isclass(found) and issubclass(found, base)):
         raise KindError(f"interface {name!r} must be a subclass of s3prl_fusion.Interface; got {found!r}")
     return found

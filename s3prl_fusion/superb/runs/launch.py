@@ -39,7 +39,8 @@ def run_plan(plan: Plan, start: Start) -> tuple[list[Experiment], dict[str, Stag
     Returns:
         What was to be scored, and every failure by label.
     """
-    experiments, failures = plan.experiments(), {}
+    experiments = plan.experiments()
+    failures: dict[str, StageError] = {}
     if plan.searches:
         candidates = plan.candidates()
         choices, failures = search.choose(candidates, start(candidates, ["train"]))

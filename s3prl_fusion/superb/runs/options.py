@@ -116,10 +116,9 @@ def resolve_upstreams(names: Sequence[str], given: argparse.Namespace) -> list[U
     config = given.upstream_model_config
     configs = {name: config if name == "fused" or "fused" not in names else None for name in names}
     fusions = {name: resolve(name, configs[name], given.upstream_ckpt) for name in names}
-    found = [
-        Upstream(absolute(name), fusion, describe(fusion, given), configs[name] and str(Path(configs[name]).resolve()))
-        for name, fusion in fusions.items()
-    ]
+    # Children are started from any folder.
+    files = {name: str(Path(file).resolve()) if file else None for name, file in configs.items()}
+    found = [Upstream(absolute(name), fusion, describe(fusion, given), files[name]) for name, fusion in fusions.items()]
     for i, upstream in enumerate(found):
         if upstream.label in [other.label for other in found[:i]]:
             raise UsageError(f"-u: two upstreams would be called {upstream.label!r}; rename one of the YAMLs")

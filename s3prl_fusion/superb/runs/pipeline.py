@@ -171,7 +171,8 @@ def run_all(
     Raises:
         KeyboardInterrupt: After Ctrl-C, once every child has ended.
     """
-    children, slots = Children(environment, keep_open), SimpleQueue()
+    children = Children(environment, keep_open)
+    slots: SimpleQueue[int] = SimpleQueue()
     for slot in range(jobs):
         slots.put(slot)
     display = Display(len(stages) * len(experiments), jobs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
+from typing import Any
 
 from ..scores.results import best_rate
 from .experiment import Experiment
@@ -33,8 +34,8 @@ def choose(
     for key, group in groups.items():
         failed = {e.label: failures[e.label] for e in group if e.label in failures}
         broken = {label: error for label, error in failed.items() if not isinstance(error, NeverBetter)}
-        scores = {rate: _dev_score(group, rate) for rate in {e.lr for e in group if e.label not in failed}}
-        scores = {rate: score for rate, score in scores.items() if score is not None}
+        tried = {e.lr: _dev_score(group, e.lr) for e in group if e.label not in failed and e.lr is not None}
+        scores = {rate: score for rate, score in tried.items() if score is not None}
         if broken or not scores:
             blocking.update(broken or failed)
         else:
@@ -43,8 +44,10 @@ def choose(
 
 
 def _dev_score(group: Sequence[Experiment], rate: float) -> float | None:
-    """The mean over the folds; None when one of them never got better than nothing."""
-    scores = [experiment.stamp("train").read().get("dev_score") for experiment in group if experiment.lr == rate]
+    """Take the mean over the folds; None when one of them never got better than nothing."""
+    scores: list[Any] = [
+        experiment.stamp("train").read().get("dev_score") for experiment in group if experiment.lr == rate
+    ]
     return None if None in scores else fmean(scores)
 
 

@@ -128,6 +128,7 @@ class Children:
                     start_new_session=True,  # Ctrl-C reaches us only, and we stop the whole group
                 )
                 self._processes.add(process)
+            assert process.stdout is not None  # a pipe was asked for
             try:
                 copy_output(process.stdout, out, progress)
                 status = process.wait()

@@ -115,7 +115,7 @@ def read_fold(task: Task, fold: str, sides: Sequence[pandas.DataFrame]) -> Fold:
     import numpy
 
     where = f"{task.title} {fold}".strip()
-    first: tuple[Path, Texts] | None = None
+    read: list[tuple[Path, Texts]] = []
     statistics: tuple[list[Statistic], list[Statistic]] = ([], [])
     for runs, side in zip(sides, statistics):
         for _, run in runs[runs["fold"] == fold].sort_values("seed").iterrows():
@@ -126,8 +126,8 @@ def read_fold(task: Task, fold: str, sides: Sequence[pandas.DataFrame]) -> Fold:
                 statistic = task.metric.resampled(read_texts(hypothesis), references)
             except (OSError, ScoreError) as error:
                 raise ScoreError(f"{where}: {hypothesis}: {error}; evaluate this run again") from error
-            first = first or (reference, references)
-            check_same_references(where, first, (reference, references))
+            read.append((reference, references))
+            check_same_references(where, read[0], read[-1])
             score = float(statistic(numpy.ones((1, len(references))))[0])
             if not abs(score - run["score"]) <= TOLERANCE:
                 raise ScoreError(
@@ -135,7 +135,7 @@ def read_fold(task: Task, fold: str, sides: Sequence[pandas.DataFrame]) -> Fold:
                     f" {run['score']:.4f} %; score it again"
                 )
             side.append(statistic)
-    return Fold(len(first[1]), statistics)
+    return Fold(len(read[0][1]), statistics)
 
 
 def check_same_references(where: str, one: tuple[Path, Texts], other: tuple[Path, Texts]) -> None:

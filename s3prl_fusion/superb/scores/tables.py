@@ -104,8 +104,8 @@ def _columns(task: Task) -> tuple[str, str, str]:
     return task.column, f"{task.column} spread", f"{task.column} seeds"
 
 
-def number(value: object) -> str:
-    """A count with its thousands apart, or nothing for none."""
+def number(value: Any) -> str:
+    """Write a count with its thousands apart, or nothing for none."""
     import pandas
 
     return "" if pandas.isna(value) else f"{int(value):,}"

@@ -107,7 +107,7 @@ def _whole_runs(task: Task, folders: Sequence[Path]) -> Iterator[Run]:
 
 
 def _read_run(task: Task, folder: Path) -> Run:
-    scores = []
+    scores: list[dict[str, Any]] = []
     for fold in task.folds:
         files = Run(task, folder, scores).fold(fold)
         for file in (
