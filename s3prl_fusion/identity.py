@@ -59,7 +59,7 @@ def _member(member: MemberConfig, contents: bool) -> dict[str, Any]:
 
 
 def _file(path: str | None, contents: bool) -> str | None:
-    """A file or folder by its content; one that is not here by its last part, and an address or a hub id as it is."""
+    """Name a file or folder by its content; one that is not here by its last part, an address or a hub id as it is."""
     if path is not None and contents and Path(path).exists():
         return f"sha256:{content_digest(Path(path))[:16]}"
     return PurePath(path).name if path is not None and PurePath(path).is_absolute() else path

@@ -163,3 +163,21 @@ def test_a_mistake_ends_the_process_with_2(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "s3prl-fusion run: error: -p EXPDIR" in done.stderr
     assert "Traceback" not in done.stderr and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("argv", ["superb --demo -u fbank", "run -m train -u fbank -d asr -p exp", "profile -u fbank"])
+def test_a_missing_s3prl_is_told_in_one_line(argv, tmp_path):
+    without = "import sys; sys.modules['s3prl'] = None; from s3prl_fusion.cli import main; sys.exit(main(sys.argv[1:]))"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", without, *argv.split()]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    told = done.stderr.strip().splitlines()
+    assert done.returncode == 2 and len(told) == 1 and "s3prl" in told[0] and "pip install" in told[0], done.stderr
+
+
+def test_programming_errors_stay_tracebacks(monkeypatch):
+    from s3prl_fusion.commands import list as command
+
+    monkeypatch.setattr(command, "presets", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(["list"])

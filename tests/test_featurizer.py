@@ -259,3 +259,25 @@ def test_a_wrapped_upstream_is_unwrapped():
             self.module = module
 
     assert FusionFeaturizer(Wrapped(mixed(interface="hconv"))).output_dim == 8
+
+
+def test_an_interface_with_a_child_named_interface_loads_its_own_state_dict(tmp_path):
+    (tmp_path / "nested.py").write_text(
+        "from torch import nn\nfrom s3prl_fusion import Interface\n\n\n"
+        "class Nested(Interface):\n"
+        "    def __init__(self, layers, dims, output_dim=None):\n"
+        "        super().__init__(layers, dims, output_dim)\n"
+        "        self.output_dim = dims[0]\n"
+        "        self.interface = nn.ModuleDict({'a': nn.Linear(dims[0], dims[0])})\n"
+        "        self.a = nn.Linear(dims[0], dims[0])\n\n"
+        "    def forward(self, members):\n"
+        "        return self.a(self.interface['a'](members[0][-1]))\n"
+    )
+    config = FusionConfig.from_dict({"members": ["toy"], "interface": f"{tmp_path}/nested.py:Nested"})
+    one, other = (FusionFeaturizer(FusedUpstream(config, [ToyUpstream()])) for _ in range(2))
+    state = one.state_dict()
+    assert set(state) == {f"{name}.{part}" for name in ("a", "interface.a") for part in ("weight", "bias")}
+    other.load_state_dict(state)
+    for module in (torch.nn.ModuleDict({"featurizer": one}), torch.nn.ModuleDict({"featurizer": other})):
+        module.load_state_dict({f"featurizer.{name}": tensor for name, tensor in state.items()})
+    assert all(torch.equal(a, b) for a, b in zip(one.interface.parameters(), other.interface.parameters()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -87,6 +88,29 @@ def test_predictions_are_those_of_the_launchers_inference(recipe, trained, tmp_p
     ckpt = talkative(trained(recipe), tmp_path / "exp")
     (prediction,) = load_experiment(ckpt).predict([wav])
     assert len(prediction) > 2 and prediction == infer(ckpt, tmp_path / "speech.wav", tmp_path / "copy")
+
+
+@pytest.mark.parametrize(
+    "content, told",
+    [
+        (b"no sound", "not readable as audio"),
+        ((2, 16000), r"2 channel\(s\), 16000 Hz; needed is mono at 16000 Hz"),
+        ((1, 8000), r"1 channel\(s\), 8000 Hz; needed is mono at 16000 Hz"),
+    ],
+)
+def test_inference_refuses_a_wrong_file_in_one_line(content, told, trained, tmp_path, capsys):
+    wav = tmp_path / "speech.wav"
+    if isinstance(content, bytes):
+        wav.write_bytes(content)
+    else:
+        soundfile.write(wav, torch.zeros(8000, content[0]).numpy(), content[1])
+    try:
+        argv = ["run", "-m", "inference", "-t", wav, "-e", find_ckpt(trained(RECIPES[0])), "--device", "cpu"]
+        assert main(list(map(str, argv))) == 2
+    finally:
+        s3prl_fusion.unregister()
+    lines = capsys.readouterr().err.splitlines()
+    assert any(re.search(f"speech.wav: {told}", line) for line in lines) and "Traceback" not in "".join(lines)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

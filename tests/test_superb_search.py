@@ -147,6 +147,12 @@ def test_jobs_end_as_runs_here_do(fake, local):
     assert len(fake.calls()) == calls
 
 
+def test_jobs_take_the_users_name(fake, local):
+    (experiment,) = fake.experiments("up")
+    assert slurm.run_all([experiment], {"timeout_min": 5, "name": "mine"}, cluster="local") == {}
+    assert experiment.folder.result.is_file()
+
+
 def test_a_failed_job_says_which_stage_and_where_its_log_is(fake, local):
     fake.behave(broken=["bad"])
     failures = local(fake.experiments("bad", "good"), pipeline.STAGES)
@@ -209,6 +215,7 @@ def test_options_of_slurm():
     pytest.importorskip("submitit")
     options = slurm.parse_options("slurm_partition=gpu, timeout_min=600")
     assert options == {**slurm.DEFAULTS, "slurm_partition": "gpu", "timeout_min": 600}
+    assert slurm.parse_options("name=mine")["name"] == "mine"
     with pytest.raises(ValueError, match="--slurm: got 'gpu'; give KEY=VALUE"):
         slurm.parse_options("gpu")
     with pytest.raises(ValueError, match="--slurm: .*partition"):

@@ -35,11 +35,11 @@ class Source:
     options: Mapping[str, Sequence[Path]] = field(default_factory=dict)
 
     def files(self, option: str) -> Sequence[Path]:
-        """The files of an option; none where it was not given."""
+        """Return the files of an option; none where it was not given."""
         return self.options.get(option, ())
 
     def file(self, option: str) -> Path | None:
-        """The file of an option that has one."""
+        """Return the file of an option that has one."""
         return next(iter(self.files(option)), None)
 
 

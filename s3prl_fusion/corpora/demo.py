@@ -51,7 +51,7 @@ class Clip:
 
 
 def read_manifest(corpus: Path) -> pandas.DataFrame:
-    """The table of recordings.
+    """Return the table of recordings.
 
     Raises:
         FileNotFoundError: There is no manifest.
@@ -88,7 +88,7 @@ def make(clip: Clip) -> None:
 
 
 def seed_of(*words: object) -> int:
-    """A seed that depends on `words` only, not on the order of the work."""
+    """Return a seed that depends on `words` only, not on the order of the work."""
     text = "/".join(map(str, (SEED, *words)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
@@ -161,7 +161,7 @@ def lay_out(corpus: Path, folder: Path) -> None:
 
 
 def _digest(corpus: Path) -> str:
-    """What the layout depends on: the manifest and the code that reads it."""
+    """Return what the layout depends on: the manifest and the code that reads it."""
     digest = hashlib.sha256((corpus / "manifest.csv").read_bytes())
     for module in (__file__, effects.__file__, iemocap.__file__, librispeech.__file__, transcripts.__file__):
         digest.update(Path(module).read_bytes())

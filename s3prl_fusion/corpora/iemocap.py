@@ -46,7 +46,7 @@ def read_labels(path: Path) -> dict[str, str]:
 
 
 def read_session(iemocap: Path, session: str) -> list[dict[str, str]]:
-    """The labelled utterances of one session: path below `iemocap`, label (one of EMOTIONS), speaker.
+    """Return the labelled utterances of one session: path below `iemocap`, label (one of EMOTIONS), speaker.
 
     Raises:
         CorpusError: A folder is missing, a labelled utterance has no audio, or as `read_labels`.

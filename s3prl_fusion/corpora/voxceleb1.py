@@ -32,7 +32,7 @@ SPEAKER_LIST_HELP = (
 
 
 def find_speaker_list(voxceleb1: Path, given: Path | None) -> Path:
-    """The identification split: the file given, else the one in the corpus, else a source checkout of s3prl's.
+    """Return the identification split: the file given, else the one in the corpus, else a source checkout of s3prl's.
 
     Raises:
         FileNotFoundError: There is none; the message says where to get it.
@@ -50,7 +50,7 @@ def find_speaker_list(voxceleb1: Path, given: Path | None) -> Path:
 
 
 def check_speaker_list(voxceleb1: Path, path: Path) -> list[Path]:
-    """The clips of a list with lines `1|2|3 id1xxxx/video/clip.wav`, each once and under `voxceleb1/*/wav/`.
+    """Return the clips of a list with lines `1|2|3 id1xxxx/video/clip.wav`, each once and under `voxceleb1/*/wav/`.
 
     Raises:
         CorpusError: The corpus has no wav folders, a line has another form, or clips are missing or there
@@ -82,7 +82,7 @@ def check_speaker_list(voxceleb1: Path, path: Path) -> list[Path]:
 
 
 def find_clips(voxceleb1: Path) -> list[Path]:
-    """The clips of `voxceleb1/{dev,test}/wav/`, sorted by path."""
+    """Return the clips of `voxceleb1/{dev,test}/wav/`, sorted by path."""
     return sorted(clip for part in ("dev", "test") for clip in (voxceleb1 / part / "wav").glob("id*/*/*.wav"))
 
 
@@ -94,7 +94,7 @@ def warn_counts(clips: Iterable[Path]) -> None:
 
 
 def find_trials(voxceleb1: Path, given: Path | None) -> Path:
-    """The verification trials: the file given, else veri_test.txt in the corpus.
+    """Return the verification trials: the file given, else veri_test.txt in the corpus.
 
     Raises:
         FileNotFoundError: There is none; the message says where to get it.

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from .. import checkpoint
+from ..audio import count_samples
 from ..cache.config import DIR_VARIABLE, CacheConfig
 from ..config import FusionConfig
 from ..errors import MissingFileError, UsageError, within
@@ -73,6 +75,7 @@ def check_run(args: argparse.Namespace, config: dict[str, Any], patches: Patches
             _check_ckpt(args, fusion)
     recipes.mend(args.downstream, config, patches)
     if args.mode == "inference":
+        count_samples([Path(args.evaluate_split)], "sound file")
         recipes.add_inference(args.downstream, config, patches)
     return fusion
 

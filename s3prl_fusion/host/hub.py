@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -35,11 +36,21 @@ def hub() -> ModuleType:
     return module
 
 
+def s3prl_folder() -> Path:
+    """Find s3prl's package folder, without importing it.
+
+    Raises:
+        HostError: s3prl is not installed.
+    """
+    spec = find_spec("s3prl")
+    if spec is None or spec.origin is None:
+        raise HostError("s3prl is not installed; pip install --upgrade s3prl-fusion installs it and what it needs")
+    return Path(spec.origin).resolve().parent
+
+
 def host_version() -> str:
     """Tell which s3prl Python sees: distribution, version and path."""
-    import s3prl
-
-    path = Path(s3prl.__file__).resolve().parent
+    path = s3prl_folder()
     version = (path / "version.txt").read_text().strip()
     installed = [found for found in map(_distribution, HOSTS) if found]
     here = [found for found in installed if Path(str(found.locate_file("s3prl"))).resolve() == path]

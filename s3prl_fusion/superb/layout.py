@@ -52,23 +52,23 @@ class RunFolder:
         return self.path / RUN_FILE
 
     def log(self, stage: str) -> Path:
-        """The output of a stage."""
+        """Return the output of a stage."""
         return self.path / f"{stage}.log"
 
     def stamp(self, stage: str) -> Path:
-        """What is known of a stage."""
+        """Return what is known of a stage."""
         return self.path / _STAMPS / f"{stage}.json"
 
     def best_ckpt(self, task: Task) -> Path:
-        """The checkpoint with the best dev score."""
+        """Return the checkpoint with the best dev score."""
         return self.path / task.best_ckpt
 
     def hypothesis(self, task: Task, fold: str | None) -> Path:
-        """What the evaluation predicts."""
+        """Return what the evaluation predicts."""
         return self.path / task.file(task.hypothesis, fold)
 
     def reference(self, task: Task, fold: str | None) -> Path:
-        """What would be right."""
+        """Return what would be right."""
         return self.path / task.file(task.reference, fold)
 
     def best_ckpts(self) -> list[Path]:
@@ -98,17 +98,17 @@ class RunFolder:
 
 
 def variant(task: Task, seed: int = SEED, lr: float | None = None) -> str:
-    """The task and whatever is not the recipe's own, for example `asr_lr0.001_seed2`."""
+    """Return the task and whatever is not the recipe's own, for example `asr_lr0.001_seed2`."""
     return f"{task.name}{'' if lr is None else f'_lr{lr:g}'}" + ("" if seed == SEED else f"_seed{seed}")
 
 
 def data_folder(exp: Path) -> Path:
-    """What `prepare` makes."""
+    """Return what `prepare` makes."""
     return exp / "data"
 
 
 def slurm_folder(exp: Path) -> Path:
-    """What submitit writes, and which job each run is in."""
+    """Return what submitit writes, and which job each run is in."""
     return exp / "slurm"
 
 

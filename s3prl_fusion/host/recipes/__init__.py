@@ -11,11 +11,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Callable
 
-import s3prl
 from torch import Tensor
 
 from ...assets import downstream_configs_dir
 from ...files import write_whole
+from ..hub import s3prl_folder
 from ..patches import Patches
 
 Config = dict[str, Any]  # of a run, as run_downstream reads it from the YAML file
@@ -82,7 +82,7 @@ def default_config(downstream: str) -> Path | None:
     Stock looks in ./downstream only, which depends on the current directory, and the wheel has no YAML at all.
     """
     relative, recipe = Path("downstream") / downstream / "config.yaml", find(downstream)
-    candidates = [relative, Path(s3prl.__file__).parent / relative]
+    candidates = [relative, s3prl_folder() / relative]
     if recipe:
         candidates.append(downstream_configs_dir() / recipe.config)
     return next((path for path in candidates if path.is_file()), None)

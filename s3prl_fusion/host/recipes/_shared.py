@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import s3prl
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from ...assets import downstream_configs_dir
 from ...errors import MissingFileError
+from ..hub import s3prl_folder
 
 
 def check_paths(config: dict[str, Any], section: str, *keys: str) -> None:
@@ -35,7 +35,7 @@ def supply_file(config: dict[str, Any], section: str, key: str, checkout: str) -
         section, key: where the path is in the recipe's config.
         checkout: where a source checkout of s3prl has the file, below downstream/.
     """
-    usual = Path(s3prl.__file__).parent / "downstream" / checkout
+    usual = s3prl_folder() / "downstream" / checkout
     settings = config["downstream_expert"][section]
     path = Path(settings.get(key) or usual.name)
     if path.name == usual.name and not path.is_file():

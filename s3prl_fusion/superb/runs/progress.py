@@ -42,7 +42,7 @@ class Display:
             self._bars = [total, *rows]
 
     def start(self, slot: int, label: str) -> None:
-        """A stage begins in a slot."""
+        """Show that a stage begins in a slot."""
         with self._lock:
             self._labels[slot], self._last[slot] = label, time.monotonic()
             if self._live:
@@ -52,7 +52,7 @@ class Display:
                 self._line(f"{label} starts")
 
     def step(self, slot: int, done: int, total: int) -> None:
-        """The stage in a slot has done `done` of `total` steps."""
+        """Show that the stage in a slot has done `done` of `total` steps."""
         with self._lock:
             if self._live:
                 bar = self._bars[1 + slot]

@@ -16,7 +16,7 @@ Choices = dict[tuple[str, str], float]  # (upstream's label, task) -> learning r
 def choose(
     candidates: Sequence[Experiment], failures: Mapping[str, StageError]
 ) -> tuple[Choices, dict[str, StageError]]:
-    """The rate with the best dev score, the mean over a task's folds, for each upstream and task.
+    """Return the rate with the best dev score, the mean over a task's folds, for each upstream and task.
 
     Args:
         candidates: Trained with every rate.

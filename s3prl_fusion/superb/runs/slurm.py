@@ -39,7 +39,7 @@ class Stages:
         return next(iter(failures.values()), None)
 
     def checkpoint(self) -> DelayedSubmission:
-        """Called by submitit: the training goes on from its last checkpoint."""
+        """Ask submitit for another job: the training goes on from its last checkpoint."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
@@ -111,7 +111,7 @@ def _job_file(experiment: Experiment) -> Path:
 
 
 def _find_job(experiment: Experiment, executor: AutoExecutor) -> Job | None:
-    """The job that an earlier call submitted, if it is still queued or running."""
+    """Return the job that an earlier call submitted, if it is still queued or running."""
     path = _job_file(experiment)
     if not path.is_file():
         return None
@@ -140,7 +140,7 @@ def _wait(experiments: Sequence[Experiment], jobs: Mapping[str, Job]) -> dict[st
 
 
 def _outcome(job: Job) -> StageError | None:
-    """What a job that is done returned, or why it returned nothing."""
+    """Return what a job that is done returned, or why it returned nothing."""
     error = job.exception()
     if error is None:
         return job.result()

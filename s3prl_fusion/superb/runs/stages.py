@@ -47,7 +47,7 @@ class Stopped(RuntimeError):
 
 
 def tail(path: Path, lines: int = 12) -> list[str]:
-    """The last non-empty lines of a text file; none when it does not exist."""
+    """Return the last non-empty lines of a text file; none when it does not exist."""
     if not path.is_file():
         return []
     with path.open(encoding="utf-8", errors="replace") as log:
@@ -61,7 +61,7 @@ class Stamp:
     path: Path
 
     def read(self) -> dict:
-        """The stamp's content; empty when there is none or it is unreadable."""
+        """Return the stamp's content; empty when there is none or it is unreadable."""
         try:
             return json.loads(self.path.read_text(encoding="utf-8"))
         except (FileNotFoundError, json.JSONDecodeError):

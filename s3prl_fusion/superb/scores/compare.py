@@ -36,7 +36,7 @@ class Fold:
     statistics: tuple[Sequence[Statistic], Sequence[Statistic]]  # of the first and the second; one a seed
 
     def means(self, weights: numpy.ndarray) -> numpy.ndarray:
-        """The mean over the seeds for each experiment.
+        """Return the mean over the seeds for each experiment.
 
         Args:
             weights: (R, utterances), how often each utterance is drawn.
@@ -73,7 +73,7 @@ def draw(rng: numpy.random.Generator, resamples: int, utterances: int) -> numpy.
 
 
 def read_side(folder: Path) -> pandas.DataFrame:
-    """The runs of one experiment at the chosen learning rates: columns as in score.json, and `folder`; no fold is "".
+    """Read the runs of one experiment at the chosen rates: columns as in score.json, and `folder`; no fold is "".
 
     Raises:
         ScoreError: There are no runs, runs of several upstreams, or one run twice.
@@ -89,7 +89,7 @@ def read_side(folder: Path) -> pandas.DataFrame:
 
 
 def folds_of(task: Task, sides: Sequence[pandas.DataFrame]) -> list[str]:
-    """The folds of one task, which every seed of both experiments must have.
+    """Return the folds of one task, which every seed of both experiments must have.
 
     Raises:
         ScoreError: One lacks a fold.
@@ -226,7 +226,7 @@ def _two_decimals(value: float) -> str:
 
 
 def compare_table(frame: pandas.DataFrame) -> str:
-    """`compare`'s frame in Markdown, with a sentence under it on how it was made."""
+    """Return `compare`'s frame in Markdown, with a sentence under it on how it was made."""
     header = ["score %", "better", "first", "second", "first - second", "95 % interval", "p", "utterances", "seeds"]
     rows = []
     for _, row in frame.iterrows():

@@ -36,7 +36,7 @@ def unique_labels(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def _name(row: Mapping[str, Any]) -> str:
-    """What the user called it; of `fused`, whose YAML may be any, the members."""
+    """Return what the user called it; of `fused`, whose YAML may be any, the members."""
     if row["upstream"] != "fused":
         return label(row["upstream"])
     return f"fused ({' + '.join(_member(member) for member in row['fusion']['members'])})"
@@ -47,7 +47,7 @@ def _member(member: Mapping[str, Any]) -> str:
 
 
 def _facts(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What can differ between two rows of one name, in words, by where it stands."""
+    """Return what can differ between two rows of one name, in words, by where it stands."""
     fusion, interface = row["fusion"], row["fusion"]["interface"]
     yield "members", " + ".join(_member(member) for member in fusion["members"])
     for i, member in enumerate(fusion["members"]):

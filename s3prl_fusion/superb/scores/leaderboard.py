@@ -93,6 +93,6 @@ def _scaled(name: str, value: float) -> float:
 
 
 def superb_score(metrics: Mapping[str, float], tasks: tuple[str, ...] = SUPERB_TASKS) -> float | None:
-    """The mean of the tasks' scores, or None when one is missing: part of the tasks is no SUPERB score."""
+    """Return the mean of the tasks' scores, or None when one is missing: part of the tasks is no SUPERB score."""
     scores = task_scores(metrics)
     return fmean(scores[task] for task in tasks) if all(task in scores for task in tasks) else None

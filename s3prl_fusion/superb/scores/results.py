@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def best_rate(scores: Mapping[float, float], task: Task) -> float:
-    """The learning rate with the best dev score, the lowest of equals."""
+    """Return the learning rate with the best dev score, the lowest of equals."""
     sign = 1 if task.metric.higher_is_better else -1
     # Rounded, because the mean of equal scores depends on their order.
     return max(scores, key=lambda rate: (sign * round(scores[rate], 9), -rate))

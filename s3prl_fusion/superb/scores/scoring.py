@@ -29,7 +29,7 @@ def read_texts(path: Path) -> dict[str, str]:
 
 
 def logged_score(log: str, key: str, scale: float) -> float:
-    """The last `key: value` that the recipe printed, times `scale`.
+    """Return the last `key: value` that the recipe printed, times `scale`.
 
     Raises:
         ScoreError: The log has no such line.

@@ -47,7 +47,7 @@ def read_runs(folders: Sequence[RunFolder]) -> pandas.DataFrame:
 
 
 def _read(folder: RunFolder) -> dict[str, Any]:
-    """A score file, with its `identity`; an older release's says of the fusion no more than names."""
+    """Return a score file, with its `identity`; an older release's says of the fusion no more than names."""
     row = json.loads(folder.result.read_text(encoding="utf-8"))
     if "fusion" not in row:
         members = [{"name": name} for name in row.get("members") or [row["upstream"]]]
@@ -57,7 +57,7 @@ def _read(folder: RunFolder) -> dict[str, Any]:
 
 
 def tasks_of(runs: pandas.DataFrame) -> list[Task]:
-    """The tasks that were run, in the order of TASKS."""
+    """Return the tasks that were run, in the order of TASKS."""
     return [task for task in TASKS.values() if task.name in set(runs["task"])]
 
 

@@ -89,7 +89,7 @@ class Costs:
 
 
 def read(name: str, runs: Sequence[Run]) -> Entry:
-    """Reads a checkpoint of each task.
+    """Read a checkpoint of each task.
 
     Raises:
         SubmissionError: The tasks were trained with different upstreams or interfaces.
@@ -141,7 +141,7 @@ def _stock(args: Any) -> dict[str, Any]:
 
 
 def measure(entry: Entry, device: str = "cpu") -> Costs:
-    """Loads the upstream and runs it on the leaderboard's 32 lengths, with a progress bar.
+    """Load the upstream and run it on the leaderboard's 32 lengths, with a progress bar.
 
     Raises:
         SubmissionError: It cannot be loaded here.

@@ -14,7 +14,7 @@ SAMPLES_PER_MS = 16
 
 
 def track(entry: Entry) -> tuple[str, str]:
-    """The leaderboard's track, and why."""
+    """Return the leaderboard's track, and why."""
     interface, all_tasks = _own(entry.first.fusion["interface"]["name"]), entry.trained
     picked = [one.run.task.title for one in all_tasks if one.is_picked]
     changed = [one.run.task.title for one in all_tasks if not one.stock_head]
@@ -33,7 +33,7 @@ def track(entry: Entry) -> tuple[str, str]:
 
 
 def fill_in(entry: Entry, costs: Costs | None) -> str:
-    """The form, in Markdown; without costs, what they would tell is left open where nothing else tells it."""
+    """Return the form, in Markdown; without costs, what they would tell is left open where nothing else tells it."""
     name, why = track(entry)
     labelled = [member for member in entry.members if known(member).labelled]
     lines = [f"# {entry.name} for the SUPERB leaderboard\n", f"Track: *{name}* ({why}).\n"]
@@ -95,7 +95,7 @@ def _description(entry: Entry) -> str:
 
 
 def _own(interface: str) -> str:
-    """A user's own interface without its folder."""
+    """Return a user's own interface without its folder."""
     return PurePath(interface).name
 
 
