@@ -93,7 +93,7 @@ def find_shipped(option: str, path: str, *patterns: str) -> Path:
     Raises:
         MissingFileError: it is neither; the message lists what ships.
     """
-    given, root = Path(path), downstream_configs_dir()
+    given, root = Path(path).expanduser(), downstream_configs_dir()
     if given.exists():
         return given
     shipped = root / given.relative_to(root.name) if given.parts[:1] == (root.name,) else root / given

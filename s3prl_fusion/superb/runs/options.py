@@ -11,7 +11,7 @@ from ... import assets
 from ...config import FusionConfig
 from ...corpora import demo
 from ...corpora.base import Corpus, Prepared, Source
-from ...errors import MissingFileError, UsageError
+from ...errors import MissingFileError, UsageError, within
 from ...host import arguments
 from ...names import absolute, add_interface, resolve
 from ..layout import data_folder
@@ -66,7 +66,10 @@ def run_arguments(args: argparse.Namespace) -> argparse.Namespace:
     words = [word for word in args.run_args or () if word != "--"]
     if words and not words[0].startswith("-"):
         raise UsageError(f"unexpected argument {words[0]!r}; upstreams follow -u, arguments for the runs follow --")
-    given = arguments.parse_strictly([*(DEMO_RUN_ARGS if args.demo else ()), *words], "after --")
+    try:
+        given = arguments.parse_strictly([*(DEMO_RUN_ARGS if args.demo else ()), *words])
+    except UsageError as error:
+        raise within("after --: ", error) from error
     broken = [part for text in given.override for part in text.split(",,") if "=" not in part]
     if broken:
         raise UsageError(f"after --: -o {broken[0]} has no '='; give KEY=VALUE, for example config.optimizer.lr=1e-3")
@@ -95,7 +98,7 @@ def choose_upstreams(args: argparse.Namespace) -> list[str]:
 
 def check_interfaces(names: Sequence[str]) -> None:
     """Raise ValueError for an interface that does not exist."""
-    from ...errors import unknown
+    from ...errors import unknown, within
     from ...interfaces import list_interfaces
 
     for name in names:
