@@ -11,9 +11,10 @@ from ... import assets
 from ...config import FusionConfig
 from ...corpora import demo
 from ...corpora.base import Corpus, Prepared, Source
-from ...errors import MissingFileError, UsageError, within
+from ...errors import MissingFileError, UsageError, unknown, within
 from ...host import arguments
-from ...names import absolute, add_interface, resolve
+from ...interfaces import list_interfaces
+from ...names import FUSIONS, absolute, add_interface, find_shipped, resolve
 from ..layout import data_folder
 from ..prepare import Sources, corpora_of, prepare, used_by
 from ..tasks import TASKS, Task, parse_tasks
@@ -98,9 +99,6 @@ def choose_upstreams(args: argparse.Namespace) -> list[str]:
 
 def check_interfaces(names: Sequence[str]) -> None:
     """Raise ValueError for an interface that does not exist."""
-    from ...errors import unknown, within
-    from ...interfaces import list_interfaces
-
     for name in names:
         if name not in list_interfaces():
             raise UsageError(f"--interfaces: {unknown('interface', name, list_interfaces())}")
@@ -120,7 +118,7 @@ def resolve_upstreams(names: Sequence[str], given: argparse.Namespace) -> list[U
     configs = {name: config if name == "fused" or "fused" not in names else None for name in names}
     fusions = {name: resolve(name, configs[name], given.upstream_ckpt) for name in names}
     # Children are started from any folder.
-    files = {name: str(Path(file).resolve()) if file else None for name, file in configs.items()}
+    files = {n: str(find_shipped("-g", file, FUSIONS).resolve()) if file else None for n, file in configs.items()}
     found = [Upstream(absolute(name), fusion, describe(fusion, given), files[name]) for name, fusion in fusions.items()]
     for i, upstream in enumerate(found):
         if upstream.label in [other.label for other in found[:i]]:
