@@ -18,6 +18,7 @@ from .tasks import TASKS, Task
 
 SEED = 1337  # s3prl's, which stands in no folder's name
 _SET_ASIDE = re.compile(r"\.old\d+$")
+_VARIANT = re.compile(r"(?P<task>.+?)(_lr[^_]+)?(_seed\d+)?")  # of what `variant` says
 _STAMPS, _RESULT = "stages", "score.json"
 
 
@@ -93,13 +94,18 @@ class RunFolder:
     @property
     def upstream(self) -> Path:
         """EXP/<upstream>, which is one folder further up from a fold."""
-        is_fold = self.path.parent.name.partition("_")[0] in TASKS
+        is_fold = _task_of(self.path.parent) in TASKS
         return self.path.parents[1] if is_fold else self.path.parent
 
 
 def variant(task: Task, seed: int = SEED, lr: float | None = None) -> str:
     """The task and whatever is not the recipe's own, for example `asr_lr0.001_seed2`."""
     return f"{task.name}{'' if lr is None else f'_lr{lr:g}'}" + ("" if seed == SEED else f"_seed{seed}")
+
+
+def _task_of(folder: Path) -> str:
+    found = _VARIANT.fullmatch(folder.name)
+    return found["task"] if found else ""
 
 
 def data_folder(exp: Path) -> Path:
@@ -138,10 +144,5 @@ def _find(folder: Path, name: str) -> list[Path]:
 
 def variant_folders(upstream: Path, task: Task) -> list[Path]:
     """Find EXP/<upstream>/<task> and its variants, `<task>_lr0.001_seed2`, without what was set aside."""
-    return sorted(
-        folder
-        for folder in upstream.glob(f"{task.name}*")
-        if (folder.name == task.name or folder.name.startswith(f"{task.name}_"))
-        and folder.is_dir()
-        and not _SET_ASIDE.search(folder.name)
-    )
+    folders = [folder for folder in upstream.glob(f"{task.name}*") if _task_of(folder) == task.name]
+    return sorted(folder for folder in folders if folder.is_dir() and not _SET_ASIDE.search(folder.name))

@@ -167,6 +167,12 @@ class Experiment:
             "options": others,
         }
 
+    def key(self, stage: str) -> str:
+        """Return what the stamp of a stage must hold for it to be done: of its score, a user's own file counts too."""
+        own = self.task.source.rpartition(":")[0] if stage == "score" else ""
+        code = content_digest(own) if own.endswith(".py") else None
+        return identity.digest([self.made_of(), code] if code else self.made_of())
+
     def _recipe(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """The recipe's values as they take effect, and what other options change; paths to the corpus are left out."""
         recipe = yaml.safe_load(self.config.read_text(encoding="utf-8"))

@@ -81,13 +81,17 @@ def rates_table(rates: pandas.DataFrame) -> str | None:
     for (_, name), group in rates.groupby(["identity", "task"], sort=False):
         if len(group) > 1:
             task = TASKS[name]
-            best = group["dev_score"].agg(task.metric.best)
+            best = group["dev_score"].agg(task.dev_metric.best)
             tried = [
                 f"{row.lr:g}: " + (f"**{percent(row.dev_score)}**" if row.dev_score == best else percent(row.dev_score))
                 for row in group.itertuples()
             ]
-            rows.append([group["upstream"].iloc[0], f"{task.column} % {task.metric.arrow}", ", ".join(tried)])
+            rows.append([group["upstream"].iloc[0], _dev_column(task), ", ".join(tried)])
     return markdown(["upstream", "dev score", "learning rate: score"], rows) if rows else None
+
+
+def _dev_column(task: Task) -> str:
+    return f"{task.title} {task.dev_metric.name} % {task.dev_metric.arrow}"
 
 
 def superb_part(table: pandas.DataFrame, runs: pandas.DataFrame) -> str | None:
