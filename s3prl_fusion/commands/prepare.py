@@ -28,9 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="DIR", help="where to write; made if missing"
     )
+    parser.add_argument("--list", metavar="FILE", help="--voxceleb1-list (sid) or --voxceleb1-trials (sv)")
     for corpus in corpora_of(list(TASKS.values())):
         add_options(parser, corpus)
-    parser.add_argument("--list", metavar="FILE", help="--voxceleb1-list (sid) or --voxceleb1-trials (sv)")
 
 
 def main(args: argparse.Namespace) -> int:

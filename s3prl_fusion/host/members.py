@@ -15,8 +15,8 @@ from ..config import FusionConfig, MemberConfig
 from ..devices import check_device
 from ..errors import MissingFileError, UsageError, unknown, within
 from ..grammar import presets
-from ..names import is_fused_name
 from ..imports import load_object
+from ..names import is_fused_name
 from ..source import code_digest
 from ..upstreams.entries import ENTRIES, Entry, known
 from .hub import hub

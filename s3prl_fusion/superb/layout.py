@@ -53,23 +53,23 @@ class RunFolder:
         return self.path / RUN_FILE
 
     def log(self, stage: str) -> Path:
-        """The output of a stage."""
+        """Name the output of a stage."""
         return self.path / f"{stage}.log"
 
     def stamp(self, stage: str) -> Path:
-        """What is known of a stage."""
+        """Name the file of what is known of a stage."""
         return self.path / _STAMPS / f"{stage}.json"
 
     def best_ckpt(self, task: Task) -> Path:
-        """The checkpoint with the best dev score."""
+        """Name the checkpoint with the best dev score."""
         return self.path / task.best_ckpt
 
     def hypothesis(self, task: Task, fold: str | None) -> Path:
-        """What the evaluation predicts."""
+        """Name the file of what the evaluation predicts."""
         return self.path / task.file(task.hypothesis, fold)
 
     def reference(self, task: Task, fold: str | None) -> Path:
-        """What would be right."""
+        """Name the file of what would be right."""
         return self.path / task.file(task.reference, fold)
 
     def best_ckpts(self) -> list[Path]:
@@ -99,7 +99,7 @@ class RunFolder:
 
 
 def variant(task: Task, seed: int = SEED, lr: float | None = None) -> str:
-    """The task and whatever is not the recipe's own, for example `asr_lr0.001_seed2`."""
+    """Name the task and whatever is not the recipe's own, for example `asr_lr0.001_seed2`."""
     return f"{task.name}{'' if lr is None else f'_lr{lr:g}'}" + ("" if seed == SEED else f"_seed{seed}")
 
 
@@ -109,17 +109,17 @@ def _task_of(folder: Path) -> str:
 
 
 def data_folder(exp: Path) -> Path:
-    """What `prepare` makes."""
+    """Name the folder of what `prepare` makes."""
     return exp / "data"
 
 
 def slurm_folder(exp: Path) -> Path:
-    """What submitit writes, and which job each run is in."""
+    """Name the folder of what submitit writes, and of which job each run is in."""
     return exp / "slurm"
 
 
 def lock_file(exp: Path) -> Path:
-    """Held while a pipeline works in an experiment folder."""
+    """Name the file that is held while a pipeline works in an experiment folder."""
     return exp / ".lock"
 
 

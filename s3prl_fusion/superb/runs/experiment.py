@@ -95,11 +95,11 @@ class Experiment:
         return self.settings.configs / self.task.config
 
     def stamp(self, stage: str) -> Stamp:
-        """The stamp of one of STAGES."""
+        """Return the stamp of one of STAGES."""
         return Stamp(self.folder.stamp(stage))
 
     def outputs(self, stage: str) -> list[Path]:
-        """The files without which a stage is not done."""
+        """List the files without which a stage is not done."""
         folder = self.folder
         written = [folder.hypothesis(self.task, self.fold), folder.reference(self.task, self.fold)]
         return {
@@ -174,7 +174,7 @@ class Experiment:
         return identity.digest([self.made_of(), code] if code else self.made_of())
 
     def _recipe(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The recipe's values as they take effect, and what other options change; paths to the corpus are left out."""
+        """Read the recipe's values as they take effect, and what other options change; paths to the corpus are left out."""
         recipe = yaml.safe_load(self.config.read_text(encoding="utf-8"))
         about_upstream = ("override", "upstream_trainable", "upstream_feature_normalize", "upstream_model_config")
         selections = ("upstream_feature_selection", "upstream_layer_selection", "upstream_ckpt")

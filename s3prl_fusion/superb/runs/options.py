@@ -52,8 +52,8 @@ def choose_configs(args: argparse.Namespace, tasks: Sequence[Task]) -> Path:
     folder = given or (shipped / "demo" if args.demo else shipped)
     missing = [task for task in tasks if not (folder / task.config).is_file()]
     if missing:
-        names, own = ", ".join(task.config for task in missing), [task for task in missing if task.source]
-        advice = f"put {own[0].config} beside the file of {own[0].source}" if own else f"copy them from {shipped} and edit"
+        names, own = ", ".join(Path(task.config).name for task in missing), [t.source for t in missing if t.source]
+        advice = f"put your own beside {', '.join(own)}" if own else f"copy them from {shipped} and edit"
         raise MissingFileError(f"{'--configs: ' if given else ''}{folder} has no {names}; {advice}")
     return folder
 

@@ -200,7 +200,7 @@ def run_all(
 
 
 def summary(failures: Mapping[str, StageError], total: int) -> str:
-    """What failed, with each log's path and last lines."""
+    """Say what failed, with each log's path and last lines."""
     lines = [f"{len(failures)} of {total} runs failed; mend the cause and give the same command again:"]
     for label, error in failures.items():
         lines += [f"- {label}, {error.stage}: {error}", f"  log: {error.log}"]

@@ -64,7 +64,7 @@ def _flat(runs: pandas.DataFrame) -> pandas.DataFrame:
 
 
 def notes(table: pandas.DataFrame, runs: pandas.DataFrame, tasks: Sequence[Task]) -> str:
-    """What a reader of the main table must know."""
+    """Say what a reader of the main table must know."""
     lines = [f"`{FLOOR}`: a blind guess among the labels, or an empty transcript. Times: wall time, train + evaluate."]
     if any(table[f"{task.column} seeds"].max() > 1 for task in tasks):
         lines.append("`a ± b`: mean and standard deviation over seeds.")
@@ -95,7 +95,10 @@ def _dev_column(task: Task) -> str:
 
 
 def superb_part(table: pandas.DataFrame, runs: pandas.DataFrame) -> str | None:
-    """The tasks' SUPERB scores, and what stands in the way of a total; None where no official test set was scored."""
+    """Tabulate the tasks' SUPERB scores, and say what stands in the way of a total.
+
+    None where no official test set was scored.
+    """
     scores = tables.superb_table(table, runs)
     note = "0: FBANK, 1000: the best of the leaderboard's first table. The SUPERB score is the mean of all ten tasks.\n"
     return f"{scores}\n{note}" if scores else None

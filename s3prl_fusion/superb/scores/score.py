@@ -110,7 +110,7 @@ def _get(config: Mapping[str, Any], key: str) -> Any:
 
 
 def _upstream(run: RunFolder, args: argparse.Namespace, featurizer: Mapping[str, Any]) -> dict[str, Any]:
-    """What was trained on, as the training said; where an older release trained, as the checkpoint says."""
+    """Say what was trained on, as the training said; where an older release trained, as the checkpoint says."""
     said = _read(run.run_file)
     fusion, made_of = said.get("fusion"), said.get("made_of")
     if fusion is None:
@@ -128,7 +128,7 @@ def _upstream(run: RunFolder, args: argparse.Namespace, featurizer: Mapping[str,
 
 
 def _provenance(run: RunFolder) -> dict[str, Any]:
-    """What the training kept in run.json; None where an older release trained."""
+    """Read what the training kept in run.json; None where an older release trained."""
     said = _read(run.run_file)
     counts = said.get("parameters", {})
     trained, frozen = said.get("upstream_trained"), counts.get("upstream")

@@ -47,7 +47,7 @@ def read_runs(folders: Sequence[RunFolder]) -> pandas.DataFrame:
 
 
 def _read(folder: RunFolder) -> dict[str, Any]:
-    """A score file, with its `identity`; an older release's says of the fusion no more than names."""
+    """Read a score file, with its `identity`; an older release's says of the fusion no more than names."""
     row = json.loads(folder.result.read_text(encoding="utf-8"))
     find(row["task"], folder.path)
     if "fusion" not in row:
@@ -58,7 +58,7 @@ def _read(folder: RunFolder) -> dict[str, Any]:
 
 
 def tasks_of(runs: pandas.DataFrame) -> list[Task]:
-    """The tasks that were run, in the order of TASKS."""
+    """List the tasks that were run, in the order of TASKS."""
     return [task for task in TASKS.values() if task.name in set(runs["task"])]
 
 
@@ -106,7 +106,7 @@ def _columns(task: Task) -> tuple[str, str, str]:
 
 
 def number(value: object) -> str:
-    """A count with its thousands apart, or nothing for none."""
+    """Write a count with its thousands apart, or nothing for none."""
     import pandas
 
     return "" if pandas.isna(value) else f"{int(value):,}"

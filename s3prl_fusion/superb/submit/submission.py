@@ -60,7 +60,7 @@ class Run:
 
 
 def find_upstream(exp: Path, upstream: str | None) -> Path:
-    """The folder of one upstream in an experiment folder; `upstream` may be None when there is only one.
+    """Find the folder of one upstream in an experiment folder; `upstream` may be None when there is only one.
 
     Raises:
         SubmissionError: There is none, or several to choose from.
@@ -165,7 +165,7 @@ def collect(runs: Sequence[Run]) -> dict[str, tuple[Path, Path]]:
 
 
 def write(files: Mapping[str, tuple[Path, Path]], form: str, output: Path) -> Path:
-    """Writes predict.zip, the same bytes for the same files, and the form beside it: both or neither.
+    """Write predict.zip, the same bytes for the same files, and the form beside it: both or neither.
 
     Returns:
         The form's path.
@@ -193,7 +193,7 @@ def _pack(files: Mapping[str, tuple[Path, Path]], package: Path) -> None:
 
 
 def _check_package(files: Mapping[str, tuple[Path, Path]], package: Path) -> None:
-    """Reads the zip as the server does: lines, split at the first space."""
+    """Read the zip as the server does: lines, split at the first space."""
     with zipfile.ZipFile(package) as archive:
         if archive.namelist() != list(files):
             raise SubmissionError(f"the zip came out with {archive.namelist()} in place of {list(files)}; try again")
