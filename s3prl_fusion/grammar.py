@@ -11,7 +11,7 @@ import difflib
 
 from .errors import UsageError, unknown
 from .interfaces import DEFAULT_INTERFACE, list_interfaces
-from .upstreams.entries import ALIASES
+from .upstreams.entries import aliases
 
 SHORTHANDS = {"demo": "demo_hubert_demo_whisper"}
 
@@ -63,16 +63,16 @@ def _split_aliases(name: str) -> tuple[list[str], str]:
 
 
 def _longest_aliases(rest: str, name: str) -> list[str]:
-    tokens, aliases = rest.split("_"), []
+    tokens, known, found = rest.split("_"), aliases(), []
     while tokens:
         for end in range(len(tokens), 0, -1):
-            if "_".join(tokens[:end]) in ALIASES:
-                aliases.append("_".join(tokens[:end]))
+            if "_".join(tokens[:end]) in known:
+                found.append("_".join(tokens[:end]))
                 tokens = tokens[end:]
                 break
         else:
-            raise UsageError(f"{name!r}: " + unknown("alias", tokens[0], ALIASES, limit=20) + _nearest_preset(name))
-    return aliases
+            raise UsageError(f"{name!r}: " + unknown("alias", tokens[0], known, limit=20) + _nearest_preset(name))
+    return found
 
 
 def _nearest_preset(name: str) -> str:
@@ -81,8 +81,9 @@ def _nearest_preset(name: str) -> str:
 
 
 def _entry(alias: str, large: bool, name: str) -> str:
-    entry = ALIASES[alias]
+    known = aliases()
+    entry = known[alias]
     if large and not entry.large:
-        with_large = sorted(alias for alias, entry in ALIASES.items() if entry.large)
+        with_large = sorted(alias for alias, entry in known.items() if entry.large)
         raise UsageError(f"{name!r}: {alias!r} has no large model; choose from {', '.join(with_large)}")
     return entry.large if large else entry.name

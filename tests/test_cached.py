@@ -262,9 +262,10 @@ class TestFingerprint:
         assert fingerprint(member, config, dtype) != fingerprint(ToyUpstream(), self.CONFIG, "int8")
 
     def test_whisper_in_both_modes(self, tiny_whisper):
-        from s3prl_fusion.host.members import hf_whisper_custom
+        from s3prl_fusion.host.members import added_entries
 
         config = MemberConfig("hf_whisper_custom", ckpt=tiny_whisper)
+        hf_whisper_custom = added_entries()["hf_whisper_custom"]
         one, other = (hf_whisper_custom(tiny_whisper, pad_to_30s=padded) for padded in (True, False))
         assert fingerprint(one, config, "int8") != fingerprint(other, config, "int8")
 

@@ -17,6 +17,8 @@ import s3prl_fusion
 from s3prl_fusion import FusionConfig, build_interface, list_interfaces
 from s3prl_fusion.cli import build_parser, main
 from s3prl_fusion.names import is_fused_name, resolve
+from s3prl_fusion.superb.tasks import TASKS
+from s3prl_fusion.upstreams import entries
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))), "CONTRIBUTING.md"]
@@ -59,8 +61,8 @@ def test_the_readme_is_short_and_its_first_screen_says_it_all():
 
 
 @pytest.mark.parametrize("argv", of("./run_superb.sh"))
-def test_superb_commands_parse(argv):
-    args = build_parser(["superb"]).parse_args(["superb", *argv])
+def test_superb_commands_parse(argv, files):
+    args = build_parser(["superb", *argv]).parse_args(["superb", *argv])
     assert args.demo or (args.upstreams and args.exp)
 
 
@@ -94,8 +96,12 @@ def test_torchrun_commands_start_a_training(argv, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("argv", of("s3prl-fusion", but=("run",)))
-def test_the_other_commands_parse(argv):
-    assert build_parser(argv).parse_args(argv).command
+def test_the_other_commands_parse(argv, files):
+    if "--help" in argv:
+        with pytest.raises(SystemExit, match="0"):
+            build_parser(argv).parse_args(argv)
+    else:
+        assert build_parser(argv).parse_args(argv).command
 
 
 @pytest.mark.parametrize("argv", of("s3prl-main"))
@@ -115,17 +121,23 @@ def test_names_are_of_the_grammar(name):
 
 
 FUSIONS = [text for _, text in blocks("yaml") if "members:" in text]
-FILES = {code.splitlines()[0].lstrip("# "): code for _, code in blocks("python") if code.startswith("# ")}
+# What the pages tell to write into a file, or into one of the package: its name is in the first line.
+FIRST = {code: code.splitlines()[0] for _, code in [*blocks("python"), *blocks("yaml")]}
+FILES = {line[2:]: code for code, line in FIRST.items() if re.fullmatch(r"# \S+\.(py|yaml)", line)}
+ROWS = {code: line[5:] for code, line in FIRST.items() if line.startswith("# in ")}
 
 
 @pytest.fixture
 def files(tmp_path, monkeypatch):
-    """A current folder with the files that the pages tell the user to write."""
+    """A current folder with the files that the pages tell the user to write; the user's tasks are forgotten again."""
     monkeypatch.chdir(tmp_path)
+    tasks = dict(TASKS)
     for name, code in FILES.items():
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_text(code)
-    return tmp_path
+    yield tmp_path
+    TASKS.clear()
+    TASKS.update(tasks)
 
 
 @pytest.mark.parametrize("text", FUSIONS)
@@ -179,6 +191,50 @@ def test_the_contributors_interface_is_one_file(files, monkeypatch):
         sys.modules.pop(f"{package.__name__}.{path.stem}", None)
 
 
+def test_the_contributors_upstreams_are_rows(monkeypatch, files, tiny_whisper, capsys):
+    import s3prl_fusion.upstreams as package
+    from s3prl_fusion.host.members import added_entries
+
+    monkeypatch.setattr(package, "__path__", [*package.__path__, str(files / "s3prl_fusion" / "upstreams")])
+    rows = [eval(code, vars(entries)) for code, name in ROWS.items() if name.endswith("entries.py")]
+    for row in rows:
+        monkeypatch.setitem(entries.ENTRIES, row.name, row)
+    assert main(["list", "-v", *(f"fused_{row.alias}_fbank" for row in rows)]) == 0
+    assert "frame_energy 1 x 2 @ 320 + fbank" in capsys.readouterr().out
+    whisper, energy = (added_entries()[row.name] for row in rows)
+    assert whisper(tiny_whisper, {"pad_to_30s": False}).pad_to_30s is False
+    assert energy(model_config={"frame": 160}).get_downsample_rates() == 160
+    sys.modules.pop(f"{package.__name__}.energy")
+
+
+def test_the_contributors_task_is_a_row_and_a_file(files, monkeypatch, capsys):
+    from s3prl_fusion.superb import tasks
+
+    (task,) = [eval(code, vars(tasks)) for code, name in ROWS.items() if name.endswith("tasks.py")]
+    TASKS[task.name] = task
+    settings = (ROOT / "downstream_configs" / "er.yaml").read_text().replace("test_fold: fold1", "test_fold: fold5")
+    Path("configs").mkdir()
+    Path("configs", task.config).write_text(settings)
+    Path("IEMOCAP").mkdir()
+    words = ["-u", "fbank", "-t", task.name, "-o", "exp", "--configs", "configs", "--iemocap", "IEMOCAP", "--dry-run"]
+    assert main(["superb", *words]) == 0
+    assert "prepare er_session5 --corpus" in capsys.readouterr().out
+
+
+def test_the_contributors_recipe_is_one_file(files, monkeypatch):
+    from s3prl_fusion.host import recipes
+
+    (path,) = [Path(name) for name in FILES if name.startswith("s3prl_fusion/host/recipes/")]
+    monkeypatch.setattr(recipes, "__path__", [*recipes.__path__, str(path.parent.resolve())])
+    try:
+        recipe = recipes.find(path.stem)
+        assert recipe.downstream == path.stem
+        with pytest.raises(FileNotFoundError, match="datarc.speech_commands_root is '/nowhere'"):
+            recipe.mend({"downstream_expert": {"datarc": {"speech_commands_root": "/nowhere"}}}, None)
+    finally:
+        sys.modules.pop(f"{recipes.__name__}.{path.stem}", None)
+
+
 def test_espnets_yaml_builds_a_frontend(registered):
     from test_espnet import Restated, freeze
 
@@ -201,7 +257,9 @@ def experiment(files, recipe_configs):
     s3prl_fusion.unregister()
 
 
-@pytest.mark.parametrize("page, code", [(page, code) for page, code in blocks("python") if code not in FILES.values()])
+@pytest.mark.parametrize(
+    "page, code", [(page, code) for page, code in blocks("python") if not {code} & {*FILES.values(), *ROWS}]
+)
 def test_python_runs(page, code, experiment):
     scope: dict = {}
     try:

@@ -14,7 +14,7 @@ from s3prl_fusion import FusionConfig, list_interfaces
 from s3prl_fusion.cli import main
 from s3prl_fusion.grammar import presets
 from s3prl_fusion.host.members import added_entries, entries
-from s3prl_fusion.upstreams.entries import ALIASES, ENTRIES
+from s3prl_fusion.upstreams.entries import ENTRIES, aliases
 
 BASE = {
     "encoder_layers": 12,
@@ -22,10 +22,10 @@ BASE = {
     "encoder_ffn_embed_dim": 3072,
     "encoder_attention_heads": 12,
 }
-NAMES = {entry.alias: entry.name for entry in ENTRIES if entry.alias}
-NAMED = {name for entry in ALIASES.values() for name in (entry.name, entry.large) if name}
-SIZES = {entry.name: entry.size for entry in ENTRIES if entry.size}
-WHISPER = {entry.name: entry.ckpt for entry in ENTRIES if (entry.ckpt or "").startswith("openai/")}
+NAMES = {entry.alias: entry.name for entry in ENTRIES.values() if entry.alias}
+NAMED = {name for entry in aliases().values() for name in (entry.name, entry.large) if name}
+SIZES = {entry.name: entry.size for entry in ENTRIES.values() if entry.size}
+WHISPER = {entry.name: entry.ckpt for entry in ENTRIES.values() if (entry.ckpt or "").startswith("openai/")}
 LARGE_MODEL = {
     "encoder_layers": 24,
     "encoder_embed_dim": 1024,
@@ -48,7 +48,7 @@ def listed(capsys, *argv: str) -> str:
 def test_list_shows_every_interface_alias_and_set_of_members(capsys):
     words = set(re.split(r"[\s,;]+", listed(capsys)))
     plain = {name for name in presets() if not name.endswith(tuple(list_interfaces()))}
-    assert {*list_interfaces(), *ALIASES, *plain} <= words
+    assert {*list_interfaces(), *aliases(), *plain} <= words
 
 
 def test_list_v_shows_sizes_of_every_preset(capsys):
@@ -62,7 +62,7 @@ def test_list_v_shows_sizes_of_every_preset(capsys):
 def test_list_json_holds_what_v_shows(capsys):
     whole = json.loads(listed(capsys, "--json"))
     assert whole["interfaces"] == list_interfaces() and whole["aliases"] == {
-        alias: entry.name for alias, entry in ALIASES.items()
+        alias: entry.name for alias, entry in aliases().items()
     }
     assert [upstream["name"] for upstream in whole["upstreams"]] == presets()
     (demo,) = [upstream for upstream in whole["upstreams"] if upstream["name"] == "fused_demo"]

@@ -10,7 +10,7 @@ from tiny_models import ToyUpstream, wavs
 from transformers import WhisperFeatureExtractor, WhisperModel
 
 from s3prl_fusion import FusedUpstream, FusionConfig, WhisperUpstream
-from s3prl_fusion.host.members import hf_whisper_custom
+from s3prl_fusion.host.members import added_entries
 
 LENGTHS = (16000, 9001, 481, 1)
 
@@ -123,6 +123,7 @@ def test_as_a_member_it_is_itself_bit_for_bit(padded, tiny_whisper):
 
 def test_options_reach_it_from_a_mapping_and_from_a_file(tiny_whisper, tmp_path):
     (tmp_path / "short.yaml").write_text("pad_to_30s: false\n")
+    hf_whisper_custom = added_entries()["hf_whisper_custom"]
     assert hf_whisper_custom(tiny_whisper).pad_to_30s is True
     assert hf_whisper_custom(tiny_whisper, model_config={"pad_to_30s": False}).pad_to_30s is False
     assert hf_whisper_custom(tiny_whisper, model_config=str(tmp_path / "short.yaml")).pad_to_30s is False

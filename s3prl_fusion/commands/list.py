@@ -10,13 +10,13 @@ from ..config import FusionConfig, MemberConfig
 from ..grammar import presets
 from ..interfaces import DEFAULT_INTERFACE, list_interfaces
 from ..names import is_fused_name, resolve
-from ..upstreams.entries import ALIASES, known
+from ..upstreams.entries import aliases, known
 
 UNKNOWN = "?"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command's options."""
+    """Declare the command's options."""
     parser.add_argument("names", nargs="*", metavar="NAME", help="fused upstreams to describe (default: every preset)")
     parser.add_argument("-v", "--verbose", action="store_true", help="layers x width @ samples a frame, and parameters")
     parser.add_argument("--json", action="store_true", help="all of it, as JSON")
@@ -26,16 +26,16 @@ def main(args: argparse.Namespace) -> int:
     """Print the list."""
     fusions = {name: _fused(name) for name in args.names or presets()}
     if args.json:
-        aliases = {alias: entry.name for alias, entry in ALIASES.items()}
+        names = {alias: entry.name for alias, entry in aliases().items()}
         described = [describe(name, fusion) for name, fusion in fusions.items()]
-        print(json.dumps({"interfaces": list_interfaces(), "aliases": aliases, "upstreams": described}, indent=2))
+        print(json.dumps({"interfaces": list_interfaces(), "aliases": names, "upstreams": described}, indent=2))
     elif args.verbose:
         _print_columns([("name", "members", "interface", "trainable", "frozen"), *map(_row, fusions, fusions.values())])
     else:
         named = {name: fusion for name, fusion in fusions.items() if name in args.names or _is_shortest(name)}
         _print_columns([(name, " + ".join(member.name for member in named[name].members)) for name in named])
         print(f"\ninterfaces: {', '.join(list_interfaces())}; a name may end in one, as in fused_wavlm_hubert_chconv")
-        print(f"without one it is {DEFAULT_INTERFACE}. Names may be made of: {', '.join(ALIASES)}")
+        print(f"without one it is {DEFAULT_INTERFACE}. Names may be made of: {', '.join(aliases())}")
     return 0
 
 
@@ -44,7 +44,7 @@ def _fused(name: str) -> FusionConfig:
 
 
 def describe(name: str, fusion: FusionConfig) -> dict[str, Any]:
-    """A fused upstream's members and sizes; None where a member's size is not known without loading it."""
+    """Describe a fused upstream's members and sizes; None where a member's size is not known without loading it."""
     return {
         "name": name,
         "members": [_describe_member(member) for member in fusion.members],
@@ -55,7 +55,7 @@ def describe(name: str, fusion: FusionConfig) -> dict[str, Any]:
 
 
 def trainable_parameters(fusion: FusionConfig) -> int | None:
-    """Parameters of the interface, from one that takes no memory; None where a member's size is not known."""
+    """Count the interface's parameters, in one that takes no memory; None where a member's size is not known."""
     import torch
 
     from ..interfaces import build_interface

@@ -1,4 +1,4 @@
-"""Checks a corpus, and writes the tables and lists that a SUPERB task needs beside it. The corpus is only read."""
+"""Check a corpus, and write the tables and lists that a SUPERB task needs beside it. The corpus is only read."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ DEMO = "demo"  # in place of a task: the recordings that ship with the package
 
 
 def load_own(words: Sequence[str]) -> None:
-    """Load a user's own task, whose corpus brings options of its own: it is the first word after the command's."""
-    load_named(["-t", *words[1:2]])
+    """Load a user's own task, whose corpus brings options of its own: the word that is neither option nor value."""
+    free = [word for before, word in zip(words, words[1:]) if not before.startswith("-") and not word.startswith("-")]
+    load_named(["-t", *free[:1]])
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,9 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="DIR", help="where to write; made if missing"
     )
+    parser.add_argument("--list", metavar="FILE", help="--voxceleb1-list (sid) or --voxceleb1-trials (sv)")
     for corpus in corpora_of(list(TASKS.values())):
         add_options(parser, corpus)
-    parser.add_argument("--list", metavar="FILE", help="--voxceleb1-list (sid) or --voxceleb1-trials (sv)")
 
 
 def main(args: argparse.Namespace) -> int:

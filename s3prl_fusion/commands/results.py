@@ -12,7 +12,7 @@ load_own = load_named
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options of `s3prl-fusion results`."""
+    """Declare the options of `s3prl-fusion results`."""
     parser.add_argument("exps", nargs="*", type=Path, metavar="EXP", help="experiment folders, or folders in them")
     parser.add_argument(
         "-o", "--output", type=Path, metavar="DIR", help="also write them there, with a chart, and as .csv and .json"
@@ -46,7 +46,7 @@ def tables(args: argparse.Namespace) -> str:
 
 
 def comparison(args: argparse.Namespace) -> str:
-    """The comparison of two experiments, in Markdown; also written where -o says."""
+    """Compare two experiments, in Markdown, and write that where -o says; return it."""
     from ..files import write_whole
     from ..superb.scores.compare import compare, compare_table
 

@@ -1,4 +1,4 @@
-"""Scores one expdir after its evaluation: recomputed from the written files, and held against the recipe's own."""
+"""Score one expdir after its evaluation: recomputed from the written files, and held against the recipe's own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ load_own = load_named
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options of `s3prl-fusion score`."""
+    """Declare the options of `s3prl-fusion score`."""
     parser.add_argument("expdir", type=Path, metavar="EXPDIR", help="has the evaluation's output in evaluate.log")
     add_own_tasks(parser)
 

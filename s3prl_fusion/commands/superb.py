@@ -33,7 +33,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-t", "--tasks", default="asr,pr,sid,er", metavar="TASK[,TASK...]", help=known)
     add("-o", "--exp", type=Path, metavar="DIR", help=f"experiment folder (with --demo: {DEMO_EXP})")
     add("--interfaces", metavar="NAME[,NAME...]", help="run each fused upstream with each of these interfaces")
-    add_corpora(parser)
     add("--lr", metavar="RATE[,RATE...]", help="learning rates; the best dev score chooses (default: the recipe's)")
     add("--seeds", default="1337", metavar="N[,N...]", help="a training run each (default: 1337, s3prl's)")
     add("--configs", type=Path, metavar="DIR", help="your own asr.yaml, pr.yaml ... (default: SUPERB's settings)")
@@ -47,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a Slurm job for each run, with submitit's options: slurm_partition=gpu,timeout_min=600",
     )
     add("--dry-run", action="store_true", help="print the commands and do nothing")
+    add_corpora(parser)  # the last, so that a user's own corpus takes no name of these
     add("run_args", nargs="*", metavar="-- run args", help="more arguments for every training run")
 
 
@@ -99,7 +99,7 @@ def in_words(changed: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def fill_in_demo(args: argparse.Namespace) -> None:
-    """What --demo means for the options that were not given."""
+    """Fill in what --demo means for the options that were not given."""
     if args.demo:
         args.upstreams, args.exp = args.upstreams or DEMO_UPSTREAMS, args.exp or DEMO_EXP
 

@@ -35,7 +35,7 @@ class Source:
     options: Mapping[str, Sequence[Path]] = field(default_factory=dict)
 
     def files(self, option: str) -> Sequence[Path]:
-        """Return the files of an option; none where it was not given."""
+        """List the files of an option; none where it was not given."""
         return self.options.get(option, ())
 
     def file(self, option: str) -> Path | None:
@@ -65,9 +65,14 @@ class Corpus:
     options: Mapping[str, Option] = field(default_factory=dict)
 
     def paths(self, product: str) -> list[Path]:
-        """Where a product lies, relative to the folder of products."""
+        """Say where a product lies, relative to the folder of products."""
         given = self.products[product]
         return [Path(given)] if isinstance(given, str) else [Path(path) for path in given]
+
+    @property
+    def folders(self) -> set[str]:
+        """What the products take of their folder: the first part of each one's path."""
+        return {path.parts[0] for product in self.products for path in self.paths(product)}
 
 
 @dataclass(frozen=True)

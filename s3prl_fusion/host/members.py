@@ -15,10 +15,10 @@ from ..config import FusionConfig, MemberConfig
 from ..devices import check_device
 from ..errors import MissingFileError, UsageError, unknown, within
 from ..grammar import presets
+from ..imports import load_object
 from ..names import is_fused_name
 from ..source import code_digest
-from ..upstreams.entries import ENTRIES, WHISPER, Entry, known
-from ..upstreams.whisper import WhisperUpstream
+from ..upstreams.entries import ENTRIES, Entry, known
 from .hub import hub
 
 Factory = Callable[..., nn.Module]
@@ -37,32 +37,29 @@ def _is_entry(name: str, value: Any) -> bool:
 
 def added_entries() -> dict[str, Factory]:
     """Make the hub entries that s3prl lacks: Whisper, and the demo's two tiny models."""
-    return {WHISPER: hf_whisper_custom, **{row.name: _entry_via(row) for row in ENTRIES if row.via}}
+    return {row.name: _added(row) for row in ENTRIES.values() if row.factory or row.via}
 
 
-def hf_whisper_custom(
-    ckpt: str, model_config: str | Mapping[str, Any] | None = None, refresh: bool = False, **options: Any
-) -> nn.Module:
-    """Load a Whisper encoder from a local folder or a hub id, see `WhisperUpstream`.
-
-    Args:
-        ckpt: what ``WhisperModel.from_pretrained`` reads.
-        model_config: `WhisperUpstream`'s options, as a mapping or as a YAML file, e.g. ``pad_to_30s: false``.
-        refresh: s3prl passes it to every entry; transformers has a cache of its own.
-    """
-    if isinstance(model_config, str):
-        model_config = yaml.safe_load(Path(model_config).read_text(encoding="utf-8"))
-    return WhisperUpstream(ckpt, **{**(model_config or {}), **options})
-
-
-def _entry_via(row: Entry) -> Factory:
+def _added(row: Entry) -> Factory:
     def entry(ckpt: str | None = None, model_config: str | Mapping[str, Any] | None = None, **kwargs: Any) -> nn.Module:
-        factory = hf_whisper_custom if row.via == WHISPER else getattr(hub(), row.via)
-        return factory(ckpt or row.pretrained, model_config=model_config or dict(row.options), **kwargs)
+        ckpt, config = ckpt or row.pretrained, model_config or dict(row.options)
+        cls = _own_class(row.name)
+        if cls is None:
+            return getattr(hub(), row.via)(ckpt, model_config=config, **kwargs)
+        if isinstance(config, str):
+            config = yaml.safe_load(Path(config).read_text(encoding="utf-8")) or {}
+        kwargs.pop("refresh", None)  # s3prl passes it to every entry
+        return cls(ckpt, **{**config, **kwargs})
 
     entry.__name__ = row.name
-    entry.__doc__ = f"{row.ckpt} through {row.via}."
+    entry.__doc__ = f"{row.ckpt or 'A ckpt'} through {row.via or row.factory}."
     return entry
+
+
+def _own_class(name: str) -> type[nn.Module] | None:
+    """Import what loads an entry, or the entry that it goes through; None where that is s3prl's affair."""
+    factory = known(known(name).via or name).factory
+    return load_object("upstream", factory, nn.Module)[0] if factory else None
 
 
 def check(fusion: FusionConfig) -> None:
@@ -107,7 +104,7 @@ def code(fusion: FusionConfig) -> list[str]:
     """Digest each member's own code: of its hub entry, and what lies beside it in s3prl's layout."""
     factories = entries()
     names = [known(member.name).via or member.name for member in fusion.members]
-    return [code_digest([WhisperUpstream if name == WHISPER else factories[name]])[:16] for name in names]
+    return [code_digest([_own_class(name) or factories[name]])[:16] for name in names]
 
 
 def load_members(fusion: FusionConfig) -> list[nn.Module]:
@@ -138,7 +135,7 @@ def _load(factory: Factory, member: MemberConfig) -> nn.Module:
     options: dict[str, Any] = {} if member.ckpt is None else {"ckpt": member.ckpt}
     if member.model_config is None:
         return factory(**options)
-    if isinstance(member.model_config, str) or WHISPER in (member.name, known(member.name).via):
+    if isinstance(member.model_config, str) or _own_class(member.name):
         return factory(model_config=member.model_config, **options)
     with NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
         yaml.safe_dump(dict(member.model_config), file)

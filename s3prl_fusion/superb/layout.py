@@ -18,6 +18,7 @@ from .tasks import TASKS, Task
 
 SEED = 1337  # s3prl's, which stands in no folder's name
 _SET_ASIDE = re.compile(r"\.old\d+$")
+_VARIANT = re.compile(r"(?P<task>.+?)(_lr[^_]+)?(_seed\d+)?")  # of what `variant` says
 _STAMPS, _RESULT = "stages", "score.json"
 
 
@@ -52,23 +53,23 @@ class RunFolder:
         return self.path / RUN_FILE
 
     def log(self, stage: str) -> Path:
-        """Return the output of a stage."""
+        """Name the output of a stage."""
         return self.path / f"{stage}.log"
 
     def stamp(self, stage: str) -> Path:
-        """Return what is known of a stage."""
+        """Name the file of what is known of a stage."""
         return self.path / _STAMPS / f"{stage}.json"
 
     def best_ckpt(self, task: Task) -> Path:
-        """Return the checkpoint with the best dev score."""
+        """Name the checkpoint with the best dev score."""
         return self.path / task.best_ckpt
 
     def hypothesis(self, task: Task, fold: str | None) -> Path:
-        """Return what the evaluation predicts."""
+        """Name the file of what the evaluation predicts."""
         return self.path / task.file(task.hypothesis, fold)
 
     def reference(self, task: Task, fold: str | None) -> Path:
-        """Return what would be right."""
+        """Name the file of what would be right."""
         return self.path / task.file(task.reference, fold)
 
     def best_ckpts(self) -> list[Path]:
@@ -93,27 +94,32 @@ class RunFolder:
     @property
     def upstream(self) -> Path:
         """EXP/<upstream>, which is one folder further up from a fold."""
-        is_fold = self.path.parent.name.partition("_")[0] in TASKS
+        is_fold = _task_of(self.path.parent) in TASKS
         return self.path.parents[1] if is_fold else self.path.parent
 
 
 def variant(task: Task, seed: int = SEED, lr: float | None = None) -> str:
-    """Return the task and whatever is not the recipe's own, for example `asr_lr0.001_seed2`."""
+    """Name the task and whatever is not the recipe's own, for example `asr_lr0.001_seed2`."""
     return f"{task.name}{'' if lr is None else f'_lr{lr:g}'}" + ("" if seed == SEED else f"_seed{seed}")
 
 
+def _task_of(folder: Path) -> str:
+    found = _VARIANT.fullmatch(folder.name)
+    return found["task"] if found else ""
+
+
 def data_folder(exp: Path) -> Path:
-    """Return what `prepare` makes."""
+    """Name the folder of what `prepare` makes."""
     return exp / "data"
 
 
 def slurm_folder(exp: Path) -> Path:
-    """Return what submitit writes, and which job each run is in."""
+    """Name the folder of what submitit writes, and of which job each run is in."""
     return exp / "slurm"
 
 
 def lock_file(exp: Path) -> Path:
-    """Held while a pipeline works in an experiment folder."""
+    """Name the file that is held while a pipeline works in an experiment folder."""
     return exp / ".lock"
 
 
@@ -138,10 +144,5 @@ def _find(folder: Path, name: str) -> list[Path]:
 
 def variant_folders(upstream: Path, task: Task) -> list[Path]:
     """Find EXP/<upstream>/<task> and its variants, `<task>_lr0.001_seed2`, without what was set aside."""
-    return sorted(
-        folder
-        for folder in upstream.glob(f"{task.name}*")
-        if (folder.name == task.name or folder.name.startswith(f"{task.name}_"))
-        and folder.is_dir()
-        and not _SET_ASIDE.search(folder.name)
-    )
+    folders = [folder for folder in upstream.glob(f"{task.name}*") if _task_of(folder) == task.name]
+    return sorted(folder for folder in folders if folder.is_dir() and not _SET_ASIDE.search(folder.name))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ..corpora import iemocap, librispeech, voxceleb1
 from ..corpora.base import Corpus
@@ -29,6 +31,7 @@ class Task:
     hypothesis: str  # file that evaluate writes into expdir; {fold} is filled in
     reference: str
     logged: str  # evaluate prints "<logged>: <value>"
+    recipe_metric: Metric | None = None  # what it prints, and chooses the best checkpoint by, where it is another
     submitted: str = ""  # the hypothesis' name in the leaderboard's predict.zip; {fold} is filled in; none: not on it
     official: Mapping[str | None, int] | None = None  # fold -> utterances of the test set that published scores are on
     options: Sequence[str] = ()  # those of the corpus that are for this task
@@ -40,6 +43,15 @@ class Task:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "config", self.config or f"{self.name}.yaml")
+
+    def __reduce_ex__(self, protocol: Any) -> str | tuple[Any, ...]:
+        # A Slurm job cannot import a file's module, and has to know the task too.
+        return (load, (self.source,)) if self.source else super().__reduce_ex__(protocol)
+
+    @property
+    def dev_metric(self) -> Metric:
+        """What the recipe itself scores by."""
+        return self.recipe_metric or self.metric
 
     @property
     def products(self) -> list[str]:
@@ -178,7 +190,7 @@ def parse_tasks(names: str) -> list[Task]:
         raise UsageError(
             f"-t/--tasks: got {got}; choose from {', '.join(TASKS)}, or name one of your own (my_task.py:NAME)"
         )
-    return [load(name) if is_own(name) else TASKS[name] for name in wanted]
+    return list({task.name: task for task in (load(name) if is_own(name) else TASKS[name] for name in wanted)}.values())
 
 
 def load(name: str) -> Task:
@@ -188,18 +200,62 @@ def load(name: str) -> Task:
         name: ``path/to/file.py:NAME`` or ``module:NAME``.
 
     Raises:
-        UserError: it cannot be imported, is no `Task`, or is called as another is.
+        UserError: it cannot be imported, is no `Task`, or something of it is called as another's is.
     """
     task, module = load_object("task", name, Task)
     if not isinstance(task, Task):
         raise KindError(f"task {name!r} must be a s3prl_fusion.superb.tasks.Task; got {task!r}")
-    beside = Path(module.__file__ or "").resolve().parent / task.config
+    beside = [Path(module.__file__ or "").resolve().parent / file for file in (f"{task.name}.yaml", task.config)]
     where, _, attribute = name.rpartition(":")
     source = f"{Path(where).resolve()}:{attribute}" if where.endswith(".py") else name
-    task = replace(task, source=source, config=str(beside) if beside.is_file() else task.config)
-    if TASKS.setdefault(task.name, task).source != source:
-        raise UsageError(f"task {name!r} is called {task.name!r}, as another is; give it a name of its own")
-    return task
+    config = next((str(file) for file in beside if file.is_file()), task.config)
+    # The leaderboard, and what is published, are of SUPERB's tasks, also where a row is a copy of one of these.
+    task = replace(task, source=source, config=config, submitted="", official=None)
+    if not re.fullmatch(r"[A-Za-z]\w*", task.name):
+        raise UsageError(f"task {name!r} is called {task.name!r}; a name is of letters, digits and underscores")
+    for other in TASKS.values():
+        if other.source != source:
+            _check_apart(name, task, other)
+    return TASKS.setdefault(task.name, task)
+
+
+def _check_apart(source: str, task: Task, other: Task) -> None:
+    """Refuse a user's task where it, or its corpus, would be taken for another one.
+
+    Raises:
+        UsageError: says what they share.
+    """
+    for what, mine, others in (("called", task.name, other.name), ("entitled", task.title, other.title)):
+        if mine == others:
+            raise UsageError(f"task {source!r} is {what} {mine!r}, as another is; give it a name of its own")
+    corpus, known = task.corpus, other.corpus
+    if corpus == known:
+        return
+    if corpus.name == known.name:
+        raise UsageError(f"the corpus of task {source!r} is called {corpus.name!r}, as another is; rename it")
+    shared = sorted(corpus.folders & known.folders)
+    if shared:
+        raise UsageError(
+            f"the corpus of task {source!r} makes {shared[0]!r}, as {known.name!r} does; give its products another folder"
+        )
+
+
+def find(name: str, where: Path | str) -> Task:
+    """Look up the task of a run.
+
+    Args:
+        name: of the task.
+        where: the run's folder, for the message.
+
+    Raises:
+        UsageError: it is none that is known here.
+    """
+    if name not in TASKS:
+        raise UsageError(
+            f"{where} is of the task {name!r}, which is none of {', '.join(TASKS)}; name the file of your own: "
+            "-t my_task.py:NAME"
+        )
+    return TASKS[name]
 
 
 def add_own_tasks(parser: argparse.ArgumentParser) -> None:
@@ -209,9 +265,9 @@ def add_own_tasks(parser: argparse.ArgumentParser) -> None:
 
 def load_named(words: Sequence[str]) -> None:
     """Load the user's own tasks that a command line names, whose corpora bring options of their own."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("-t", "--tasks", action="append", default=[])
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("-t", "--tasks", action="append", nargs="?", default=[])
     found, _ = parser.parse_known_args(list(words))
-    for name in [name.strip() for names in found.tasks for name in names.split(",")]:
+    for name in [name.strip() for names in found.tasks for name in (names or "").split(",")]:
         if is_own(name):
             load(name)

@@ -42,7 +42,9 @@ class Entry:
         size: nothing is downloaded to tell it; None where nobody has looked.
         corpus: what it was pretrained on, where this repository itself can tell.
         labelled: whether it was pretrained with labels.
-        via: the entry that loads it, for what s3prl's hub lacks; with ``ckpt`` and ``options`` where none are given.
+        factory: ``module:Class`` that loads it, for what s3prl's hub lacks: called with a ckpt, and with what
+            model_config holds as keyword arguments.
+        via: in place of it the entry that does; with ``ckpt`` and ``options`` where none are given.
         needs_ckpt: whether it has no checkpoint of its own.
     """
 
@@ -52,6 +54,7 @@ class Entry:
     size: Size | None = None
     corpus: str = ""
     labelled: bool = False
+    factory: str = ""
     via: str = ""
     ckpt: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -70,12 +73,12 @@ _SIGNAL = "none (signal processing)"
 
 
 def _whisper(name: str, size: Size, **row: Any) -> Entry:
-    """A row for one of OpenAI's models: its hub id is the entry's name with dashes, and a dot before ``en``."""
+    """Make the row of one of OpenAI's models: its hub id is the entry's name with dashes, and a dot before ``en``."""
     ckpt = f"openai/{name.replace('_', '-').replace('-en', '.en')}"
     return Entry(name, size=size, labelled=True, via=WHISPER, ckpt=ckpt, **row)
 
 
-ENTRIES = (
+_ROWS = (
     Entry("wavlm_base_plus", "wavlm", "wavlm_large", Size(13, 768, 320, 94_381_936)),
     Entry("hubert_base", "hubert", "hubert_large_ll60k", Size(13, 768, 320, 94_697_600)),
     Entry("data2vec_base_960", "data2vec", "data2vec_large_ll60k", Size(13, 768, 320, 93_754_880)),
@@ -119,16 +122,20 @@ ENTRIES = (
     _whisper("whisper_medium_en", Size(25, 1024, 320, 307_216_384)),
     _whisper("whisper_large_v2", Size(33, 1280, 320, 636_784_640)),
     _whisper("whisper_large_v3", Size(33, 1280, 320, 636_968_960)),
-    Entry(WHISPER, labelled=True, needs_ckpt=True),
+    Entry(WHISPER, labelled=True, factory="s3prl_fusion.upstreams.whisper:WhisperUpstream", needs_ckpt=True),
 )
-BY_NAME = {entry.name: entry for entry in ENTRIES}
-ALIASES = {entry.alias: entry for entry in ENTRIES if entry.alias}
+ENTRIES = {entry.name: entry for entry in _ROWS}
+
+
+def aliases() -> dict[str, Entry]:
+    """Return the rows that short names are made of, by what these call them."""
+    return {entry.alias: entry for entry in ENTRIES.values() if entry.alias}
 
 
 def known(name: str) -> Entry:
-    """The row of a hub entry; one with nothing but the name where there is none.
+    """Return the row of a hub entry; one with nothing but the name where there is none.
 
     In s3prl's hub, names of entries without a checkpoint of their own end in ``_local`` and the like (s3prl/hub.py:46).
     """
     without_ckpt = name.endswith(("_local", "_url", "_gdriveid", "_custom"))
-    return BY_NAME.get(name) or Entry(name, needs_ckpt=without_ckpt)
+    return ENTRIES.get(name) or Entry(name, needs_ckpt=without_ckpt)

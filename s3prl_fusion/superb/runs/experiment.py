@@ -95,11 +95,11 @@ class Experiment:
         return self.settings.configs / self.task.config
 
     def stamp(self, stage: str) -> Stamp:
-        """The stamp of one of STAGES."""
+        """Return the stamp of one of STAGES."""
         return Stamp(self.folder.stamp(stage))
 
     def outputs(self, stage: str) -> list[Path]:
-        """The files without which a stage is not done."""
+        """List the files without which a stage is not done."""
         folder = self.folder
         written = [folder.hypothesis(self.task, self.fold), folder.reference(self.task, self.fold)]
         return {
@@ -167,8 +167,14 @@ class Experiment:
             "options": others,
         }
 
+    def key(self, stage: str) -> str:
+        """Return what the stamp of a stage must hold for it to be done: of its score, a user's own file counts too."""
+        own = self.task.source.rpartition(":")[0] if stage == "score" else ""
+        code = content_digest(own) if own.endswith(".py") else None
+        return identity.digest([self.made_of(), code] if code else self.made_of())
+
     def _recipe(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The recipe's values as they take effect, and what other options change; paths to the corpus are left out."""
+        """Read the recipe's values as they take effect, and what other options change; paths to the corpus are left out."""
         recipe = yaml.safe_load(self.config.read_text(encoding="utf-8"))
         about_upstream = ("override", "upstream_trainable", "upstream_feature_normalize", "upstream_model_config")
         selections = ("upstream_feature_selection", "upstream_layer_selection", "upstream_ckpt")

@@ -30,7 +30,7 @@ OWN = "mode evaluate_split past_exp init_ckpt config downstream upstream expname
 
 
 def make_plan(args: argparse.Namespace) -> Plan:
-    """What the command asks for, all of it checked."""
+    """Make the plan that the command asks for, all of it checked."""
     tasks = parse_tasks(args.tasks)
     lacking = [task.name for task in tasks if args.demo and not task.demo_folds]
     if lacking:
@@ -47,14 +47,15 @@ def make_plan(args: argparse.Namespace) -> Plan:
 
 
 def choose_configs(args: argparse.Namespace, tasks: Sequence[Task]) -> Path:
-    """The folder with the recipes' settings."""
+    """Choose the folder with the recipes' settings."""
     shipped = assets.downstream_configs_dir()
-    if args.configs is None:
-        return shipped / "demo" if args.demo else shipped
-    folder = args.configs.expanduser().resolve()
-    missing = [task.config for task in tasks if not (folder / task.config).is_file()]
+    given = args.configs and args.configs.expanduser().resolve()
+    folder = given or (shipped / "demo" if args.demo else shipped)
+    missing = [task for task in tasks if not (folder / task.config).is_file()]
     if missing:
-        raise MissingFileError(f"--configs: {folder} has no {', '.join(missing)}; copy them from {shipped} and edit")
+        names, own = ", ".join(Path(task.config).name for task in missing), [t.source for t in missing if t.source]
+        advice = f"put your own beside {', '.join(own)}" if own else f"copy them from {shipped} and edit"
+        raise MissingFileError(f"{'--configs: ' if given else ''}{folder} has no {names}; {advice}")
     return folder
 
 
@@ -85,7 +86,7 @@ def _missing(option: str) -> Path:
 
 
 def choose_upstreams(args: argparse.Namespace) -> list[str]:
-    """The upstreams asked for, times the interfaces asked for."""
+    """Multiply the upstreams asked for by the interfaces asked for."""
     names = args.upstreams or ""
     upstreams = list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
     if not upstreams:
@@ -137,7 +138,7 @@ def describe(fusion: FusionConfig, given: argparse.Namespace) -> dict[str, Any]:
 def add_corpora(parser: argparse.ArgumentParser) -> None:
     """Declare where the corpora are: an option for each corpus of the tasks, and those that it has itself."""
     for corpus in corpora_of(list(TASKS.values())):
-        parser.add_argument(f"--{corpus.name}", type=Path, metavar="DIR", help=f"{corpus.folder} ({used_by(corpus)})")
+        _add(parser, corpus, corpus.name, f"{corpus.folder} ({used_by(corpus)})", type=Path, metavar="DIR")
         add_options(parser, corpus)
 
 
@@ -145,7 +146,14 @@ def add_options(parser: argparse.ArgumentParser, corpus: Corpus) -> None:
     """Declare the options that a corpus has beside its folder."""
     for name, option in corpus.options.items():
         metavar = "FILE[,FILE...]" if option.several else "FILE"
-        parser.add_argument(f"--{name}", metavar=metavar, help=f"{option.help} ({used_by(corpus, name)})")
+        _add(parser, corpus, name, f"{option.help} ({used_by(corpus, name)})", metavar=metavar)
+
+
+def _add(parser: argparse.ArgumentParser, corpus: Corpus, name: str, text: str, **more: Any) -> None:
+    try:
+        parser.add_argument(f"--{name}", help=text.replace("%", "%%"), **more)
+    except argparse.ArgumentError as error:
+        raise UsageError(f"corpus {corpus.name!r}: --{name} is an option already; give it another name") from error
 
 
 def read_source(args: argparse.Namespace, corpus: Corpus, root: Path) -> Source:

@@ -50,7 +50,7 @@ def train(experiment: Experiment, children: Children, progress: Progress) -> Non
         stamp.write(key, "running", earlier + time.monotonic() - started, made_of=made_of)
     ckpt = folder.best_ckpt(experiment.task)
     if not ckpt.is_file():
-        metric = experiment.task.metric
+        metric = experiment.task.dev_metric
         better = "rose above 0" if metric.higher_is_better else "fell below 100 %"
         message = f"no {ckpt.name}: the dev {metric.name} never {better}; train for longer"
         raise NeverBetter("train", message, log)
@@ -77,7 +77,7 @@ def evaluate(experiment: Experiment, children: Children, progress: Progress) -> 
     for path in experiment.outputs("evaluate"):
         if not path.is_file():
             raise StageError("evaluate", f"the evaluation did not write {path}", experiment.folder.log("evaluate"))
-    experiment.stamp("evaluate").write(identity.digest(experiment.made_of()), "done", time.monotonic() - started)
+    experiment.stamp("evaluate").write(experiment.key("evaluate"), "done", time.monotonic() - started)
 
 
 def score(experiment: Experiment, children: Children, progress: Progress) -> None:
@@ -86,7 +86,7 @@ def score(experiment: Experiment, children: Children, progress: Progress) -> Non
         score_run(experiment.folder)
     except ScoreError as error:
         raise StageError("score", str(error), experiment.folder.log("evaluate")) from error
-    experiment.stamp("score").write(identity.digest(experiment.made_of()), "done", 0.0)
+    experiment.stamp("score").write(experiment.key("score"), "done", 0.0)
 
 
 RUN = {"train": train, "evaluate": evaluate, "score": score}
@@ -94,7 +94,7 @@ RUN = {"train": train, "evaluate": evaluate, "score": score}
 
 def is_done(experiment: Experiment, stage: str) -> bool:
     """Whether a stage has ended under the same settings, and what it wrote is still there."""
-    return experiment.stamp(stage).is_done(identity.digest(experiment.made_of()), experiment.outputs(stage))
+    return experiment.stamp(stage).is_done(experiment.key(stage), experiment.outputs(stage))
 
 
 def run_stage(
@@ -201,7 +201,7 @@ def run_all(
 
 
 def summary(failures: Mapping[str, StageError], total: int) -> str:
-    """Return what failed, with each log's path and last lines."""
+    """Say what failed, with each log's path and last lines."""
     lines = [f"{len(failures)} of {total} runs failed; mend the cause and give the same command again:"]
     for label, error in failures.items():
         lines += [f"- {label}, {error.stage}: {error}", f"  log: {error.log}"]

@@ -52,7 +52,7 @@ class Plan:
         return {label: changes for label, changes in found.items() if changes}
 
     def lines(self, sources: Sources) -> list[str]:
-        """Every command, runnable by hand in this order; what only the chosen learning rate needs stands under a
+        """Write every command, runnable by hand in this order; what only the chosen learning rate needs stands under a
         comment."""
         lines = prepare_lines(self, sources)
         if self.searches:
@@ -66,7 +66,7 @@ class Plan:
 
 
 def prepare_lines(plan: Plan, sources: Sources) -> list[str]:
-    """The commands that check the corpora and make what the recipes need beside them."""
+    """Write the commands that check the corpora and make what the recipes need beside them."""
     folder = str(data_folder(plan.settings.exp))
     if plan.demo:
         return [shlex.join([*PROGRAM, "prepare", "demo", "-o", folder])]
@@ -82,10 +82,10 @@ def prepare_lines(plan: Plan, sources: Sources) -> list[str]:
 
 
 def parse_rates(text: str | None) -> list[float | None]:
-    """Learning rates of a comma-separated list, each once; without a list, the recipe's own.
+    """Read the learning rates of a comma-separated list, each once; without a list, the recipe's own.
 
     Raises:
-        ValueError: Something in it is no positive number.
+        UsageError: something in it is no positive number.
     """
     if text is None:
         return [None]
@@ -99,10 +99,10 @@ def parse_rates(text: str | None) -> list[float | None]:
 
 
 def parse_seeds(text: str) -> list[int]:
-    """Seeds of a comma-separated list, each once.
+    """Read the seeds of a comma-separated list, each once.
 
     Raises:
-        ValueError: Something in it is no natural number that numpy takes for a seed.
+        UsageError: something in it is no natural number that numpy takes for a seed.
     """
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts or not all(part.isascii() and part.isdigit() and int(part) < 2**32 for part in parts):

@@ -64,7 +64,7 @@ def _flat(runs: pandas.DataFrame) -> pandas.DataFrame:
 
 
 def notes(table: pandas.DataFrame, runs: pandas.DataFrame, tasks: Sequence[Task]) -> str:
-    """Return what a reader of the main table must know."""
+    """Say what a reader of the main table must know."""
     lines = [f"`{FLOOR}`: a blind guess among the labels, or an empty transcript. Times: wall time, train + evaluate."]
     if any(table[f"{task.column} seeds"].max() > 1 for task in tasks):
         lines.append("`a ± b`: mean and standard deviation over seeds.")
@@ -81,17 +81,24 @@ def rates_table(rates: pandas.DataFrame) -> str | None:
     for (_, name), group in rates.groupby(["identity", "task"], sort=False):
         if len(group) > 1:
             task = TASKS[name]
-            best = group["dev_score"].agg(task.metric.best)
+            best = group["dev_score"].agg(task.dev_metric.best)
             tried = [
                 f"{row.lr:g}: " + (f"**{percent(row.dev_score)}**" if row.dev_score == best else percent(row.dev_score))
                 for row in group.itertuples()
             ]
-            rows.append([group["upstream"].iloc[0], f"{task.column} % {task.metric.arrow}", ", ".join(tried)])
+            rows.append([group["upstream"].iloc[0], _dev_column(task), ", ".join(tried)])
     return markdown(["upstream", "dev score", "learning rate: score"], rows) if rows else None
 
 
+def _dev_column(task: Task) -> str:
+    return f"{task.title} {task.dev_metric.name} % {task.dev_metric.arrow}"
+
+
 def superb_part(table: pandas.DataFrame, runs: pandas.DataFrame) -> str | None:
-    """Tabulate the tasks' SUPERB scores, and say what a total needs; None where no official test set was scored."""
+    """Tabulate the tasks' SUPERB scores, and say what stands in the way of a total.
+
+    None where no official test set was scored.
+    """
     scores = tables.superb_table(table, runs)
     note = "0: FBANK, 1000: the best of the leaderboard's first table. The SUPERB score is the mean of all ten tasks.\n"
     return f"{scores}\n{note}" if scores else None

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 def best_rate(scores: Mapping[float, float], task: Task) -> float:
-    """Return the learning rate with the best dev score, the lowest of equals."""
-    sign = 1 if task.metric.higher_is_better else -1
+    """Choose the learning rate with the best dev score, the lowest of equals."""
+    sign = 1 if task.dev_metric.higher_is_better else -1
     # Rounded, because the mean of equal scores depends on their order.
     return max(scores, key=lambda rate: (sign * round(scores[rate], 9), -rate))
 
@@ -62,7 +62,8 @@ def find_rates(runs: Iterable[RunFolder]) -> pandas.DataFrame:
     # What was tried and not chosen has no score file, but a stamp of its training.
     stamps = find_stamps({run.upstream for run in runs}, "train")
     rows = [json.loads(path.read_text(encoding="utf-8")) for path in stamps]
-    rows = [{"identity": row.get("upstream"), **row} for row in rows if row["status"] == "done" and "dev_score" in row]
+    done = [row for row in rows if row["status"] == "done" and "dev_score" in row and row.get("task") in TASKS]
+    rows = [{"identity": row.get("upstream"), **row} for row in done]
     frame = pandas.DataFrame(rows, columns=["identity", "upstream", "task", "seed", "lr", "dev_score"])
     keys = ["identity", "upstream", "task"]
     of = frame.groupby(keys)["lr"].transform("nunique")

@@ -15,13 +15,13 @@ from ... import checkpoint
 from ...files import write_json
 from ...metrics import ScoreError
 from ..layout import RunFolder
-from ..tasks import TASKS, Task
+from ..tasks import TASKS, Task, find
 from . import scoring
 
 
 def dev_score(task: Task, states: Mapping[str, Any]) -> float:
-    """The dev score in a best checkpoint, in percent; the recipes keep it among the downstream's buffers."""
-    return float(states["Downstream"]["best_score"]) * task.metric.scale
+    """Read the dev score in a best checkpoint, in percent; the recipes keep it among the downstream's buffers."""
+    return float(states["Downstream"]["best_score"]) * task.dev_metric.scale
 
 
 def score(run: RunFolder) -> dict[str, Any]:
@@ -68,9 +68,11 @@ def score(run: RunFolder) -> dict[str, Any]:
 
 
 def _task(run: RunFolder, args: argparse.Namespace) -> Task:
-    """The task that the pipeline trained, else the one whose recipe was run."""
-    trained = TASKS.get(_read(run.stamp("train")).get("task", ""))
-    task = trained or next((task for task in TASKS.values() if task.downstream == args.downstream), None)
+    """Find the task that the pipeline trained, else one whose recipe was run: a user's own where one is named."""
+    trained = _read(run.stamp("train")).get("task")
+    if trained:
+        return find(trained, run.path)
+    task = next((task for task in reversed(list(TASKS.values())) if task.downstream == args.downstream), None)
     if task is None:
         raise ScoreError(
             f"{run.path} was trained with -d {args.downstream}, which is none of the tasks {', '.join(TASKS)}"
@@ -82,9 +84,9 @@ def _checked_score(run: RunFolder, task: Task, fold: str | None) -> tuple[float,
     log = run.log("evaluate")
     try:
         hypotheses, references = map(scoring.read_texts, (run.hypothesis(task, fold), run.reference(task, fold)))
+        text, logs = log.read_text(encoding="utf-8"), task.dev_metric
+        scoring.check_logged(logs.score(hypotheses, references), scoring.logged_score(text, task.logged, logs.scale))
         value = task.metric.score(hypotheses, references)
-        text = log.read_text(encoding="utf-8")
-        scoring.check_logged(value, scoring.logged_score(text, task.logged, task.metric.scale))
     except ScoreError:
         raise
     except FileNotFoundError as error:
@@ -95,7 +97,7 @@ def _checked_score(run: RunFolder, task: Task, fold: str | None) -> tuple[float,
 
 
 def config_hash(config: Mapping[str, Any], task: Task) -> str:
-    """12 digits that tell one recipe's settings from another's, wherever the corpora are and whichever fold it is."""
+    """Return 12 digits that tell one recipe's settings from another's, wherever the corpora are and whichever fold it is."""
     config = deepcopy(dict(config))
     for key in (*task.paths, *([task.fold_key] if task.fold_key else [])):
         *parents, last = key.split(".")
@@ -108,7 +110,7 @@ def _get(config: Mapping[str, Any], key: str) -> Any:
 
 
 def _upstream(run: RunFolder, args: argparse.Namespace, featurizer: Mapping[str, Any]) -> dict[str, Any]:
-    """What was trained on, as the training said; where an older release trained, as the checkpoint says."""
+    """Say what was trained on, as the training said; where an older release trained, as the checkpoint says."""
     said = _read(run.run_file)
     fusion, made_of = said.get("fusion"), said.get("made_of")
     if fusion is None:
@@ -126,7 +128,7 @@ def _upstream(run: RunFolder, args: argparse.Namespace, featurizer: Mapping[str,
 
 
 def _provenance(run: RunFolder) -> dict[str, Any]:
-    """What the training kept in run.json; None where an older release trained."""
+    """Read what the training kept in run.json; None where an older release trained."""
     said = _read(run.run_file)
     counts = said.get("parameters", {})
     trained, frozen = said.get("upstream_trained"), counts.get("upstream")

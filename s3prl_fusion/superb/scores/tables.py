@@ -12,7 +12,7 @@ from ...identity import digest
 from ...metrics import ScoreError
 from ...text import markdown, seconds_text
 from ..layout import RunFolder
-from ..tasks import TASKS, Task
+from ..tasks import TASKS, Task, find
 from . import leaderboard
 from .labels import unique_labels
 from .published import leaderboard_score, paper_score
@@ -32,7 +32,7 @@ def read_runs(folders: Sequence[RunFolder]) -> pandas.DataFrame:
     the same, `label`, which names that for people, unlike any other's, and `expdir`.
 
     Raises:
-        ScoreError: the same run is there twice.
+        UsageError: the same run is there twice, or one is of a task that is not known.
     """
     import pandas
 
@@ -47,8 +47,9 @@ def read_runs(folders: Sequence[RunFolder]) -> pandas.DataFrame:
 
 
 def _read(folder: RunFolder) -> dict[str, Any]:
-    """Return a score file, with its `identity`; an older release's says of the fusion no more than names."""
+    """Read a score file, with its `identity`; an older release's says of the fusion no more than names."""
     row = json.loads(folder.result.read_text(encoding="utf-8"))
+    find(row["task"], folder.path)
     if "fusion" not in row:
         members = [{"name": name} for name in row.get("members") or [row["upstream"]]]
         row["fusion"] = {"members": members, "interface": {"name": row["interface"]}}
@@ -57,7 +58,7 @@ def _read(folder: RunFolder) -> dict[str, Any]:
 
 
 def tasks_of(runs: pandas.DataFrame) -> list[Task]:
-    """Return the tasks that were run, in the order of TASKS."""
+    """List the tasks that were run, in the order of TASKS."""
     return [task for task in TASKS.values() if task.name in set(runs["task"])]
 
 

@@ -60,7 +60,7 @@ class Run:
 
 
 def find_upstream(exp: Path, upstream: str | None) -> Path:
-    """Return the folder of one upstream in an experiment folder; `upstream` may be None when there is only one.
+    """Find the folder of one upstream in an experiment folder; `upstream` may be None when there is only one.
 
     Raises:
         SubmissionError: There is none, or several to choose from.
@@ -88,10 +88,12 @@ def choose_runs(upstream: Path, seed: int | None = None) -> list[Run]:
         SubmissionError: No task was run; one was run, but never to the end in all of its folds; rates cannot be
             compared; or there is no such seed.
     """
-    folders = [(task, variant_folders(upstream, task)) for task in TASKS.values() if task.submitted]
+    tasks = [task for task in TASKS.values() if task.submitted]
+    folders = [(task, variant_folders(upstream, task)) for task in tasks]
     runs = [_choose(task, list(_whole_runs(task, found)), seed) for task, found in folders if found]
     if not runs:
-        raise SubmissionError(f"{upstream} has none of the tasks {', '.join(TASKS)}; run `s3prl-fusion superb` first")
+        names = ", ".join(task.name for task in tasks)
+        raise SubmissionError(f"{upstream} has none of the leaderboard's {names}; run `s3prl-fusion superb` first")
     return runs
 
 
