@@ -17,7 +17,8 @@ DEMO = "demo"  # in place of a task: the recordings that ship with the package
 
 def load_own(words: Sequence[str]) -> None:
     """Load a user's own task, whose corpus brings options of its own: the word that is neither option nor value."""
-    free = [word for before, word in zip(words, words[1:]) if not before.startswith("-") and not word.startswith("-")]
+    pairs = zip(words, words[1:])
+    free = [word for before, word in pairs if word[:1] != "-" and (before[:1] != "-" or "=" in before)]
     load_named(["-t", *free[:1]])
 
 
@@ -41,7 +42,9 @@ def main(args: argparse.Namespace) -> int:
 
 def prepare_task(args: argparse.Namespace) -> str:
     """Prepare one task from the user's corpus, and return what to tell the user."""
-    (task,) = parse_tasks(args.task)
+    task, *others = parse_tasks(args.task)
+    if others:
+        raise UsageError(f"prepare takes one task at a time; got {args.task!r}")
     corpus = task.corpus
     if args.corpus is None:
         raise UsageError(f"--corpus is missing: {corpus.help}")

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..assets import downstream_configs_dir
 from ..corpora import iemocap, librispeech, voxceleb1
-from ..corpora.base import Corpus
-from ..errors import KindError, UsageError
+from ..corpora.base import ROOT, Corpus
+from ..errors import KindError, UsageError, unknown
 from ..imports import is_own, load_object
 from ..metrics import ACCURACY, EER, PER, WER, Metric
 
@@ -26,11 +27,13 @@ class Task:
     corpus: Corpus
     metric: Metric
     paths: Mapping[str, str]  # config key -> what replaces the config's placeholder, see corpora.base.Prepared.value
-    eval_split: str  # evaluate's -t
-    best_ckpt: str  # written by the recipe on each new best dev score
-    hypothesis: str  # file that evaluate writes into expdir; {fold} is filled in
-    reference: str
-    logged: str  # evaluate prints "<logged>: <value>"
+    # As most recipes have it: evaluate's -t, what is written on each new best dev score and by evaluate ({fold} is
+    # filled in), and what evaluate prints as "<logged>: <value>".
+    eval_split: str = "test"
+    best_ckpt: str = "dev-best.ckpt"
+    hypothesis: str = "test_predict.txt"
+    reference: str = "test_truth.txt"
+    logged: str = "test acc"
     recipe_metric: Metric | None = None  # what it prints, and chooses the best checkpoint by, where it is another
     submitted: str = ""  # the hypothesis' name in the leaderboard's predict.zip; {fold} is filled in; none: not on it
     official: Mapping[str | None, int] | None = None  # fold -> utterances of the test set that published scores are on
@@ -100,8 +103,6 @@ _ROWS = (
             "downstream_expert.corpus.lexicon": "lexicons",
             "downstream_expert.text.vocab_file": "phoneme.txt",
         },
-        eval_split="test",
-        best_ckpt="dev-best.ckpt",
         hypothesis="test-hyp.ark",
         reference="test-ref.ark",
         logged="test per",
@@ -120,11 +121,6 @@ _ROWS = (
             "downstream_expert.datarc.file_path": "root",
             "downstream_expert.datarc.meta_data": "speaker_list",
         },
-        eval_split="test",
-        best_ckpt="dev-best.ckpt",
-        hypothesis="test_predict.txt",
-        reference="test_truth.txt",
-        logged="test acc",
         submitted="sid_public/predict.txt",
         official={None: 8251},
         options=("voxceleb1-list",),
@@ -140,11 +136,8 @@ _ROWS = (
             "downstream_expert.datarc.root": "root",
             "downstream_expert.datarc.meta_data": "emotions",
         },
-        eval_split="test",
-        best_ckpt="dev-best.ckpt",
         hypothesis="test_{fold}_predict.txt",
         reference="test_{fold}_truth.txt",
-        logged="test acc",
         submitted="er_{fold}_public/predict.txt",
         official={"fold1": 1085, "fold2": 1023, "fold3": 1151, "fold4": 1031, "fold5": 1241},
         folds=("fold1", "fold2", "fold3", "fold4", "fold5"),
@@ -163,10 +156,6 @@ _ROWS = (
             "downstream_expert.datarc.dev_meta_data": "sv_dev_trials",
             "downstream_expert.datarc.test_meta_data": "sv_test_trials",
         },
-        eval_split="test",
-        best_ckpt="dev-best.ckpt",
-        hypothesis="test_predict.txt",
-        reference="test_truth.txt",
         logged="sv-voxceleb1/test-EER",
         submitted="sv_public/predict.txt",
         official={None: 37720},
@@ -184,9 +173,9 @@ def parse_tasks(names: str) -> list[Task]:
         UserError: the list is empty, a name is unknown, or one's own task cannot be loaded.
     """
     wanted = list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
-    unknown = [name for name in wanted if not is_own(name) and name not in TASKS]
-    if unknown or not wanted:
-        got = ", ".join(repr(name) for name in unknown) or "nothing"
+    strange = [name for name in wanted if not is_own(name) and name not in TASKS]
+    if strange or not wanted:
+        got = ", ".join(repr(name) for name in strange) or "nothing"
         raise UsageError(
             f"-t/--tasks: got {got}; choose from {', '.join(TASKS)}, or name one of your own (my_task.py:NAME)"
         )
@@ -211,12 +200,33 @@ def load(name: str) -> Task:
     config = next((str(file) for file in beside if file.is_file()), task.config)
     # The leaderboard, and what is published, are of SUPERB's tasks, also where a row is a copy of one of these.
     task = replace(task, source=source, config=config, submitted="", official=None)
-    if not re.fullmatch(r"[A-Za-z]\w*", task.name):
-        raise UsageError(f"task {name!r} is called {task.name!r}; a name is of letters, digits and underscores")
+    if not re.fullmatch(r"[A-Za-z]\w*", task.name) or re.search(r"_(lr[^_]+|seed\d+)$", task.name):
+        raise UsageError(
+            f"task {name!r} is called {task.name!r}; a name is of letters, digits and underscores, and does not "
+            "end as a run's folder does (_lr1, _seed2)"
+        )
+    _check_names(name, task)
     for other in TASKS.values():
         if other.source != source:
             _check_apart(name, task, other)
     return TASKS.setdefault(task.name, task)
+
+
+def _check_names(source: str, task: Task) -> None:
+    """Refuse what a task asks of its corpus and the corpus does not have.
+
+    Raises:
+        UsageError: says what it has.
+    """
+    corpus = task.corpus
+    shipped = [path.name for path in downstream_configs_dir().iterdir() if path.suffix in (".dict", ".txt")]
+    for field, names, known in (
+        ("path", task.paths.values(), [ROOT, *corpus.products, *shipped]),
+        ("option", task.options, list(corpus.options)),
+    ):
+        for name in names:
+            if name not in known:
+                raise UsageError(f"task {source!r}, corpus {corpus.name!r}: {unknown(field, name, known)}")
 
 
 def _check_apart(source: str, task: Task, other: Task) -> None:
@@ -236,7 +246,7 @@ def _check_apart(source: str, task: Task, other: Task) -> None:
     shared = sorted(corpus.folders & known.folders)
     if shared:
         raise UsageError(
-            f"the corpus of task {source!r} makes {shared[0]!r}, as {known.name!r} does; give its products another folder"
+            f"the corpus of task {source!r} makes {shared[0]!r}, as {known.name!r} does; give its products another path"
         )
 
 
