@@ -23,7 +23,7 @@ from s3prl_fusion.cli import main
 from s3prl_fusion.superb import tasks
 from s3prl_fusion.upstreams.entries import ENTRIES, Entry, Size
 
-STEPS = "total_steps=4 eval_step=2 save_step=2 log_step=2 gradient_accumulate_steps=1".split()
+STEPS = "total_steps=2 eval_step=2 save_step=2 log_step=2 gradient_accumulate_steps=1".split()
 TINY = [
     "--",
     "-o",

@@ -236,7 +236,7 @@ def _check_apart(source: str, task: Task, other: Task) -> None:
     shared = sorted(corpus.folders & known.folders)
     if shared:
         raise UsageError(
-            f"the corpus of task {source!r} makes {shared[0]!r}, as {known.name!r} does; give its products another folder"
+            f"the corpus of task {source!r} makes {shared[0]!r}, as {known.name!r} does; give it another folder"
         )
 
 

@@ -174,7 +174,7 @@ class Experiment:
         return identity.digest([self.made_of(), code] if code else self.made_of())
 
     def _recipe(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Read the recipe's values as they take effect, and what other options change; paths to the corpus are left out."""
+        """Read the recipe's values as they take effect, without the corpus's paths, and what other options change."""
         recipe = yaml.safe_load(self.config.read_text(encoding="utf-8"))
         about_upstream = ("override", "upstream_trainable", "upstream_feature_normalize", "upstream_model_config")
         selections = ("upstream_feature_selection", "upstream_layer_selection", "upstream_ckpt")
