@@ -157,7 +157,8 @@ def upstreams() -> list[tuple[str, str | None]]:
 
 
 @pytest.mark.parametrize("name, model_config", [*upstreams(), ("fusion.yaml__chconv", None)])
-def test_upstreams_of_commands_are_fusions_or_stock(name, model_config, files):
+def test_upstreams_of_commands_are_fusions_or_stock(name, model_config, files, monkeypatch):
+    add_rows(monkeypatch)
     for path in ("a.yaml", "b.yaml", "fusion.yaml"):
         Path(path).write_text("members: [fbank, mfcc]")
     fusion = resolve(name, model_config)
@@ -191,14 +192,20 @@ def test_the_contributors_interface_is_one_file(files, monkeypatch):
         sys.modules.pop(f"{package.__name__}.{path.stem}", None)
 
 
+def add_rows(monkeypatch) -> list[entries.Entry]:
+    """Add the contributor's rows to the upstreams; return them."""
+    rows = [eval(code, vars(entries)) for code, name in ROWS.items() if name.endswith("entries.py")]
+    for row in rows:
+        monkeypatch.setitem(entries.ENTRIES, row.name, row)
+    return rows
+
+
 def test_the_contributors_upstreams_are_rows(monkeypatch, files, tiny_whisper, capsys):
     import s3prl_fusion.upstreams as package
     from s3prl_fusion.host.members import added_entries
 
     monkeypatch.setattr(package, "__path__", [*package.__path__, str(files / "s3prl_fusion" / "upstreams")])
-    rows = [eval(code, vars(entries)) for code, name in ROWS.items() if name.endswith("entries.py")]
-    for row in rows:
-        monkeypatch.setitem(entries.ENTRIES, row.name, row)
+    rows = add_rows(monkeypatch)
     assert main(["list", "-v", *(f"fused_{row.alias}_fbank" for row in rows)]) == 0
     assert "frame_energy 1 x 2 @ 320 + fbank" in capsys.readouterr().out
     whisper, energy = (added_entries()[row.name] for row in rows)

@@ -23,7 +23,7 @@ from s3prl_fusion.cli import main
 from s3prl_fusion.superb import tasks
 from s3prl_fusion.upstreams.entries import ENTRIES, Entry, Size
 
-STEPS = "total_steps=4 eval_step=2 save_step=2 log_step=2 gradient_accumulate_steps=1".split()
+STEPS = "total_steps=2 eval_step=2 save_step=2 log_step=2 gradient_accumulate_steps=1".split()
 TINY = [
     "--",
     "-o",
@@ -216,7 +216,7 @@ def test_a_corpus_that_lacks_something(moods, tmp_path, capsys):
         ("my_corpus.py", [(CORPUS_NAME, '="iemocap",\n    folder')], "is called 'iemocap', as another is; rename"),
         ("my_corpus.py", [('"tables": "moods"', '"tables": "meta_data"')], "makes 'meta_data', as 'iemocap' does"),
         ("my_corpus.py", [(CORPUS_NAME, '="device",\n    folder')], "--device is an option already"),
-        ("my_corpus.py", [('{"moods-labels"', '{"lexicon"')], "--lexicon is an option already; give it another name"),
+        ("my_corpus.py", [("moods-labels", "lexicon")], "--lexicon is an option already; give it another name"),
     ],
 )
 def test_what_would_be_taken_for_something_else_is_refused(file, pairs, match, tmp_path, capsys):

@@ -52,7 +52,8 @@ def comparison(args: argparse.Namespace) -> str:
 
     if args.exps:
         raise UsageError(f"--compare takes two experiments and no others; got {args.exps[0]} beside them")
-    table = compare_table(compare(*args.compare, resamples=args.resamples, seed=args.seed))
+    first, second = args.compare
+    table = compare_table(compare(first, second, args.resamples, args.seed))
     if args.output:
         write_whole(args.output / "comparison.md", table)
     return table

@@ -43,7 +43,7 @@ class Plan:
         ]
 
     def candidates(self) -> list[Experiment]:
-        """What is trained to choose a learning rate: every one, on the first seed."""
+        """List what is trained to choose a learning rate: every one, on the first seed."""
         return [experiment for experiment in self.experiments() if experiment.seed == self.seeds[0]]
 
     def changed(self) -> dict[str, list[str]]:

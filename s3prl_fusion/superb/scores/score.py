@@ -97,7 +97,7 @@ def _checked_score(run: RunFolder, task: Task, fold: str | None) -> tuple[float,
 
 
 def config_hash(config: Mapping[str, Any], task: Task) -> str:
-    """Make 12 digits that tell one recipe's settings from another's, whatever the paths and the fold are."""
+    """Return 12 digits that tell one recipe's settings from another's, wherever the corpora are, whichever the fold."""
     config = deepcopy(dict(config))
     for key in (*task.paths, *([task.fold_key] if task.fold_key else [])):
         *parents, last = key.split(".")
