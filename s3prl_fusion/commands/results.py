@@ -9,7 +9,7 @@ from ..errors import UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options of `s3prl-fusion results`."""
+    """Declare the command's options."""
     parser.add_argument("exps", nargs="*", type=Path, metavar="EXP", help="experiment folders, or folders in them")
     parser.add_argument(
         "-o", "--output", type=Path, metavar="DIR", help="also write them there, with a chart, and as .csv and .json"
@@ -42,13 +42,14 @@ def tables(args: argparse.Namespace) -> str:
 
 
 def comparison(args: argparse.Namespace) -> str:
-    """The comparison of two experiments, in Markdown; also written where -o says."""
+    """Compare two experiments, in Markdown, and write that where -o says; return it."""
     from ..files import write_whole
     from ..superb.scores.compare import compare, compare_table
 
     if args.exps:
         raise UsageError(f"--compare takes two experiments and no others; got {args.exps[0]} beside them")
-    table = compare_table(compare(*args.compare, resamples=args.resamples, seed=args.seed))
+    first, second = args.compare
+    table = compare_table(compare(first, second, resamples=args.resamples, seed=args.seed))
     if args.output:
         write_whole(args.output / "comparison.md", table)
     return table

@@ -1,4 +1,4 @@
-"""Scores one expdir after its evaluation: recomputed from the written files, and held against the recipe's own."""
+"""The score of one expdir after its evaluation: recomputed from the written files and held against the recipe's own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options of `s3prl-fusion score`."""
+    """Declare the command's options."""
     parser.add_argument("expdir", type=Path, metavar="EXPDIR", help="has the evaluation's output in evaluate.log")
 
 

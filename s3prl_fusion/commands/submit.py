@@ -1,4 +1,4 @@
-"""Packs an experiment's predictions for the SUPERB leaderboard, once they are known to be complete, and fills in the
+"""Pack an experiment's predictions for the SUPERB leaderboard, once they are known to be complete, and fill in the
 form."""
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options of `s3prl-fusion submit`."""
+    """Declare the command's options."""
     add = parser.add_argument
     add("exp", type=Path, metavar="EXP", help="experiment folder: the -o of `s3prl-fusion superb`")
     add("-u", "--upstream", metavar="NAME", help="which, when the folder has several")
