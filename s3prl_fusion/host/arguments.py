@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from typing import NoReturn
 
 from ..errors import UsageError, unknown
 
@@ -35,27 +36,12 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 _FILES_AND_NAMES = (
-    "past_exp",
-    "init_ckpt",
-    "config",
-    "downstream",
-    "downstream_variant",
-    "upstream",
-    "upstream_ckpt",
-    "upstream_model_config",
-    "expname",
-    "expdir",
+    *("past_exp", "init_ckpt", "config", "downstream", "downstream_variant"),
+    *("upstream", "upstream_ckpt", "upstream_model_config", "expname", "expdir"),
 )
 _VALUES = (
-    "backend",
-    "local_rank",
-    "hub",
-    "device",
-    "cache_dir",
-    "upstream_model_name",
-    "upstream_revision",
-    "push_to_hf_hub",
-    "hf_hub_org",
+    *("backend", "local_rank", "hub", "device", "cache_dir"),
+    *("upstream_model_name", "upstream_revision", "push_to_hf_hub", "hf_hub_org"),
 )
 
 
@@ -75,7 +61,7 @@ def parse_strictly(words: Sequence[str], where: str) -> argparse.Namespace:
         UsageError: one of them is not.
     """
     parser = make_parser()
-    parser.error = lambda message: _refuse(f"{where}: {message}")  # type: ignore[method-assign, assignment]
+    parser.error = lambda message: _refuse(f"{where}: {message}")  # type: ignore[method-assign]
     args, strange = parser.parse_known_args(list(words))
     if strange:
         options = [option for action in parser._actions for option in action.option_strings]
@@ -83,12 +69,12 @@ def parse_strictly(words: Sequence[str], where: str) -> argparse.Namespace:
     return args
 
 
-def _refuse(message: str) -> None:
+def _refuse(message: str) -> NoReturn:
     raise UsageError(message)
 
 
 def given(args: argparse.Namespace) -> dict[str, object]:
-    """The arguments that were given, by their long names."""
+    """Return the arguments that were given, by their long names."""
     parser = make_parser()
     return {name: value for name, value in vars(args).items() if value != parser.get_default(name)}
 

@@ -19,12 +19,12 @@ TIMEOUT = timedelta(days=1)
 
 
 def rank() -> int:
-    """This process's number among all; 0 where it is the only one. torchrun tells it before any group is joined."""
+    """Tell this process's number among all; 0 where it is the only one. torchrun says it before any group is joined."""
     return int(os.environ.get("RANK", 0))
 
 
 def completed_arguments(args: argparse.Namespace) -> list[str]:
-    """What run_downstream must be told of torchrun, which no longer passes --local_rank (s3prl/run_downstream.py:29).
+    """Return what run_downstream must be told of torchrun, which passes no --local_rank (s3prl/run_downstream.py:29).
 
     Args:
         args: mode, device, local_rank and backend as the user gives them; the device is complete.
@@ -48,7 +48,7 @@ def completed_arguments(args: argparse.Namespace) -> list[str]:
 
 
 def mend_main(run_downstream: ModuleType, on_gpu: bool, patches: Patches) -> None:
-    """Lets ``run_downstream.main`` join a group on any device, with `TIMEOUT` (s3prl/run_downstream.py:158)."""
+    """Let ``run_downstream.main`` join a group on any device, with `TIMEOUT` (s3prl/run_downstream.py:158)."""
     import torch
 
     def set_device(local_rank: int) -> None:
@@ -71,7 +71,7 @@ def mend_main(run_downstream: ModuleType, on_gpu: bool, patches: Patches) -> Non
 
 
 def check_resumed(args: argparse.Namespace) -> None:
-    """Refuses to go on with another number of processes; stock's is a bare assert (s3prl/run_downstream.py:165).
+    """Refuse to go on with another number of processes; stock's is a bare assert (s3prl/run_downstream.py:165).
 
     Args:
         args: as run_downstream has completed them; ``init_ckpt`` is the checkpoint to go on from.
@@ -99,7 +99,7 @@ def _processes(count: int) -> str:
 
 
 def wrap(model: Any, device_ids: list[int], **options: Any) -> Any:
-    """DistributedDataParallel as the runner calls it (s3prl/downstream/runner.py:113), on any device.
+    """Wrap a model as the runner does, in DistributedDataParallel (s3prl/downstream/runner.py:113), on any device.
 
     Buffers are not broadcast: rank 0 evaluates alone, where a forward must not wait for the others, and its are saved.
     """
@@ -111,7 +111,7 @@ def wrap(model: Any, device_ids: list[int], **options: Any) -> Any:
 
 @contextmanager
 def leader_first() -> Iterator[None]:
-    """Rank 0 goes through the block, which may fill caches on disk, before the others do."""
+    """Let rank 0 go through the block, which may fill caches on disk, before the others do."""
     from torch import distributed
 
     if not distributed.is_initialized():
@@ -127,7 +127,7 @@ def leader_first() -> Iterator[None]:
 
 
 def leave(wait: bool) -> None:
-    """Leaves the group, if there is one.
+    """Leave the group, if there is one.
 
     Args:
         wait: for the others, of which rank 0 evaluates after the last step.

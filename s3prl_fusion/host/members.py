@@ -50,14 +50,13 @@ def hf_whisper_custom(
         model_config: `WhisperUpstream`'s options, as a mapping or as a YAML file, e.g. ``pad_to_30s: false``.
         refresh: s3prl passes it to every entry; transformers has a cache of its own.
     """
-    if isinstance(model_config, str):
-        model_config = yaml.safe_load(Path(model_config).read_text(encoding="utf-8"))
-    return WhisperUpstream(ckpt, **{**(model_config or {}), **options})
+    given = yaml.safe_load(Path(model_config).read_text("utf-8")) if isinstance(model_config, str) else model_config
+    return WhisperUpstream(ckpt, **{**(given or {}), **options})
 
 
 def _entry_via(row: Entry) -> Factory:
     def entry(ckpt: str | None = None, model_config: str | Mapping[str, Any] | None = None, **kwargs: Any) -> nn.Module:
-        factory = hf_whisper_custom if row.via == WHISPER else getattr(hub(), row.via)
+        factory: Factory = hf_whisper_custom if row.via == WHISPER else getattr(hub(), row.via)
         return factory(ckpt or row.pretrained, model_config=model_config or dict(row.options), **kwargs)
 
     entry.__name__ = row.name
