@@ -75,7 +75,7 @@ def check(remembered: Mapping[str, Any] | None, fusion: FusionConfig, made_of: M
     if before is None:  # of a release that kept no more than names
         past = FusionConfig.from_dict(remembered["fusion"])
         before, now = describe(past, contents=False), describe(fusion, contents=False)
-    found = list(differences(*map(_of_weights, (before, now))))
+    found = list(differences(_of_weights(before), _of_weights(now)))
     if found:
         raise UsageError(
             f"the checkpoint was trained with another fusion: {'; '.join(found)}. "
@@ -84,7 +84,7 @@ def check(remembered: Mapping[str, Any] | None, fusion: FusionConfig, made_of: M
 
 
 def _of_weights(made_of: Mapping[str, Any]) -> dict[str, Any]:
-    """Without how a training kept its states, which is no part of its weights."""
+    """Leave out how a training kept its states, which is no part of its weights."""
     return {key: value for key, value in made_of.items() if key != "states"}
 
 

@@ -61,7 +61,7 @@ def _member(member: MemberConfig, contents: bool) -> dict[str, Any]:
 
 
 def _file(path: str | None, contents: bool) -> str | None:
-    """A file or folder by its content; one that is not here by its last part, and an address or a hub id as it is."""
+    """Name a file or folder by its content; what is not here by its last part; an address or a hub id as it is."""
     if path is not None and contents and Path(path).exists():
         return f"sha256:{content_digest(Path(path))[:16]}"
     return PurePath(path).name if path is not None and PurePath(path).is_absolute() else path
@@ -76,7 +76,7 @@ def _settings(config: Any, contents: bool) -> Any:
 
 
 def _interface(interface: InterfaceConfig, contents: bool) -> dict[str, Any]:
-    """With every default of its options, which a later release may change, and of a user's own class its source."""
+    """Describe it with every default of its options, which later releases may change; a user's own class by source."""
     options = {**interface_options(interface.name), **interface.options}
     made_of = {"name": PurePath(interface.name).name, "output_dim": interface.output_dim, **options}
     if ":" in interface.name and contents:

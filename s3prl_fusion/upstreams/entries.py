@@ -70,7 +70,7 @@ _SIGNAL = "none (signal processing)"
 
 
 def _whisper(name: str, size: Size, **row: Any) -> Entry:
-    """A row for one of OpenAI's models: its hub id is the entry's name with dashes, and a dot before ``en``."""
+    """Make a row for one of OpenAI's models: its hub id is the entry's name with dashes, and a dot before ``en``."""
     ckpt = f"openai/{name.replace('_', '-').replace('-en', '.en')}"
     return Entry(name, size=size, labelled=True, via=WHISPER, ckpt=ckpt, **row)
 
@@ -126,7 +126,7 @@ ALIASES = {entry.alias: entry for entry in ENTRIES if entry.alias}
 
 
 def known(name: str) -> Entry:
-    """The row of a hub entry; one with nothing but the name where there is none.
+    """Look up the row of a hub entry; one with nothing but the name where there is none.
 
     In s3prl's hub, names of entries without a checkpoint of their own end in ``_local`` and the like (s3prl/hub.py:46).
     """
