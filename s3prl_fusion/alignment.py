@@ -16,7 +16,7 @@ from torch import Tensor
 def align_frames(
     states: Sequence[Tensor], rate: int, target_rate: int, target_frames: int, valid_frames: Sequence[int]
 ) -> list[Tensor]:
-    """Interpolates hidden states linearly onto the frame grid of another rate.
+    """Interpolate hidden states linearly onto the frame grid of another rate.
 
     Frame j of rate R is centred on sample (j + 0.5) R. Beyond the centres of an utterance's first and last valid frame
     the nearest of the two holds. No other utterance of the batch, and no padding, enters an utterance's result.
@@ -56,7 +56,7 @@ def align_frames(
 def _neighbours(
     state: Tensor, by_time: bool, step: float, target_frames: int, valid_frames: Sequence[int]
 ) -> tuple[Tensor, Tensor | None, Tensor]:
-    """Where target frames lie that are ``step`` frames apart: the rows of their two neighbours, each (B T',), among the
+    """Place target frames, ``step`` frames apart: return the rows of their two neighbours, each (B T',), among the
     state's B T ones, and how far it is from the first to the second (B, T', 1). No second where none lies between."""
     batch, frames, _ = state.shape
     # Positions are computed in double precision on the CPU: some devices have no float64.
@@ -73,7 +73,7 @@ def _neighbours(
 
 
 def match_layers(states: Sequence[Tensor], layers: int) -> list[Tensor]:
-    """Interpolates a stack of hidden states linearly over the layer axis, first on first and last on last.
+    """Interpolate a stack of hidden states linearly over the layer axis, first on first and last on last.
 
     Args:
         states: L states of one shape.

@@ -20,10 +20,10 @@ def _asset_dir(name: str) -> Path:
 
 
 def downstream_configs_dir() -> Path:
-    """The recipes' YAML files, dictionaries and vocabularies."""
+    """Find the recipes' YAML files, dictionaries and vocabularies."""
     return _asset_dir("downstream_configs")
 
 
 def demo_dir() -> Path:
-    """The demo's recordings (``corpus/``) and trained tiny models (``upstreams/``)."""
+    """Find the demo's recordings (``corpus/``) and trained tiny models (``upstreams/``)."""
     return _asset_dir("demo")

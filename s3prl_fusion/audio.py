@@ -21,12 +21,12 @@ SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 
 
 def find_files(paths: Sequence[str | Path]) -> dict[Path, Path]:
-    """The sound files among files and folders, which are searched below, and what to call each: its path below the
-    folder given, or its name, without the suffix.
+    """Find the sound files among files and folders, which are searched below, and name each: by its path below the
+    folder given, or its own name, without the suffix.
 
     Raises:
-        FileNotFoundError: a path is not there, or a folder has no sound file.
-        ValueError: two files would be called the same, or files are unusable (see `count_samples`).
+        MissingFileError: a path is not there, or a folder has no sound file.
+        UsageError: two files would be called the same, or files are unusable (see `count_samples`).
     """
     files: dict[Path, Path] = {}
     for path in map(Path, paths):
@@ -52,7 +52,7 @@ def _is_sound(path: Path) -> bool:
 
 
 def count_samples(files: Sequence[Path], what: str) -> list[int]:
-    """The length of each file in samples. Several threads look at the files, under a progress bar called `what`.
+    """Return each file's length in samples. Several threads look at the files, under a progress bar called `what`.
 
     Raises:
         CorpusError: files cannot be read, are empty, lack their end, or are not mono at 16 kHz; the message counts
@@ -104,10 +104,10 @@ def _has_its_end(sound: SoundFile) -> bool:
 
 
 def load(path: Path) -> Tensor:
-    """A sound file as (T',), in [-1, 1].
+    """Read a sound file as (T',), in [-1, 1].
 
     Raises:
-        ValueError: it has NaN or infinite samples.
+        UsageError: it has NaN or infinite samples.
     """
     import soundfile
     import torch
@@ -119,11 +119,11 @@ def load(path: Path) -> Tensor:
 
 
 def check_wavs(wavs: Sequence[Tensor]) -> None:
-    """Refuses what no upstream can use, naming the utterance's index.
+    """Refuse what no upstream can use, naming the utterance's index.
 
     Raises:
-        TypeError: an item is not a floating-point tensor.
-        ValueError: there is no item, or one is not 1-D, is empty, or has NaN or infinity in it.
+        KindError: an item is not a floating-point tensor.
+        UsageError: there is no item, or one is not 1-D, is empty, or has NaN or infinity in it.
     """
     import torch
 

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from .cache.config import CacheConfig
-from .errors import KindError, MissingFileError, UsageError, unknown, within
+from .errors import KindError, MissingFileError, UsageError, mapping, unknown, within
 from .grammar import parse
 from .interfaces import DEFAULT_INTERFACE, build_interface, interface_class, interface_options, list_interfaces
 from .relative_paths import resolve_paths
@@ -24,15 +24,6 @@ def _check(key: str, value: Any, kind: type, optional: bool = False) -> None:
     # bool is an int to Python, but `output_dim: true` is a mistake.
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise KindError(f"{key} must be {'null or ' if optional else ''}of type {kind.__name__}; got {value!r}")
-
-
-def _mapping(key: str, value: Any, allowed: list[str]) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise KindError(f"{key} must be a mapping with keys among {', '.join(allowed)}; got {value!r}")
-    for name in value:
-        if name not in allowed:
-            raise UsageError(f"{key}: {unknown('key', name, allowed)}; got {name}: {value[name]!r}")
-    return dict(value)
 
 
 @dataclass(frozen=True)
@@ -75,7 +66,7 @@ class MemberConfig:
         _check("device", self.device, str, optional=True)
 
     def runs_as(self, other: MemberConfig) -> bool:
-        """Whether one forward, on one device, serves both: they may differ in layers alone."""
+        """Tell whether one forward, on one device, serves both: they may differ in layers alone."""
         return replace(self, layers=None) == replace(other, layers=None)
 
 
@@ -102,11 +93,11 @@ class InterfaceConfig:
         if self.output_dim is not None and self.output_dim < 1:
             raise UsageError(f"interface.output_dim must be positive; got {self.output_dim}")
         if self.options:
-            _mapping("interface", self.options, ["name", "output_dim", *interface_options(self.name)])
+            mapping("interface", self.options, ["name", "output_dim", *interface_options(self.name)])
             self._check_options()
 
     def _check_options(self) -> None:
-        """Builds a miniature of the interface, which checks its options' values before any member loads."""
+        """Build a miniature of the interface, which checks its options' values before any member loads."""
         import torch
 
         # The miniature's first weights must not shift the run's random numbers.
@@ -156,14 +147,14 @@ class FusionConfig:
 
     @classmethod
     def from_dict(cls, config: Mapping[str, Any]) -> FusionConfig:
-        """Reads what `to_dict` writes. A member may be its name alone, and so may the interface.
+        """Read what `to_dict` writes. A member may be its name alone, and so may the interface.
 
         Raises:
-            ValueError, TypeError: a key is unknown or a value is not of its kind; the message names key and value.
+            UsageError, KindError: a key is unknown or a value is not of its kind; the message names key and value.
         """
         # `stock` is read, but not for people to write: a stock upstream has a name of its own.
         stock = config.get("stock", False) if isinstance(config, Mapping) else False
-        config = _mapping("fusion config", config, [f.name for f in fields(cls) if f.name != "stock" or stock])
+        config = mapping("fusion config", config, [f.name for f in fields(cls) if f.name != "stock" or stock])
         members = config.pop("members", [])
         if not isinstance(members, (list, tuple)):
             raise KindError(f"members must be a list; got {members!r}")
@@ -176,12 +167,12 @@ class FusionConfig:
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> FusionConfig:
-        """Reads a fusion YAML. Relative paths that exist beside the file are taken from there: of members, and of the
+        """Read a fusion YAML. Relative paths that exist beside the file are taken from there: of members, and of the
         module of a user's own interface.
 
         Raises:
-            FileNotFoundError: there is no such file.
-            ValueError, TypeError: it is not YAML, or see `from_dict`; the message names the file.
+            MissingFileError: there is no such file.
+            UsageError, KindError: it is not YAML, or see `from_dict`; the message names the file.
         """
         path = Path(path)
         if not path.is_file():
@@ -197,6 +188,10 @@ class FusionConfig:
     def from_name(cls, name: str) -> FusionConfig:
         """Read a name such as ``fused_wavlm_hubert_chconv``; see `s3prl_fusion.grammar`.
 
+        Example:
+            >>> sf.FusionConfig.from_name("fused__fbank__mfcc").member_names
+            ['fbank', 'mfcc']
+
         Raises:
             UsageError: the name is not of the grammar; the message says which part, and what is near.
         """
@@ -204,7 +199,7 @@ class FusionConfig:
         return cls(tuple(MemberConfig(entry) for entry in entries), InterfaceConfig(interface))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists, dicts and scalars that `from_dict` reads; defaults are left out."""
+        """Return plain lists, dicts and scalars that `from_dict` reads; defaults are left out."""
         members = []
         for member in self.members:
             entry = {key: value for key, value in asdict(member).items() if value is not None}
@@ -221,14 +216,14 @@ class FusionConfig:
         return config
 
     def to_yaml(self) -> str:
-        """`to_dict` as YAML text."""
+        """Write `to_dict` as YAML text."""
         return yaml.safe_dump(self.to_dict(), sort_keys=False)
 
 
 def _member(key: str, value: Any) -> MemberConfig:
     if isinstance(value, (MemberConfig, str)):
         return value if isinstance(value, MemberConfig) else MemberConfig(value)
-    value = _mapping(key, value, [f.name for f in fields(MemberConfig)])
+    value = mapping(key, value, [f.name for f in fields(MemberConfig)])
     if "name" not in value:
         raise UsageError(f"{key} has no name; name an entry of s3prl's hub, e.g. wavlm_base_plus")
     if isinstance(value.get("layers"), list):

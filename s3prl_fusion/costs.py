@@ -26,12 +26,12 @@ REPEATS = 3  # the fastest run counts
 
 
 def count_parameters(module: nn.Module) -> int:
-    """All parameters, trained or frozen."""
+    """Count all parameters, trained or frozen."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
 def noise(samples: Sequence[int], device: str = "cpu") -> Iterator[list[Tensor]]:
-    """One utterance of noise of each length, as a batch of one; always the same."""
+    """Yield one utterance of noise of each length, as a batch of one; always the same."""
     generator = torch.Generator().manual_seed(0)
     return ([(0.1 * torch.randn(length, generator=generator)).to(device)] for length in samples)
 
@@ -71,7 +71,7 @@ def profile(
 
 
 def _costs(run: Callable[[], Any], module: nn.Module, seconds: float, device: str) -> tuple[int, int, float, float]:
-    """A row of `profile`."""
+    """Measure a row of `profile`."""
     factor, peak = fastest(run, device) / seconds, peak_memory(run, device) / 1e6
     return count_macs(run), count_parameters(module), factor, peak
 
@@ -80,7 +80,7 @@ def _costs(run: Callable[[], Any], module: nn.Module, seconds: float, device: st
 def profile_groups(
     upstream: FusedUpstream, featurizer: nn.Module | None, groups: Mapping[str, Sequence[int]], device: str = "cpu"
 ) -> pandas.DataFrame:
-    """Sums the multiply-accumulates over groups of utterances of noise, one utterance at a time, with a progress bar.
+    """Sum the multiply-accumulates over groups of utterances of noise, one utterance at a time, with a progress bar.
 
     Args:
         upstream, featurizer: as for `profile`.
@@ -113,8 +113,8 @@ def profile_groups(
 
 
 def count_macs(run: Callable[[], Any]) -> int:
-    """Multiply-accumulates of a call: half of the FLOPs of its matrix products and convolutions, recurrent layers' and
-    attention's included. Fourier transforms, norms, biases and whatever else goes element by element are not counted.
+    """Count a call's multiply-accumulates: half of the FLOPs of its matrix products and convolutions, recurrent layers'
+    and attention's included. Fourier transforms, norms, biases and whatever goes element by element are not counted.
 
     SUPERB's profiling tool also counts, in each attention layer of T frames, D features and H heads, 4 T D for biases
     and scaling and 3 H T^2 for mask and softmax (4 H T^2 where attention has dropout); and it was run on wav2vec 2.0
@@ -129,7 +129,7 @@ def count_macs(run: Callable[[], Any]) -> int:
 
 @contextmanager
 def _flop_counter() -> Iterator[FlopCounterMode]:
-    """Counts in the block. A CPU's fused operators for LSTM and attention are unknown to torch's counter: without them,
+    """Count in the block. A CPU's fused operators for LSTM and attention are unknown to torch's counter: without them,
     they are matrix products."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -146,7 +146,7 @@ def _flop_counter() -> Iterator[FlopCounterMode]:
 
 
 def fastest(run: Callable[[], Any], device: str = "cpu") -> float:
-    """Seconds of the fastest of 3 runs."""
+    """Return the seconds of the fastest of 3 runs."""
     on_gpu = torch.device(device).type == "cuda"
     spent = []
     for _ in range(REPEATS):
@@ -159,8 +159,8 @@ def fastest(run: Callable[[], Any], device: str = "cpu") -> float:
 
 
 def peak_memory(run: Callable[[], Any], device: str = "cpu") -> int:
-    """Bytes that a call has allocated at its worst moment, its result included: what was there before, such as weights
-    and inputs, is not. It is what torch's allocators hand out, on a CPU and on a GPU alike."""
+    """Measure the bytes that a call has allocated at its worst moment, its result included: what was there before, such
+    as weights and inputs, is not. It is what torch's allocators hand out, on a CPU and on a GPU alike."""
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize(device)
         before = torch.cuda.memory_allocated(device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import Iterable
+from typing import Any, Iterable, Mapping, Sequence
 
 
 class UserError(Exception):
@@ -35,13 +35,23 @@ class HostError(UserError, RuntimeError):
 
 
 def within(where: str, error: Exception) -> UserError:
-    """An error with its place in front, of a plain kind: some kinds are not made from a message alone."""
+    """Put an error's place in front; the result is of a plain kind: some kinds are not made from a message alone."""
     kinds = {TypeError: KindError, FileNotFoundError: MissingFileError}
     return next((ours for kind, ours in kinds.items() if isinstance(error, kind)), UsageError)(f"{where}{error}")
 
 
+def mapping(key: str, value: Any, allowed: Sequence[str], other: str = "") -> dict[str, Any]:
+    """Copy what stands at ``key``, which must be a mapping with keys among the allowed ones."""
+    if not isinstance(value, Mapping):
+        raise KindError(f"{key} must be {other}a mapping with keys among {', '.join(allowed)}; got {value!r}")
+    for name in value:
+        if name not in allowed:
+            raise UsageError(f"{key}: {unknown('key', name, allowed)}; got {name}: {value[name]!r}")
+    return dict(value)
+
+
 def unknown(kind: str, got: object, allowed: Iterable[str], limit: int = 12) -> str:
-    """The message for a name that is not known: what it was, what is allowed, what is near.
+    """Say that a name is not known: what it was, what is allowed, what is near.
 
     Args:
         kind: what the name names, e.g. ``"interface"``.

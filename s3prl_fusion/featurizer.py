@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 from typing import Any, Sequence
 
 import torch
@@ -28,10 +29,10 @@ class FusionCore(nn.Module):
 
     Args:
         upstream: a `FusedUpstream` that has been run at least once. Its ``fusion`` configures the interface.
-        normalize: layer norm of every hidden state first; the config's ``normalize`` does the same.
+        normalize: layer norm of every hidden state first; the fusion's ``normalize`` does the same.
 
     Attributes:
-        fusion: the upstream's config, as it takes effect here.
+        fusion: the upstream's, as it takes effect here.
         interface: everything that learns.
     """
 
@@ -47,10 +48,10 @@ class FusionCore(nn.Module):
         self.register_load_state_dict_pre_hook(_add_prefix)
 
     def members(self, hidden_states: Sequence[Tensor]) -> list[list[Tensor]]:
-        """The flat list of a `FusedUpstream`'s hidden states, each (B, T, D_i), as the interface takes it.
+        """Group the flat list of a `FusedUpstream`'s hidden states, each (B, T, D_i), as the interface takes it.
 
         Raises:
-            ValueError: there are more or fewer states than when the featurizer was made.
+            UsageError: there are more or fewer states than when the featurizer was made.
         """
         if len(hidden_states) != sum(self.layers):
             raise UsageError(
@@ -59,35 +60,39 @@ class FusionCore(nn.Module):
             )
         if self.normalize:
             hidden_states = [F.layer_norm(state, state.shape[-1:]) for state in hidden_states]
-        members, start = [], 0
-        for count in self.layers:
-            members.append(list(hidden_states[start : start + count]))
-            start += count
-        return members
+        states = iter(hidden_states)
+        return [list(islice(states, count)) for count in self.layers]
 
     def fuse(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Fuses the flat list of a `FusedUpstream`'s hidden states, each (B, T, D_i), to (B, T, output_dim)."""
+        """Fuse the flat list of a `FusedUpstream`'s hidden states, each (B, T, D_i), to (B, T, output_dim)."""
         return self.interface(self.members(hidden_states))
 
 
 class FusionFeaturizer(FusionCore):
     """s3prl's Featurizer (s3prl/upstream/interfaces.py:134) for a `FusedUpstream`: an interface instead of a sum.
 
+    Example:
+        >>> upstream = sf.FusedUpstream(sf.FusionConfig.from_name("fused__fbank__mfcc"))
+        >>> wavs = [torch.randn(16000)]
+        >>> (features,) = sf.FusionFeaturizer(upstream)(wavs, upstream(wavs))
+        >>> features.shape
+        torch.Size([98, 240])
+
     Args:
         upstream: a `FusedUpstream`, or one wrapped for distributed training. Its ``fusion`` configures the interface.
         feature_selection: run_downstream's ``-s``; a fused upstream has ``"hidden_states"`` only.
         upstream_device: where the upstream is.
         layer_selection: run_downstream's ``-l``; refused, as members have layers of their own.
-        normalize: run_downstream's ``--upstream_feature_normalize``; the config's ``normalize`` does the same.
+        normalize: run_downstream's ``--upstream_feature_normalize``; the fusion's ``normalize`` does the same.
 
     Attributes:
-        fusion: the upstream's config as it takes effect here; it goes into every state dict, see `checkpoint`.
+        fusion: the upstream's, as it takes effect here; it goes into every state dict, see `checkpoint`.
         output_dim: width of the features.
         downsample_rate: samples a frame.
 
     Raises:
-        TypeError: the upstream is not a fused one.
-        ValueError: a selection that a fused upstream does not have; on loading, a state of another fusion.
+        KindError: the upstream is not a fused one.
+        UsageError: a selection that a fused upstream does not have; on loading, a state of another fusion.
     """
 
     def __init__(
@@ -113,7 +118,7 @@ class FusionFeaturizer(FusionCore):
         self.downsample_rate = upstream.get_downsample_rates("hidden_states")
 
     def forward(self, wavs: Sequence[Tensor], features: dict[str, Sequence[Tensor]]) -> list[Tensor]:
-        """Fuses and cuts each utterance to its own length.
+        """Fuse, and cut each utterance to its own length.
 
         Args:
             wavs: B waveforms, each (T',).
@@ -124,7 +129,7 @@ class FusionFeaturizer(FusionCore):
             least one frame, and at most those that the upstream gives.
 
         Raises:
-            ValueError: the upstream's frames and the waveforms' lengths differ by 5 frames or more.
+            UsageError: the upstream's frames and the waveforms' lengths differ by 5 frames or more.
         """
         fused = self.fuse(features["hidden_states"])
         frames = [round(len(wav) / self.downsample_rate) for wav in wavs]
@@ -137,10 +142,10 @@ class FusionFeaturizer(FusionCore):
 
 
 def check_selection(feature_selection: str, layer_selection: int | None) -> None:
-    """Refuses run_downstream's ``-s`` and ``-l`` where a fused upstream has no such thing.
+    """Refuse run_downstream's ``-s`` and ``-l`` where a fused upstream has no such thing.
 
     Raises:
-        ValueError: says what to use instead.
+        UsageError: says what to use instead.
     """
     if feature_selection != "hidden_states":
         raise UsageError(f"a fused upstream has hidden_states only; got -s {feature_selection}. Leave -s out")

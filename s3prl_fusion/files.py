@@ -11,13 +11,13 @@ from typing import Any, Callable, Iterable, Iterator
 
 
 def cache_dir() -> Path:
-    """The user's folder for what can be made again: ``$XDG_CACHE_HOME/s3prl_fusion``, by default below ~/.cache."""
+    """Find the user's folder for what can be made again: ``$XDG_CACHE_HOME/s3prl_fusion``, by default in ~/.cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "s3prl_fusion"
 
 
 @contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place when the block ends without an error."""
+    """Give a temporary path beside ``path`` that takes its place when the block ends without an error."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -28,7 +28,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def write_with(path: str | os.PathLike[str], write: Callable[[Path], Any]) -> None:
-    """Lets ``write`` fill a temporary file, then puts it in ``path``'s place; the folder is made when missing."""
+    """Let ``write`` fill a temporary file, then put it in ``path``'s place; the folder is made when missing."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as temporary:
         write(temporary)
@@ -36,7 +36,7 @@ def write_with(path: str | os.PathLike[str], write: Callable[[Path], Any]) -> No
 
 @contextmanager
 def whole_files(folder: str | os.PathLike[str], keep: Iterable[Path] = ()) -> Iterator[Path]:
-    """A draft of ``folder``, beside it; its files take their places when the block ends without an error.
+    """Give a draft of ``folder``, beside it; its files take their places when the block ends without an error.
 
     Args:
         folder: need not exist.
@@ -65,10 +65,10 @@ def whole_files(folder: str | os.PathLike[str], keep: Iterable[Path] = ()) -> It
 
 
 def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
-    """Writes text (UTF-8) or bytes; the folder is made when missing."""
+    """Write text (UTF-8) or bytes; the folder is made when missing."""
     write_with(path, lambda file: file.write_bytes(content.encode() if isinstance(content, str) else content))
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """Writes indented JSON; the folder is made when missing."""
+    """Write indented JSON; the folder is made when missing."""
     write_whole(path, json.dumps(value, indent=1, sort_keys=True) + "\n")

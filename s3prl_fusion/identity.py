@@ -74,7 +74,7 @@ def _settings(config: Any, contents: bool) -> Any:
 
 
 def _interface(interface: InterfaceConfig, contents: bool) -> dict[str, Any]:
-    """With every default of its options, which a later release may change, and of a user's own class its source."""
+    """Describe it with every default of its options, which later releases may change; a user's own class by source."""
     options = {**interface_options(interface.name), **interface.options}
     made_of = {"name": PurePath(interface.name).name, "output_dim": interface.output_dim, **options}
     if ":" in interface.name and contents:

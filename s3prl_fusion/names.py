@@ -22,7 +22,7 @@ _YAML = re.compile(r"(?P<path>.+\.ya?ml)(__(?P<interface>.+))?")
 
 
 def is_fused_name(name: str) -> bool:
-    """Whether a name claims to be a fused upstream's; it may still be malformed."""
+    """Tell whether a name claims to be a fused upstream's; it may still be malformed."""
     return name == "fused" or name.startswith("fused_") or bool(_YAML.fullmatch(name))
 
 
@@ -107,7 +107,7 @@ def find_shipped(option: str, path: str, *patterns: str) -> Path:
 
 
 def label(name: str) -> str:
-    """What to call an upstream in tables and folders: its name, of a YAML the file's without its folder."""
+    """Shorten what -u says for tables and folders: a YAML goes by its file's name, without the folder."""
     yaml = _YAML.fullmatch(name)
     if yaml is None:
         return name
@@ -115,7 +115,7 @@ def label(name: str) -> str:
 
 
 def add_interface(name: str, interface: str) -> str:
-    """The name of the same members under another interface.
+    """Name the same members under another interface.
 
     Raises:
         UsageError: the upstream is ``fused``, whose YAML says its interface, or a stock one.

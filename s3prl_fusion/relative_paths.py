@@ -8,8 +8,8 @@ from typing import Any
 
 
 def resolve_paths(folder: Path, config: Any) -> Any:
-    """A raw config whose paths are absolute where they exist in a folder: the members' ``ckpt`` and ``model_config``,
-    and the module of a user's own interface.
+    """Make a raw config's paths absolute where they exist in a folder: the members' ``ckpt`` and ``model_config``, and
+    the module of a user's own interface.
 
     What is not of its kind stays as it is: the checks of `s3prl_fusion.FusionConfig` come later.
     """
@@ -34,7 +34,7 @@ def _member(folder: Path, member: Any) -> Any:
 
 
 def _own_interface(folder: Path, name: str) -> str:
-    """``module:Class`` as ``/folder/module.py:Class`` where that file is there."""
+    """Turn ``module:Class`` into ``/folder/module.py:Class`` where that file is there."""
     module, colon, class_name = name.rpartition(":")
     file = folder / (module if module.endswith(".py") else f"{module.replace('.', '/')}.py")
     return f"{file.resolve()}:{class_name}" if colon and file.is_file() else name

@@ -38,7 +38,7 @@ def encode(states: Sequence[Tensor], dtype: str) -> dict[str, Tensor]:
 
 
 def _quantised(state: Tensor) -> tuple[Tensor, Tensor]:
-    """int8 (T, D), and its scale (D,): max |x| over time / 127, in bfloat16, which has float32's range, rounded up."""
+    """Return int8 (T, D) and its scale (D,): max |x| over time / 127, rounded up to bfloat16 (float32's range)."""
     exact = state.abs().amax(dim=0) / _LEVELS
     scale = exact.bfloat16()
     scale = torch.where(scale.float() < exact, (scale.view(torch.int16) + 1).view(torch.bfloat16), scale)

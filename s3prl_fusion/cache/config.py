@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ..errors import KindError, UsageError, unknown
+from ..errors import KindError, UsageError, mapping, unknown
 
 DIR_VARIABLE = "S3PRL_FUSION_CACHE"
 DTYPE_VARIABLE = "S3PRL_FUSION_CACHE_DTYPE"
@@ -55,15 +54,10 @@ class CacheConfig:
             return value
         if isinstance(value, str):
             return cls(value)
-        names = [field.name for field in fields(cls)]
-        if not isinstance(value, Mapping):
-            raise KindError(f"cache must be a folder, or a mapping with keys among {', '.join(names)}; got {value!r}")
-        for name in value:
-            if name not in names:
-                raise UsageError(f"cache: {unknown('key', name, names)}; got {name}: {value[name]!r}")
-        if "dir" not in value:
+        given = mapping("cache", value, [field.name for field in fields(cls)], "a folder, or ")
+        if "dir" not in given:
             raise UsageError("cache has no dir; name the folder, e.g. cache: {dir: DIR, dtype: int8}")
-        return cls(**value)
+        return cls(**given)
 
     @classmethod
     def from_env(cls) -> CacheConfig | None:

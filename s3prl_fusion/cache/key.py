@@ -75,7 +75,7 @@ def _in_library(file: Path) -> bool:
 
 
 def _settings(config: MemberConfig, dtype: str) -> dict[str, Any]:
-    """The config by content; where a member runs is no part of it, nor is an option that is not given."""
+    """Return the config by content; where a member runs is no part of it, nor is an option that is not given."""
     given = {key: value for key, value in asdict(config).items() if value is not None and key != "device"}
     for key in ("ckpt", "model_config"):
         if isinstance(given.get(key), str):
@@ -84,8 +84,8 @@ def _settings(config: MemberConfig, dtype: str) -> dict[str, Any]:
 
 
 def _content(path: Path) -> Any:
-    """A settings file's content, another file's hash, the settings in a folder (its weights are hashed as they are
-    loaded), or, of what is not on this machine, the address."""
+    """Return a settings file's content, another file's hash, the settings in a folder (its weights are hashed as they
+    are loaded), or, of what is not on this machine, the address."""
     if path.is_dir():
         return {file.name: _content(file) for file in sorted(path.iterdir()) if file.suffix in _SETTINGS}
     if not path.is_file():
@@ -96,7 +96,7 @@ def _content(path: Path) -> Any:
 
 
 def _options(member: nn.Module) -> Iterator[tuple[str, Any]]:
-    """The numbers and switches that modules have beside their weights, such as Whisper's ``pad_to_30s``."""
+    """Yield the numbers and switches that modules have beside their weights, such as Whisper's ``pad_to_30s``."""
     for path, module in member.named_modules():
         if type(module).__module__.startswith("torch."):
             continue

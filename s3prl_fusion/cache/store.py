@@ -149,7 +149,7 @@ def read_file(path: Path) -> dict[str, Tensor]:
 
 
 def _checksum(tensors: Mapping[str, Tensor]) -> str:
-    """Of names, types, shapes and values."""
+    """Digest names, types, shapes and values."""
     crc = 0
     for name, tensor in sorted(tensors.items()):
         crc = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), crc)

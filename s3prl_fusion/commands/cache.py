@@ -57,7 +57,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def fill(args: argparse.Namespace) -> int:
-    """Compute the hidden states of a corpus's sound files, and stores those that are not there yet."""
+    """Compute the hidden states of a corpus's sound files, and store those that are not there yet."""
     import torch
     from tqdm import tqdm
 
@@ -102,7 +102,7 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 
 def _fusion(args: argparse.Namespace) -> FusionConfig:
-    """What -u says, with the cache that the options, the YAML and the environment say, in this order."""
+    """Resolve -u, with the cache that the options, the YAML and the environment say, in this order."""
     fusion = resolve(args.upstream, args.model_config, args.ckpt)
     cache = fusion.cache or CacheConfig.from_env()
     given: dict[str, Any] = {"dir": args.dir, "dtype": args.dtype}

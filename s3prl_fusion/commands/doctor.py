@@ -57,12 +57,12 @@ OPTIONAL = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command's options."""
+    """Declare the command's options."""
     parser.add_argument("--device", help="where to try the forward (default: a GPU if torch finds one)")
 
 
 def main(args: argparse.Namespace) -> int:
-    """Prints the report; the exit status is 1 if something that every run needs does not work."""
+    """Print the report; the exit status is 1 if something that every run needs does not work."""
     print("\n".join(versions()))
     found = []
     for title, check in _checks(args.device):
@@ -83,14 +83,14 @@ def _checks(device: str | None) -> Iterator[tuple[str, Callable[[], Iterator[Fin
 
 
 def versions() -> list[str]:
-    """A line for this Python and for each package, from its metadata."""
+    """Write a line for this Python and for each package, from its metadata."""
     return [f"python           {platform.python_version()} ({platform.platform()})"] + [
         f"{name:<16} {version_of(name) or '-'}" for name in PACKAGES
     ]
 
 
 def version_of(distribution: str) -> str | None:
-    """The installed version; None if there is none."""
+    """Look up the installed version; None if there is none."""
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
@@ -98,7 +98,7 @@ def version_of(distribution: str) -> str | None:
 
 
 def imports() -> Iterator[Finding]:
-    """Whether torch, torchaudio and s3prl import, and what to do where they do not."""
+    """Tell whether torch, torchaudio and s3prl import, and what to do where they do not."""
     for name, explain in (("torch", _explain_torch), ("torchaudio", explain_pair), ("s3prl", _explain_s3prl)):
         try:
             if name == "s3prl":
@@ -123,7 +123,7 @@ def _explain_torch() -> str:
 
 
 def explain_pair() -> str:
-    """What is wrong between torch and torchaudio, and the line that mends it."""
+    """Tell what is wrong between torch and torchaudio, and the line that mends it."""
     torch, torchaudio = version_of("torch"), version_of("torchaudio")
     if torch is None:
         return PAIR
@@ -148,7 +148,7 @@ def _explain_s3prl() -> str:
 
 
 def supplied() -> Iterator[Finding]:
-    """The shims that are in use; see `host.shims`."""
+    """List the shims that are in use; see `host.shims`."""
     from ..errors import HostError
     from ..host import shims
 
@@ -164,7 +164,7 @@ def supplied() -> Iterator[Finding]:
 
 
 def optional() -> Iterator[Finding]:
-    """What is there, and the line that installs what is not."""
+    """Tell what is there, and the line that installs what is not."""
     for wanted in OPTIONAL:
         there = shutil.which(wanted.name) if wanted.program else util.find_spec(wanted.name)
         missing = f"not installed; for {wanted.use}: {wanted.install}"
@@ -172,7 +172,7 @@ def optional() -> Iterator[Finding]:
 
 
 def forward(device: str | None = None) -> Iterator[Finding]:
-    """The demo's two tiny members, or two spectral ones where the demo is not shipped, fused on noise."""
+    """Fuse the demo's two tiny members, or two spectral ones where the demo is not shipped, on noise."""
     try:
         import torch
 
@@ -187,7 +187,7 @@ def forward(device: str | None = None) -> Iterator[Finding]:
 
 
 def fused_forward(device: str) -> tuple[str, tuple[int, ...]]:
-    """Runs it.
+    """Run the members that `forward` names.
 
     Returns:
         The upstream's name, and the shape (frames, width) of the features.
@@ -208,6 +208,7 @@ def fused_forward(device: str) -> tuple[str, tuple[int, ...]]:
     wavs = next(costs.noise([SECONDS * SAMPLE_RATE], device))
     with quiet_torchaudio(), torch.no_grad():
         upstream, featurizer = load_pair(resolve(name), device)
+        assert featurizer is not None, "only a stock upstream has none"
         (features,) = featurizer(wavs, upstream(wavs))
     if not features.isfinite().all():
         raise ArithmeticError(f"{name} gives NaN or infinite features on {device}")

@@ -26,7 +26,7 @@ FORMATS = ("npy", "safetensors")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command's options."""
+    """Declare the command's options."""
     parser.add_argument("wavs", nargs="+", metavar="WAV", help="sound files, or folders to search; mono, 16 kHz")
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="DIR", help="one file a sound file, or more"
@@ -63,7 +63,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _featurize(args: argparse.Namespace, fusion: FusionConfig | None) -> Callable[[Tensor], list[Tensor]]:
-    """A function from a waveform (T',) to the arrays to write for it."""
+    """Make a function from a waveform (T',) to the arrays to write for it."""
     import torch
 
     from ..devices import check_device

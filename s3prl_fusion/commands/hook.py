@@ -10,12 +10,12 @@ import argparse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command's options."""
+    """Declare the command's options."""
     parser.add_argument("action", choices=("install", "remove", "status"))
 
 
 def main(args: argparse.Namespace) -> int:
-    """Do it and say what was done."""
+    """Install, remove or look, and say what was done."""
     from ..host import hook
 
     folder = hook.folder()

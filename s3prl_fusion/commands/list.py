@@ -10,7 +10,7 @@ from ..config import FusionConfig, MemberConfig
 from ..grammar import presets
 from ..interfaces import DEFAULT_INTERFACE, list_interfaces
 from ..names import is_fused_name, resolve
-from ..upstreams.entries import aliases, known
+from ..upstreams.entries import Size, aliases, known
 
 UNKNOWN = "?"
 
@@ -44,26 +44,26 @@ def _fused(name: str) -> FusionConfig:
 
 
 def describe(name: str, fusion: FusionConfig) -> dict[str, Any]:
-    """Describe a fused upstream's members and sizes; None where a member's size is not known without loading it."""
+    """Describe a fused upstream by members and sizes; None where a member's size is not known without loading it."""
+    sizes = _sizes(fusion)
     return {
         "name": name,
         "members": [_describe_member(member) for member in fusion.members],
         "interface": fusion.interface.name,
         "trainable_parameters": trainable_parameters(fusion),
-        "frozen_parameters": _sum(member.name for member in fusion.members),
+        "frozen_parameters": None if sizes is None else sum(size.parameters for size in sizes),
     }
 
 
 def trainable_parameters(fusion: FusionConfig) -> int | None:
-    """Count the interface's parameters, in one that takes no memory; None where a member's size is not known."""
+    """Count the interface's parameters, on one that takes no memory; None where a member's size is not known."""
     import torch
 
     from ..interfaces import build_interface
 
-    sizes = [known(member.name).size for member in fusion.members]
-    if None in sizes:
+    sizes, interface = _sizes(fusion), fusion.interface
+    if sizes is None:
         return None
-    interface = fusion.interface
     with torch.device("meta"):
         module = build_interface(
             interface.name, [s.layers for s in sizes], [s.dim for s in sizes], interface.output_dim, **interface.options
@@ -76,9 +76,9 @@ def _describe_member(member: MemberConfig) -> dict[str, Any]:
     return {"name": member.name, **(vars(size) if size else dict.fromkeys(("layers", "dim", "downsample_rate")))}
 
 
-def _sum(names: Any) -> int | None:
-    sizes = [known(name).size for name in names]
-    return None if None in sizes else sum(size.parameters for size in sizes)
+def _sizes(fusion: FusionConfig) -> list[Size] | None:
+    sizes = [size for member in fusion.members if (size := known(member.name).size)]
+    return sizes if len(sizes) == len(fusion.members) else None
 
 
 def _is_shortest(name: str) -> bool:

@@ -18,7 +18,7 @@ EPILOG = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command's options."""
+    """Declare the command's options."""
     parser.epilog = EPILOG
     parser.add_argument("-u", "--upstream", required=True, metavar="NAME", help="an upstream, fused or stock")
     parser.add_argument("-g", "--model-config", metavar="FILE", help="-u fused: the fusion YAML; else the upstream's")
@@ -38,7 +38,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def measure(args: argparse.Namespace) -> pandas.DataFrame:
-    """Checks the arguments, then measures; see `costs.profile` and, for --superb, `costs.profile_groups`."""
+    """Check the arguments, then measure; see `costs.profile` and, for --superb, `costs.profile_groups`."""
     seconds = parse_seconds(args.seconds)
     fusion = resolve(args.upstream, args.model_config, args.ckpt)
     from .. import costs
@@ -52,10 +52,10 @@ def measure(args: argparse.Namespace) -> pandas.DataFrame:
 
 
 def parse_seconds(text: str) -> list[float]:
-    """Positive numbers of a comma-separated list.
+    """Read positive numbers from a comma-separated list.
 
     Raises:
-        ValueError: there is none, or something else.
+        UsageError: there is none, or something else.
     """
     try:
         seconds = [float(part) for part in text.split(",")]

@@ -24,7 +24,7 @@ OCCLUSION = "relative change of the features when the layer is replaced by its m
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command's options."""
+    """Declare the command's options."""
     parser.add_argument("ckpt", metavar="CKPT", help="a checkpoint, or the folder of an experiment")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="picture: .png, .pdf or .svg")
     parser.add_argument(
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Draw and print."""
+    """Draw the picture and print its numbers."""
     if args.output.suffix not in FORMATS:
         raise UsageError(f"-o {args.output} must end in {', '.join(FORMATS)}")
     measure, table = occlusion(args.ckpt, args.wavs, args.device) if args.wavs else shares(args.ckpt)
@@ -50,13 +50,13 @@ def main(args: argparse.Namespace) -> int:
 
 
 def shares(ckpt: str) -> tuple[str, pandas.DataFrame]:
-    """What the trained parameters alone say; no model is loaded.
+    """Tabulate what the trained parameters alone say; no model is loaded.
 
     Returns:
         What is measured, and a table with columns upstream, layer and value.
 
     Raises:
-        ValueError: the checkpoint's interface gives layers no weights.
+        UsageError: the checkpoint's interface gives layers no weights.
     """
     from ..host.ckpt import find_ckpt, read_ckpt
     from ..interfaces import build_interface
@@ -80,10 +80,10 @@ def shares(ckpt: str) -> tuple[str, pandas.DataFrame]:
 
 
 def occlusion(ckpt: str, wavs: Sequence[str], device: str) -> tuple[str, pandas.DataFrame]:
-    """What the features lose without each layer, in the mean over the sound files; as `shares`.
+    """Measure what the features lose without each layer, in the mean over the sound files; as `shares`.
 
     Raises:
-        ValueError: the upstream is not a fused one, or a file is not speech at 16 kHz.
+        UsageError: the upstream is not a fused one, or a file is not speech at 16 kHz.
     """
     import torch
     from tqdm import tqdm
@@ -105,7 +105,7 @@ def occlusion(ckpt: str, wavs: Sequence[str], device: str) -> tuple[str, pandas.
             states = experiment.upstream([load(file).to(device)])["hidden_states"]
             changes = experiment.featurizer.interface.occlusion(experiment.featurizer.members(states))
             sums = [total + change.cpu() for total, change in zip(sums, changes)]
-    return OCCLUSION, _table(*_members(experiment.upstream.fusion), [total / len(files) for total in sums])
+    return OCCLUSION, _table(*_members(experiment.featurizer.fusion), [total / len(files) for total in sums])
 
 
 def _members(config: FusionConfig) -> tuple[list[str], list[Sequence[int] | None]]:
@@ -127,7 +127,7 @@ def _table(
 
 
 def draw(table: pandas.DataFrame, measure: str, path: Path, kind: str) -> None:
-    """One panel of bars a member, all on one scale."""
+    """Draw one panel of bars a member, all on one scale."""
     import matplotlib
 
     matplotlib.use("Agg")

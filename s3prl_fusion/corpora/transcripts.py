@@ -14,7 +14,7 @@ SUFFIXES = (".flac", ".wav")
 
 
 def find_audio(split: Path) -> dict[Path, Path]:
-    """`{utterance: file}` below the folder of a split, sorted. An utterance is its file's path without the suffix.
+    """Find `{utterance: file}` below a split's folder, sorted. An utterance is its file's path without the suffix.
 
     Raises:
         CorpusError: an utterance is there as both .flac and .wav.
@@ -30,7 +30,7 @@ def find_audio(split: Path) -> dict[Path, Path]:
 
 
 def read_transcripts(split: Path) -> dict[Path, str]:
-    """`{utterance: TEXT}` from the `*.trans.txt` below the folder of a split, utterances as in `find_audio`.
+    """Read `{utterance: TEXT}` from the `*.trans.txt` below the folder of a split, utterances as in `find_audio`.
 
     Raises:
         CorpusError: an utterance has two transcripts.
@@ -48,7 +48,7 @@ def read_transcripts(split: Path) -> dict[Path, str]:
 
 
 def read_lexicon(paths: Sequence[str | Path], symbols: Collection[str] | None = None) -> dict[str, list[str]]:
-    """`{WORD: phonemes}` from lines of `WORD PHONEME PHONEME ...`; the first pronunciation of a word counts.
+    """Read `{WORD: phonemes}` from lines of `WORD PHONEME PHONEME ...`; the first pronunciation of a word counts.
 
     Args:
         paths: lexicon files.

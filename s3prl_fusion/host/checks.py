@@ -98,7 +98,7 @@ def check_upstream(fusion: FusionConfig, args: argparse.Namespace) -> None:
 
 
 def _remembered(args: argparse.Namespace) -> Mapping[str, Any] | None:
-    """The record of the checkpoint that a run starts from, of which only the featurizer's metadata is read."""
+    """Read the record of the checkpoint that a run starts from, and of that only the featurizer's metadata."""
     return checkpoint.read(read_ckpt(args.init_ckpt, mmap=True)["Featurizer"]) if args.init_ckpt else None
 
 

@@ -12,10 +12,10 @@ from ..errors import MissingFileError, UsageError
 
 
 def find_ckpt(expdir_or_ckpt: str | Path) -> Path:
-    """The checkpoint itself; of a folder the best on the dev set (``dev*best.ckpt``), else the last ``states-*.ckpt``.
+    """Find a checkpoint; of a folder the best on the dev set (``dev*best.ckpt``), else the last ``states-*.ckpt``.
 
     Raises:
-        FileNotFoundError: there is neither.
+        MissingFileError: there is neither.
     """
     path = Path(expdir_or_ckpt)
     if path.is_file():
@@ -31,14 +31,14 @@ def find_ckpt(expdir_or_ckpt: str | Path) -> Path:
 
 
 def read_ckpt(path: str | Path, mmap: bool = False) -> dict[str, Any]:
-    """A checkpoint of s3prl's runner, its tensors on the CPU; nothing in it is executed.
+    """Read a checkpoint of s3prl's runner, its tensors on the CPU; nothing in it is executed.
 
     Args:
         path: the file.
         mmap: tensors are read when they are used, for who wants few of them.
 
     Raises:
-        ValueError: it is not one.
+        UsageError: it is not one.
     """
     # A Namespace (s3prl/downstream/runner.py:401) runs nothing, so it stays allowed: torch has one list for all
     # threads, which none could take it from while another one reads.

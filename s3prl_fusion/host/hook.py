@@ -15,12 +15,12 @@ _STARTUP = Path(__file__).with_name("startup.py")
 
 
 def folder() -> Path:
-    """This environment's site-packages."""
+    """Find this environment's site-packages."""
     return Path(sysconfig.get_path("purelib"))
 
 
 def install(site_packages: Path) -> None:
-    """Puts the hook into a site-packages folder, or the present version in place of another.
+    """Put the hook into a site-packages folder, or the present version in place of another.
 
     Raises:
         HostError: the folder cannot be written to.
@@ -38,7 +38,7 @@ def install(site_packages: Path) -> None:
 
 
 def remove(site_packages: Path) -> list[Path]:
-    """Takes the hook and every trace of it away; returns the files that were there.
+    """Take the hook and every trace of it away; return the files that were there.
 
     Raises:
         HostError: a file cannot be removed.
@@ -55,7 +55,7 @@ def remove(site_packages: Path) -> list[Path]:
 
 
 def status(site_packages: Path) -> str:
-    """One line for people: whether it is installed, where, of this version, and switched on."""
+    """Tell people in one line whether it is installed, where, of this version, and switched on."""
     module, pth = site_packages / f"{MODULE}.py", site_packages / f"{MODULE}.pth"
     if not (module.is_file() and pth.is_file()):
         return f"not installed in {site_packages}"

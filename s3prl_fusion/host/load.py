@@ -56,7 +56,7 @@ class LoadedExperiment:
             B sequences of (T_i, D).
 
         Raises:
-            TypeError, ValueError: a waveform is empty, not finite, not 1-D or not floating point; its index is named.
+            KindError, UsageError: a waveform is empty, not finite, not 1-D or not floating point; its index is named.
         """
         check_wavs(wavs)
         wavs = [wav.to(self.args.device, torch.float32) for wav in wavs]
@@ -68,9 +68,11 @@ class LoadedExperiment:
 
         One after the other, as ``-m inference`` does: in a batch, features have frames of padding, which heads hear.
 
-        Args, Raises: as `features`.
+        Args:
+            wavs: as for `features`.
 
         Raises:
+            KindError, UsageError: as for `features`.
             UsageError: the recipe has no prediction (SV's has none); use `features` and ``downstream``.
         """
         recipe = find(self.args.downstream, self.config)
@@ -90,13 +92,17 @@ def load_experiment(expdir_or_ckpt: str | Path, device: str = "cpu") -> LoadedEx
     The five recipes need no corpus for it; ER's labels are read from the corpus's meta data. s3prl, if it is not
     registered, and torch's random numbers are left as they are.
 
+    Example:
+        >>> experiment = sf.load_experiment("exp/asr")
+        >>> (transcript,) = experiment.predict([wav])
+
     Args:
         expdir_or_ckpt: a checkpoint, or an experiment's folder, see `find_ckpt`. It may have moved.
         device: where everything runs.
 
     Raises:
-        FileNotFoundError: there is no checkpoint, or a file that it was trained with is gone; the message names it.
-        ValueError: the file is no checkpoint of s3prl's runner, or is of another fusion than its YAML says now, or
+        MissingFileError: there is no checkpoint, or a file that it was trained with is gone; the message names it.
+        UsageError: the file is no checkpoint of s3prl's runner, or is of another fusion than its YAML says now, or
             there is no such device.
     """
     check_device(device)
@@ -149,10 +155,7 @@ def _downstream(
         if recipe:
             recipe.without_corpus(config, states["Downstream"], patches)
         return import_module(f"s3prl.downstream.{args.downstream}.expert").DownstreamExpert(
-            upstream_dim=featurizer.output_dim,
-            upstream_rate=featurizer.downsample_rate,
-            **config,
-            **vars(args),
+            upstream_dim=featurizer.output_dim, upstream_rate=featurizer.downsample_rate, **config, **vars(args)
         )
     finally:
         patches.undo()

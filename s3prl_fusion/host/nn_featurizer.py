@@ -19,10 +19,10 @@ class FusionNNFeaturizer(FusionCore, Featurizer):
     Args:
         upstream: an S3PRLUpstream around a fused upstream.
         layer_selections: refused, as members have layers of their own.
-        normalize: layer norm of every hidden state first; the config's ``normalize`` does the same.
+        normalize: layer norm of every hidden state first; the fusion's ``normalize`` does the same.
 
     Raises:
-        ValueError: layers are selected.
+        UsageError: layers are selected.
     """
 
     def __init__(
@@ -40,10 +40,10 @@ class FusionNNFeaturizer(FusionCore, Featurizer):
     @property
     def weights(self) -> nn.Parameter:
         """A weighted sum's weights, which ESPnet plots; other interfaces have none."""
-        return self.interface.weights
+        return self.interface.get_parameter("weights")
 
     def forward(self, all_hs: Sequence[Tensor], all_lens: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Fuses.
+        """Fuse hidden states.
 
         Args:
             all_hs: the upstream's hidden states, each (B, T, D_i).

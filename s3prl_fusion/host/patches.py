@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Callable
 
 _MISSING = object()
@@ -11,7 +12,7 @@ class Patches:
     """A stack of changes, undone in reverse order."""
 
     def __init__(self) -> None:
-        self._undo: list[Callable[[], None]] = []
+        self._undo: list[Callable[[], Any]] = []
 
     def __bool__(self) -> bool:
         return bool(self._undo)
@@ -20,21 +21,15 @@ class Patches:
         """Set an attribute."""
         before = vars(target).get(name, _MISSING)
         setattr(target, name, value)
-        if before is _MISSING:
-            self._undo.append(lambda: delattr(target, name))
-        else:
-            self._undo.append(lambda: setattr(target, name, before))
+        self.add(partial(delattr, target, name) if before is _MISSING else partial(setattr, target, name, before))
 
     def set_item(self, target: dict[str, Any], key: str, value: Any) -> None:
         """Set an entry of a dict, e.g. of ``sys.modules``."""
         before = target.get(key, _MISSING)
         target[key] = value
-        if before is _MISSING:
-            self._undo.append(lambda: target.pop(key, None))
-        else:
-            self._undo.append(lambda: target.__setitem__(key, before))
+        self.add(partial(target.pop, key, None) if before is _MISSING else partial(target.__setitem__, key, before))
 
-    def add(self, undo: Callable[[], None]) -> None:
+    def add(self, undo: Callable[[], Any]) -> None:
         """Note how to undo a change that was made elsewhere."""
         self._undo.append(undo)
 

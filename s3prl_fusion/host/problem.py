@@ -30,7 +30,7 @@ class _NotInstalled(ModuleType):
 
 
 def supply_unused(patches: Patches) -> None:
-    """Stands in for packages that are not installed and that SUPERB's problems import without using them."""
+    """Stand in for packages that are not installed and that SUPERB's problems import without using them."""
     packages = {name.partition(".")[0] for name in UNUSED} - set(sys.modules)
     missing = {name for name in packages if util.find_spec(name) is None}
     for name in UNUSED:

@@ -37,9 +37,14 @@ _attached: set[str] = set()
 
 
 def register() -> None:
-    """Makes s3prl in this process know the fused names, and run them with the fusion featurizer.
+    """Make s3prl in this process know the fused names, and run them with the fusion featurizer.
 
     Idempotent. Stock upstreams keep the stock featurizer.
+
+    Example:
+        >>> sf.register()
+        >>> s3prl.nn.S3PRLUpstream("fused__fbank__mfcc").num_layers
+        2
 
     Raises:
         HostError: s3prl, or a package that its runner imports, is missing or too new; the message says which.
@@ -61,21 +66,21 @@ def register() -> None:
 
 
 def attach(module: ModuleType) -> None:
-    """Makes the changes to one module of `SEAMS`, which is imported already. Idempotent."""
+    """Make the changes to one module of `SEAMS`, which is imported already. Idempotent."""
     if module.__name__ not in _attached:
         _attached.add(module.__name__)
         SEAMS[module.__name__](module, _patches)
 
 
 def unregister() -> None:
-    """Leaves s3prl, and what it needs, as `register` found them. Idempotent."""
+    """Leave s3prl, and what it needs, as `register` found them. Idempotent."""
     _patches.undo()
     _attached.clear()
 
 
 def _fused_entry(name: str) -> Callable[..., FusedUpstream]:
-    """A hub entry, called by s3prl with ``ckpt``, ``model_config`` and ``refresh`` (s3prl/downstream/runner.py:149),
-    and by s3prl.nn with what its user says in ``extra_conf`` (s3prl/nn/upstream.py:113)."""
+    """Make a hub entry, which s3prl calls with ckpt, model_config and refresh (s3prl/downstream/runner.py:149), and
+    s3prl.nn with what its user says in ``extra_conf`` (s3prl/nn/upstream.py:113)."""
 
     def entry(
         ckpt: str | None = None, model_config: str | None = None, refresh: bool = False, **options: Any
@@ -171,7 +176,7 @@ def _register_runner(runner: ModuleType, patches: Patches) -> None:
 
 
 def _bare(module: nn.Module) -> nn.Module:
-    """A module without what distributed training wraps it in."""
+    """Return a module without what distributed training wraps it in."""
     return getattr(module, "module", module)
 
 
@@ -213,7 +218,7 @@ def describe_run(runner: Any, fusion: FusionConfig | None) -> dict[str, Any]:
 
 
 def _in_words(description: dict[str, Any]) -> str:
-    """How much of a run is frozen and how much is trained."""
+    """Say how much of a run is frozen and how much is trained."""
     counts = {name: f"{count:,}" for name, count in description["parameters"].items()}
     upstream = "trained" if description["upstream_trained"] else "frozen"
     return (

@@ -22,8 +22,10 @@ KEY = "Position"  # in a checkpoint
 
 
 def random_states() -> dict[str, Any]:
-    """The state of every generator that a recipe draws from, as tensors and numbers that torch.load lets through."""
-    name, keys, position, has_gauss, cached = np.random.get_state()
+    """Return the states of all generators that a recipe draws from, as values that torch.load lets through."""
+    state = np.random.get_state()
+    assert isinstance(state, tuple), "the global generator is a Mersenne Twister"
+    name, keys, position, has_gauss, cached = state
     return {
         "python": random.getstate(),
         "numpy": (name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, cached),
@@ -33,7 +35,7 @@ def random_states() -> dict[str, Any]:
 
 
 def set_random_states(states: dict[str, Any]) -> None:
-    """The inverse of `random_states`. States of GPUs that are not here are passed over."""
+    """Set what `random_states` has returned. States of GPUs that are not here are passed over."""
     version, internal, gauss = states["python"]
     random.setstate((version, tuple(internal), gauss))
     name, keys, *rest = states["numpy"]
@@ -55,11 +57,11 @@ class Position:
         self._epoch_start, self._batches = random_states(), 0
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint has to remember."""
+        """Return what a checkpoint has to remember."""
         return {"epoch_start": self._epoch_start, "batches": self._batches, "now": random_states()}
 
     def batches(self, loader: Any) -> Iterator[Any]:
-        """The batches of an epoch; of the first one after a resume, those that were not taken yet."""
+        """Yield the batches of an epoch; of the first one after a resume, those that were not taken yet."""
         saved, self._saved = self._saved, None
         if saved:
             set_random_states(saved["epoch_start"])
@@ -99,11 +101,11 @@ class SharedPosition:
         self._seed, self._rank, self._left, self._batches = seed, rank, left, 0
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint has to remember."""
+        """Return what a checkpoint has to remember."""
         return {"batches": self._batches}
 
     def batches(self, loader: Any) -> Iterator[Any]:
-        """As `Position.batches`."""
+        """Yield what `Position.batches` does."""
         epoch, skipped, self._skipped = loader.sampler.epoch, self._skipped, 0
         self._batches = 0
         set_seed([self._seed, self._rank, epoch])
@@ -125,7 +127,7 @@ class SharedPosition:
 
 
 def set_seed(numbers: Sequence[int]) -> None:
-    """Seeds every generator that a recipe draws from."""
+    """Seed every generator that a recipe draws from."""
     seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
     random.seed(seed)
     np.random.seed(seed)
@@ -163,7 +165,7 @@ def _shared_position(runner: Any) -> SharedPosition:
 
 
 def follow(runner: Any) -> Position | SharedPosition:
-    """Makes a runner's training go on where its checkpoint stopped, and returns what its next checkpoints must keep."""
+    """Make a runner's training go on where its checkpoint stopped, and return what its next checkpoints must keep."""
     shared = distributed.is_initialized()
     position = _shared_position(runner) if shared else Position(runner.init_ckpt.get(KEY))
     expert = runner.downstream.model

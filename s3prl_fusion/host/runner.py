@@ -44,7 +44,7 @@ def run(argv: Sequence[str], fill_in: Callable[[dict[str, Any]], None] | None = 
 
 
 def complete_arguments(argv: Sequence[str]) -> list[str]:
-    """run_downstream's arguments, with what stock leaves to the user: device, config and local rank.
+    """Complete run_downstream's arguments with what stock leaves to the user: device, config and local rank.
 
     Raises:
         UsageError: no config is given for a recipe that has no default, or a file given is not there.
@@ -55,11 +55,8 @@ def complete_arguments(argv: Sequence[str]) -> list[str]:
     for option, path in (("-e", args.past_exp), ("-i", args.init_ckpt)):
         if path is not None and not Path(path).exists():
             raise UsageError(f"{option} {path} does not exist; correct the path")
-    if (
-        args.past_exp is not None
-        and Path(args.past_exp).is_dir()
-        and not list(Path(args.past_exp).glob("states-*.ckpt"))
-    ):
+    past = None if args.past_exp is None else Path(args.past_exp)
+    if past and past.is_dir() and not any(past.glob("states-*.ckpt")):
         raise UsageError(f"-e {args.past_exp} has no states-*.ckpt; train there first (-m train -p {args.past_exp})")
     if args.mode == "inference" and args.evaluate_split is not None and not Path(args.evaluate_split).is_file():
         raise UsageError(f"-t {args.evaluate_split} does not exist; -m inference needs a sound file")
@@ -72,20 +69,20 @@ def complete_arguments(argv: Sequence[str]) -> list[str]:
 
 
 def default_device() -> str:
-    """cuda where there is one, else cpu."""
+    """Choose cuda where there is one, else cpu."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _resumes(args: argparse.Namespace) -> bool:
-    """Whether ``-a`` will find a checkpoint to restore everything from (s3prl/run_downstream.py:93)."""
+    """Tell whether ``-a`` will find a checkpoint to restore everything from (s3prl/run_downstream.py:93)."""
     expdir = Path(args.expdir or f"result/downstream/{args.expname}")
     return args.auto_resume and any(expdir.glob("states-*.ckpt"))
 
 
 def _new_experiment(args: argparse.Namespace) -> list[str]:
-    """What a run that is not restored from a checkpoint must say, and a default config if there is one."""
+    """Return what a run that is not restored from a checkpoint must say, and a default config if there is one."""
     for option, value in (("-u UPSTREAM", args.upstream), ("-d DOWNSTREAM", args.downstream)):
         if value is None:
             raise UsageError(f"{option} is missing, and there is no -e to restore it from")
@@ -118,7 +115,7 @@ def _default_config(downstream: str) -> Path:
 
 @contextmanager
 def _mended_main(argv: Sequence[str], fill_in: Callable[[dict[str, Any]], None] | None) -> Iterator[Callable[[], None]]:
-    """run_downstream's main, whose config is filled in, and which trains in several processes on any device."""
+    """Give run_downstream's main, whose config is filled in, and which trains in several processes on any device."""
     from s3prl import run_downstream
 
     stock, patches = run_downstream.get_downstream_args, Patches()
@@ -140,7 +137,7 @@ def _mended_main(argv: Sequence[str], fill_in: Callable[[dict[str, Any]], None] 
 
 @contextmanager
 def _process_state(argv: list[str]) -> Iterator[None]:
-    """run_downstream reads sys.argv and replaces builtins.isinstance (s3prl/utility/helper.py:55); both come back."""
+    """Put back sys.argv, which run_downstream reads, and isinstance, which it replaces (s3prl/utility/helper.py:55)."""
     before_argv, before_isinstance = sys.argv, builtins.isinstance
     sys.argv = argv
     try:

@@ -25,18 +25,18 @@ class FusedUpstream(fused.FusedUpstream):
         160
 
     Args:
-        config: what is fused.
+        fusion: what is fused.
         members: the upstreams themselves, where they are loaded already.
 
     Raises:
-        UserError: a member cannot be what the config says; raised before any is loaded.
+        UserError: a member cannot be what the fusion says; raised before any is loaded.
     """
 
-    def __init__(self, config: FusionConfig, members: Sequence[nn.Module] | None = None) -> None:
+    def __init__(self, fusion: FusionConfig, members: Sequence[nn.Module] | None = None) -> None:
         if members is None:
-            super().__init__(config, load_members(config), describe(config, code(config)))
+            super().__init__(fusion, load_members(fusion), describe(fusion, code(fusion)))
         else:
-            super().__init__(config, members)
+            super().__init__(fusion, members)
 
 
 def load_pair(fusion: FusionConfig, device: str = "cpu") -> tuple[FusedUpstream, FusionFeaturizer | None]:

@@ -21,19 +21,19 @@ DEFAULT_INTERFACE = "hconv"
 
 
 def list_interfaces() -> list[str]:
-    """The known interfaces' names, sorted. Imports none of them."""
+    """List the known interfaces' names, sorted, and import none of them."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name != "base")
 
 
 def interface_class(name: str) -> type[Interface]:
-    """The class behind an interface's name, or behind ``module:Class``.
+    """Find the class behind an interface's name, or behind ``module:Class``.
 
     Raises:
-        ValueError: the name is unknown; the message lists what is known and what is near.
-        TypeError: the class is not an `Interface`.
+        UsageError: the name is unknown; the message lists what is known and what is near.
+        KindError: the class is not an `Interface`.
     """
-    if not is_own(name):
-        _check_known(name)
+    if not is_own(name) and name not in list_interfaces():
+        raise UsageError(unknown("interface", name, list_interfaces()) + ", or module:Class for one of your own")
     base = import_module(f"{__name__}.base").Interface
     if is_own(name):
         return _users_class(name, base)
@@ -41,11 +41,6 @@ def interface_class(name: str) -> type[Interface]:
     classes = _interfaces_in(module, base)
     assert len(classes) == 1, f"{module.__file__} must define one Interface, not {len(classes)}"
     return next(iter(classes.values()))
-
-
-def _check_known(name: str) -> None:
-    if name not in list_interfaces():
-        raise UsageError(unknown("interface", name, list_interfaces()) + ", or module:Class for one of your own")
 
 
 def _interfaces_in(module: ModuleType, base: type[Interface]) -> dict[str, type[Interface]]:
@@ -64,7 +59,7 @@ def _users_class(name: str, base: type[Interface]) -> type[Interface]:
 
 
 def interface_options(name: str) -> dict[str, Any]:
-    """The keyword options of an interface, beyond layers, dims and output_dim, with their defaults."""
+    """List the keyword options of an interface, beyond layers, dims and output_dim, with their defaults."""
     parameters = inspect.signature(interface_class(name)).parameters.values()
     return {parameter.name: parameter.default for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
 
@@ -72,7 +67,11 @@ def interface_options(name: str) -> dict[str, Any]:
 def build_interface(
     name: str, layers: Sequence[int], dims: Sequence[int], output_dim: int | None = None, **options: Any
 ) -> Interface:
-    """Builds an interface.
+    """Build an interface.
+
+    Example:
+        >>> sf.build_interface("hconv", layers=(13, 7), dims=(768, 512)).output_dim
+        768
 
     Args:
         name: one of `list_interfaces`, or ``module:Class``.
@@ -85,8 +84,8 @@ def build_interface(
         A module that maps, per member, its layers' (B, T, D_i) states to (B, T, output_dim).
 
     Raises:
-        ValueError: the name or an option is unknown, or layers and dims do not fit.
-        TypeError: a user's own class does not say its width.
+        UsageError: the name or an option is unknown, or layers and dims do not fit.
+        KindError: a user's own class does not say its width.
     """
     cls = interface_class(name)
     for option in options:

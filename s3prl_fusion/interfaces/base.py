@@ -15,7 +15,7 @@ MATCH_DIM = ("project", "interpolate")
 
 
 class Interface(nn.Module):
-    """Maps the hidden states of N members, on one frame grid, to one sequence of features.
+    """A map from the hidden states of N members, on one frame grid, to one sequence of features.
 
     A new interface is a subclass with `forward`: one file in this folder, whose name is the interface's, or a class in
     a user's file, which a fusion YAML names as ``module:Class``. The keyword arguments of its constructor are the keys
@@ -44,7 +44,7 @@ class Interface(nn.Module):
         self.dims = tuple(dims)
 
     def forward(self, members: Sequence[Sequence[Tensor]]) -> Tensor:
-        """Fuses.
+        """Fuse the members' hidden states.
 
         Args:
             members: for each member its L_i hidden states, each (B, T, D_i).
@@ -55,7 +55,7 @@ class Interface(nn.Module):
         raise NotImplementedError
 
     def shares(self) -> list[Tensor] | None:
-        """How much of the result comes from each layer, as far as the parameters alone say.
+        """Tell how much of the result comes from each layer, as far as the parameters alone say.
 
         Returns:
             (L_i,) for each member; None where it depends on the input, see `occlusion`.
@@ -64,7 +64,7 @@ class Interface(nn.Module):
 
     @torch.no_grad()
     def occlusion(self, members: Sequence[Sequence[Tensor]]) -> list[Tensor]:
-        """How much the result depends on each layer, for any interface; in evaluation mode.
+        """Measure how much the result depends on each layer, for any interface; in evaluation mode.
 
         It is the relative change |y' - y| / |y| (Frobenius norms) of the result when a hidden state is replaced by its
         mean over time. Zero is no influence.
@@ -88,7 +88,7 @@ class Interface(nn.Module):
 
 
 class MatchDims(nn.Module):
-    """Brings members of different widths to the largest width, D = max(D_i).
+    """Members of different widths, brought to the largest width, D = max(D_i).
 
     Args:
         dims: (D_1, ..., D_N).
@@ -109,7 +109,7 @@ class MatchDims(nn.Module):
         self.projections = nn.ModuleDict({i: nn.Linear(dim, self.dim) for i, dim in narrow.items()})
 
     def forward(self, members: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
-        """Widens every (B, T, D_i) to (B, T, D); states that are wide enough pass untouched."""
+        """Widen every (B, T, D_i) to (B, T, D); states that are wide enough pass untouched."""
         return [[self._match(str(i), state) for state in states] for i, states in enumerate(members)]
 
     def _match(self, member: str, state: Tensor) -> Tensor:

@@ -38,14 +38,15 @@ class CHConv(Interface):
     def forward(self, members: Sequence[Sequence[Tensor]]) -> Tensor:
         """See `Interface.forward`."""
         deep = [match_layers(states, max(self.layers)) for states in members]
-        return (
-            self.convs(*deep) if self.projection is None else self.convs([self._project(layer) for layer in zip(*deep)])
-        )
+        if self.projection is None:
+            return self.convs(*deep)
+        return self.convs([_project(self.projection, self.dims, layer) for layer in zip(*deep)])
 
-    def _project(self, states: Sequence[Tensor]) -> Tensor:
-        """The Linear of states side by side, a product for each of them."""
-        first, *others = self.projection.weight.split(self.dims, dim=1)
-        projected = F.linear(states[0], first, self.projection.bias)
-        for state, weight in zip(states[1:], others):
-            projected = projected + F.linear(state, weight)
-        return projected
+
+def _project(linear: nn.Linear, dims: Sequence[int], states: Sequence[Tensor]) -> Tensor:
+    """Apply the Linear to states side by side, by a product for each of them."""
+    first, *others = linear.weight.split(list(dims), dim=1)
+    projected = F.linear(states[0], first, linear.bias)
+    for state, weight in zip(states[1:], others):
+        projected = projected + F.linear(state, weight)
+    return projected

@@ -69,11 +69,11 @@ class Gumbel(Interface):
         return fused if self.output is None else self.output(fused)
 
     def shares(self) -> list[Tensor]:
-        """The share of a member's dimensions that choose each of its layers, (L_i,) for each member."""
+        """Return the share of a member's dimensions that choose each of its layers, (L_i,) for each member."""
         return [_hardest(logits.detach()).mean(dim=1) for logits in self.logits]
 
     def _choose(self, logits: Tensor) -> Tensor:
-        """One-hot over the layers, (L_i, D_i)."""
+        """Return one-hot choices of layers, (L_i, D_i)."""
         if self.training:
             return F.gumbel_softmax(logits / self.temperature, hard=True, dim=0)
         return _hardest(logits)
@@ -84,7 +84,7 @@ def _hardest(logits: Tensor) -> Tensor:
 
 
 def _mix(states: Sequence[Tensor], weights: Tensor) -> Tensor:
-    """Sum of states (B, T, D), each times its row of the weights (L, D)."""
+    """Sum states (B, T, D), each times its row of the weights (L, D)."""
     mixed = states[0] * weights[0]
     for state, weight in zip(states[1:], weights[1:]):
         mixed = torch.addcmul(mixed, state, weight)

@@ -16,7 +16,7 @@ KERNEL, STRIDE, PADDING = 5, 3, 2
 
 
 def stack_depths(layers: int) -> list[int]:
-    """Number of layers before each convolution and after the last one, e.g. 13 -> [13, 5, 2].
+    """Count the layers before each convolution and after the last one, e.g. 13 -> [13, 5, 2].
 
     There are max(1, floor(log_3 L)) convolutions. Counted with integers: log(243) / log(3) is below 5 in floating
     point. The papers leave L < 3 open (the reference builds no convolution there); here it is one.
@@ -58,7 +58,7 @@ class LayerConvs(nn.ModuleList):
         self.extend(nn.Conv1d(i, o, KERNEL, STRIDE, PADDING) for i, o in zip(widths[:-1], widths[1:]))
 
     def forward(self, *members: Sequence[Tensor]) -> Tensor:
-        """Fuses members that stand side by side: their widths sum to D.
+        """Fuse members that stand side by side: their widths sum to D.
 
         Args:
             members: for each its L states, each (B, T, D_i).
@@ -68,6 +68,7 @@ class LayerConvs(nn.ModuleList):
         """
         states, parts = [state for layer in zip(*members) for state in layer], len(members)
         for conv in self:
+            assert isinstance(conv, nn.Conv1d) and conv.bias is not None
             states, parts = _LayerConv.apply(parts, *_autocast(conv.weight, conv.bias, *states)), 1
         return torch.stack(states, dim=-1).flatten(-2)[..., : self.output_dim]
 
@@ -109,26 +110,27 @@ class _LayerConv(torch.autograd.Function):
         weight, *saved = ctx.saved_tensors
         states, results = saved[: len(states_are_trained)], saved[len(states_are_trained) :]
         dtype = _sum_dtype(weight)
-        taps = weight.permute(2, 0, 1).contiguous() if any(states_are_trained) else None
+        taps = weight.permute(2, 0, 1)
+        taps = taps.contiguous() if any(states_are_trained) else taps
         of_taps = weight.new_zeros(KERNEL, *weight.shape[:2], dtype=dtype) if weight_is_trained else None
         of_bias = weight.new_zeros(len(weight), dtype=dtype) if bias_is_trained else None
         of_states = [s.new_zeros(s.shape) if trained else None for s, trained in zip(states, states_are_trained)]
         for grad, result, products in zip(grads, results, ctx.plan):
             grad = _rows(grad.masked_fill(result <= 0, 0))
-            if bias_is_trained:
+            if of_bias is not None:
                 of_bias += grad.sum(dim=0, dtype=dtype)
             for tap, index, columns in products:
-                if weight_is_trained:
+                if of_taps is not None:
                     _add_product(of_taps[tap][:, columns], grad.T, _rows(states[index]))
-                if states_are_trained[index]:
-                    _add_product(_rows(of_states[index]), grad, taps[tap][:, columns])
+                if (of_state := of_states[index]) is not None:
+                    _add_product(_rows(of_state), grad, taps[tap][:, columns])
         del grad  # the copy that follows is where the memory is highest
-        of_weight = of_taps.permute(1, 2, 0).to(weight.dtype).contiguous() if weight_is_trained else None
+        of_weight = None if of_taps is None else of_taps.permute(1, 2, 0).to(weight.dtype).contiguous()
         return None, of_weight, None if of_bias is None else of_bias.to(weight.dtype), *of_states
 
 
 def _autocast(*values: Tensor) -> list[Tensor]:
-    """As autocast, where it is on, would give them to a stock convolution."""
+    """Convert values as autocast, where it is on, would for a stock convolution."""
     device = values[-1].device.type
     if not torch.is_autocast_enabled(device):
         return list(values)
@@ -137,7 +139,7 @@ def _autocast(*values: Tensor) -> list[Tensor]:
 
 
 def _plan(states: Sequence[Tensor], parts: int) -> list[list[tuple[int, int, slice]]]:
-    """For each layer of the result its products: which tap, with which state, which columns of the tap's matrix."""
+    """List each result layer's products: which tap, with which state, which columns of the tap's matrix."""
     depth = len(states) // parts
     ends = list(accumulate(state.size(-1) for state in states[:parts]))
     columns = [slice(start, end) for start, end in zip([0, *ends], ends)]
@@ -150,7 +152,7 @@ def _plan(states: Sequence[Tensor], parts: int) -> list[list[tuple[int, int, sli
 
 
 def _sum_dtype(values: Tensor) -> torch.dtype:
-    """Half precision is summed in single precision."""
+    """Sum half precision in single precision."""
     return torch.promote_types(values.dtype, torch.float32)
 
 
@@ -159,7 +161,7 @@ def _rows(state: Tensor) -> Tensor:
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """total += left @ right."""
+    """Add ``left @ right`` in place."""
     if total.dtype == left.dtype:
         # Unlike addmm_, torch's FLOP counter knows this.
         torch.addmm(total, left, right, out=total)
@@ -180,12 +182,7 @@ class HConv(Interface):
     """
 
     def __init__(
-        self,
-        layers: Sequence[int],
-        dims: Sequence[int],
-        output_dim: int | None = None,
-        *,
-        match_dim: str = "project",
+        self, layers: Sequence[int], dims: Sequence[int], output_dim: int | None = None, *, match_dim: str = "project"
     ) -> None:
         super().__init__(layers, dims, output_dim)
         self.match = MatchDims(dims, match_dim)
@@ -193,7 +190,7 @@ class HConv(Interface):
         self.output_dim = self.convs.output_dim
 
     def add(self, members: Sequence[Sequence[Tensor]]) -> list[Tensor]:
-        """The members' sum, layer by layer: max(L_i) states, each (B, T, D), before any convolution."""
+        """Add the members layer by layer: max(L_i) states, each (B, T, D), before any convolution."""
         deep = [match_layers(states, max(self.layers)) for states in self.match(members)]
         return [sum(states[1:], states[0]) for states in zip(*deep)]
 

@@ -25,12 +25,7 @@ class WeightedSum(Interface):
     """
 
     def __init__(
-        self,
-        layers: Sequence[int],
-        dims: Sequence[int],
-        output_dim: int | None = None,
-        *,
-        match_dim: str = "project",
+        self, layers: Sequence[int], dims: Sequence[int], output_dim: int | None = None, *, match_dim: str = "project"
     ) -> None:
         super().__init__(layers, dims, output_dim)
         self.weights = nn.Parameter(torch.zeros(sum(layers)))
@@ -46,12 +41,12 @@ class WeightedSum(Interface):
         return fused if self.output is None else self.output(fused)
 
     def shares(self) -> list[Tensor]:
-        """The softmax weights, (L_i,) for each member; over all members they sum to one."""
+        """Return the softmax weights, (L_i,) for each member; over all members they sum to one."""
         return list(F.softmax(self.weights.detach(), dim=-1).split(self.layers))
 
 
 def _stock_sum(weights: Tensor, states: Sequence[Tensor]) -> Tensor:
-    """In the stock featurizer's order of operations: any other differs from it in the last bits."""
+    """Sum in the stock featurizer's order of operations: any other differs from it in the last bits."""
     stacked = torch.stack(list(states))
     return (weights.unsqueeze(-1) * stacked.flatten(1)).sum(dim=0).view(stacked.shape[1:])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -31,18 +31,18 @@ class FrameGrid:
     Attributes:
         rates: each member's, in samples a frame.
         rate: the fastest member's.
-        first_frames: how many samples each member's first frame takes, see `first_frame`; None until someone has found
+        first_frames: how many samples each member's first frame takes, see `first_frame`; empty until someone has found
             out, which `min_samples` and `align` need.
 
     Raises:
-        TypeError: a member does not say its rate.
-        ValueError: two rates are too far apart.
+        KindError: a member does not say its rate.
+        UsageError: two rates are too far apart.
     """
 
     def __init__(self, members: Sequence[nn.Module], names: Sequence[str]) -> None:
         self.rates = [_rate(member, name) for member, name in zip(members, names)]
         self.rate = min(self.rates)
-        self.first_frames: list[int] | None = None
+        self.first_frames: list[int] = []
         fast, slow = (self.rates.index(extreme(self.rates)) for extreme in (min, max))
         if self.rates[slow] > MAX_RATE_RATIO * self.rates[fast]:
             raise UsageError(
@@ -52,15 +52,15 @@ class FrameGrid:
             )
 
     def is_short(self, num_samples: int) -> bool:
-        """Whether a member might not give `MIN_FRAMES` frames for so many samples."""
+        """Tell whether a member might not give `MIN_FRAMES` frames for so many samples."""
         return num_samples < max(SHORT_SAMPLES, SHORT_FRAMES * max(self.rates))
 
     def min_samples(self, i: int) -> int:
-        """The fewest samples for which member i gives `MIN_FRAMES` frames."""
+        """Return the fewest samples for which member i gives `MIN_FRAMES` frames."""
         return self.first_frames[i] + (MIN_FRAMES - 1) * self.rates[i]
 
     def align(self, outputs: Sequence[list[Tensor]], lengths: Sequence[Sequence[int]]) -> list[list[Tensor]]:
-        """All members' states on the fastest one's frames.
+        """Bring all members' states onto the fastest one's frames.
 
         Args:
             outputs: each member's states, each (B, T_i, D_i).
@@ -83,14 +83,15 @@ class FrameGrid:
         return aligned
 
     def _valid_frames(self, i: int, num_samples: int) -> int:
-        """Frames that member i gives for an utterance alone."""
+        """Count the frames that member i gives for an utterance alone."""
         return max(0, (num_samples - self.first_frames[i]) // self.rates[i] + 1)
 
 
 def _rate(member: nn.Module, name: str) -> int:
-    if not hasattr(member, "get_downsample_rates"):
+    rate_of = getattr(member, "get_downsample_rates", None)
+    if rate_of is None:
         raise KindError(f"member {name!r} has no get_downsample_rates(key), so its frames cannot be aligned; add one")
-    rate = member.get_downsample_rates("hidden_states")
+    rate = rate_of("hidden_states")
     if type(rate) is not int or rate < 1:
         raise KindError(
             f"member {name!r}: get_downsample_rates must give a positive int, samples a frame; got {rate!r}"
@@ -99,7 +100,7 @@ def _rate(member: nn.Module, name: str) -> int:
 
 
 def first_frame(count: Callable[[int], int], rate: int) -> int:
-    """The samples that the first of ``count(num_samples)`` frames takes, for a member of ``rate`` samples a frame.
+    """Find the samples that the first of ``count(num_samples)`` frames takes, for a member of ``rate`` samples a frame.
 
     A member gives floor((len - first) / rate) + 1 frames. ``first`` is 400 for wav2vec 2.0 and fbank: it is found by
     bisection within one frame's length.
@@ -114,12 +115,14 @@ def first_frame(count: Callable[[int], int], rate: int) -> int:
 
 
 def counter(run: Callable[[Sequence[Tensor]], dict[str, Any]], rate: int, device: torch.device) -> Callable[[int], int]:
-    """Counts the frames that a member gives for so many samples of noise, by running it: ``count(num_samples)``."""
+    """Make ``count(num_samples)``: the frames that a member gives for so many samples of noise, by running it."""
     noise = torch.randn(SAMPLE_RATE + rate, generator=torch.Generator().manual_seed(0)).to(device)
+    return lambda num_samples: hidden_states(run([noise[:num_samples]]))[0].size(1)
 
-    def count(num_samples: int) -> int:
-        states = run([noise[:num_samples]])["hidden_states"]
-        states = list(states.values()) if isinstance(states, dict) else states
-        return (states if isinstance(states, Tensor) else states[0]).size(1)
 
-    return count
+def hidden_states(output: Mapping[str, Any]) -> list[Tensor]:
+    """List an upstream's hidden states: it may give one tensor, several, or several by name."""
+    states = output["hidden_states"]
+    if isinstance(states, Tensor):
+        return [states]
+    return list(states.values() if isinstance(states, dict) else states)

@@ -15,7 +15,7 @@ from ..audio import check_wavs
 from ..cache.states import caches_of
 from ..errors import UsageError
 from ..identity import describe
-from .frames import FrameGrid, counter, first_frame
+from .frames import FrameGrid, counter, first_frame, hidden_states
 
 if TYPE_CHECKING:
     from ..config import FusionConfig, MemberConfig
@@ -32,51 +32,51 @@ class FusedUpstream(nn.Module):
     there, whatever moves the fused upstream; waveforms go to it and hidden states come back.
 
     Args:
-        config: what is fused.
-        members: the upstreams themselves, in the config's order: modules whose call maps a list of waveforms to a dict
+        fusion: what is fused.
+        members: the upstreams themselves, in the fusion's order: modules whose call maps a list of waveforms to a dict
             with ``hidden_states`` and that have ``get_downsample_rates(key) -> int``.
-        made_of: the config's description; made here where nobody knows more, see `identity.describe`.
+        made_of: the fusion's description; made here where nobody knows more, see `identity.describe`.
 
     Attributes:
-        fusion: the config; the featurizer finds it here.
+        fusion: what is fused; the featurizer finds it here.
         made_of: its description.
-        members: a module for each member of the config; the same one twice for those that differ in layers alone.
+        members: a module for each member of the fusion; the same one twice for those that differ in layers alone.
         sources: for each member the index of the first one whose forward is its own too.
         grid: the members' frames.
         layers, dims: number and width of each member's hidden states; known once it has run.
-        caches: one a member where the config has a ``cache``, else none.
+        caches: one a member where the fusion has a ``cache``, else none.
         crop_samples: length of the random crops that it is trained on; the caches do not store these. The host sets it.
 
     Raises:
-        UserError: there are more or fewer members than the config names, or one does not say its rate.
+        UserError: there are more or fewer members than the fusion names, or one does not say its rate.
     """
 
     def __init__(
-        self, config: FusionConfig, members: Sequence[nn.Module], made_of: Mapping[str, Any] | None = None
+        self, fusion: FusionConfig, members: Sequence[nn.Module], made_of: Mapping[str, Any] | None = None
     ) -> None:
         super().__init__()
-        if len(members) != len(config.members):
-            raise UsageError(f"the config names {len(config.members)} members; got {len(members)} modules")
-        self.fusion = config
-        self.made_of = describe(config) if made_of is None else made_of
+        if len(members) != len(fusion.members):
+            raise UsageError(f"the config names {len(fusion.members)} members; got {len(members)} modules")
+        self.fusion = fusion
+        self.made_of = describe(fusion) if made_of is None else made_of
         self.members = nn.ModuleList(members)
-        self.sources = [_source(i, self.members, config) for i in range(len(members))]
-        for member, cfg in zip(self.members, config.members):
-            if cfg.device is not None:
-                member.to(cfg.device)
-        self.grid = FrameGrid(self.members, [cfg.name for cfg in config.members])
+        self.sources = [_source(i, members, fusion) for i in range(len(members))]
+        for member, config in zip(members, fusion.members):
+            if config.device is not None:
+                member.to(config.device)
+        self.grid = FrameGrid(members, [config.name for config in fusion.members])
         self.layers: list[int] = []
         self.dims: list[int] = []
-        self.caches = caches_of(config)
+        self.caches = caches_of(fusion)
         self.crop_samples: int | None = None
         self.register_load_state_dict_post_hook(_forget_caches)
 
     def get_downsample_rates(self, key: str | None = None) -> int:
-        """Samples a frame, for every hidden state: the fastest member's."""
+        """Return samples a frame, for every hidden state: the fastest member's."""
         return self.grid.rate
 
     def forward(self, wavs: Sequence[Tensor]) -> dict[str, list[Tensor]]:
-        """Runs every member and aligns its frames.
+        """Run every member and align its frames.
 
         Args:
             wavs: B waveforms, each (T',), 16 kHz, floating point.
@@ -85,14 +85,14 @@ class FusedUpstream(nn.Module):
             ``{"hidden_states": [...]}``: the members' L_1 + ... + L_N states in order, each (B, T, D_i).
 
         Raises:
-            TypeError, ValueError: a waveform is empty, not finite, not 1-D or not floating point; its index is named.
+            KindError, UsageError: a waveform is empty, not finite, not 1-D or not floating point; its index is named.
         """
         check_wavs(wavs)
         grouped = self.member_states(wavs)
         return {"hidden_states": [state for states in grouped for state in states]}
 
     def member_states(self, wavs: Sequence[Tensor], cached: bool = True) -> list[list[Tensor]]:
-        """As `forward`, unchecked, and grouped by member; computed now if not ``cached``."""
+        """Return what `forward` does, unchecked, grouped by member; computed now if not ``cached``."""
         short = self.grid.is_short(min(len(wav) for wav in wavs))
         if len(self.members) > 1 or short:
             self._probe(wavs[0].device)
@@ -105,7 +105,7 @@ class FusedUpstream(nn.Module):
         return self.grid.align(outputs, [[len(wav) for wav in given] for given in padded])
 
     def run_member(self, i: int, wavs: Sequence[Tensor]) -> dict[str, Any]:
-        """Member i's own output for B waveforms, each (T',): on its device, in its precision, of all of its layers."""
+        """Run member i on B waveforms, each (T',), on its device, in its precision; its output is of all its layers."""
         config = self.fusion.members[i]
         if config.device is not None:
             wavs = [wav.to(config.device, non_blocking=True) for wav in wavs]
@@ -120,7 +120,7 @@ class FusedUpstream(nn.Module):
             return self.members[i](wavs)
 
     def _run_all(self, wavs: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
-        """Each member's states for its own waveforms, of the layers that the config asks for.
+        """Compute each member's states for its own waveforms, of the layers that the config asks for.
 
         GPUs, which are not waited for, are started before a CPU, and all before any state is fetched: so they work at
         the same time.
@@ -136,7 +136,7 @@ class FusedUpstream(nn.Module):
         return [_fetch(states, config, device) for states, config in zip(outputs, self.fusion.members)]
 
     def _read_all(self, wavs: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
-        """As `_run_all`, from the cache; each member computes what is not there."""
+        """Do as `_run_all`, from the cache; each member computes what is not there."""
 
         def compute(i: int, batch: Sequence[Tensor]) -> list[Tensor]:
             config = self.fusion.members[i]
@@ -148,15 +148,15 @@ class FusedUpstream(nn.Module):
         ]
 
     def _check_shapes(self, outputs: list[list[Tensor]]) -> None:
-        """Notes the members' layers and widths in the first call, and refuses others in a later one."""
+        """Note the members' layers and widths in the first call, and refuse others later."""
         widths = [{state.size(-1) for state in states} for states in outputs]
-        for config, dims in zip(self.fusion.members, widths):
-            if len(dims) > 1:
+        for config, found in zip(self.fusion.members, widths):
+            if len(found) > 1:
                 raise UsageError(
-                    f"member {config.name!r} has hidden states of several widths, {sorted(dims)}; an interface takes "
+                    f"member {config.name!r} has hidden states of several widths, {sorted(found)}; an interface takes "
                     "one width a member: choose `layers` of one width in a fusion YAML, or name it once for each width"
                 )
-        layers, dims = [len(states) for states in outputs], [min(dims) for dims in widths]
+        layers, dims = [len(states) for states in outputs], [min(width) for width in widths]
         if not self.layers:
             self.layers, self.dims = layers, dims
         for config, before, now in zip(self.fusion.members, zip(self.layers, self.dims), zip(layers, dims)):
@@ -168,9 +168,9 @@ class FusedUpstream(nn.Module):
 
     @torch.no_grad()
     def _probe(self, device: torch.device) -> None:
-        """Finds once, for each member, how many samples its first frame takes, see `first_frame`; a member may offer
+        """Find once, for each member, how many samples its first frame takes, see `first_frame`; a member may offer
         ``num_frames(num_samples) -> int``, and is run otherwise."""
-        if self.grid.first_frames is not None:
+        if self.grid.first_frames:
             return
         training = self.training
         self.eval()
@@ -185,7 +185,7 @@ class FusedUpstream(nn.Module):
         self.train(training)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FusedUpstream:
-        """What ``to``, ``cuda`` and ``float`` do: members with a device of their own stay there."""
+        """Do what ``to``, ``cuda`` and ``float`` do: members with a device of their own stay there."""
         for i in dict.fromkeys(self.sources):
             device = self.fusion.members[i].device
             self.members[i]._apply(fn if device is None else partial(_apply_here, fn), recurse)
@@ -193,13 +193,13 @@ class FusedUpstream(nn.Module):
 
 
 def _apply_here(fn: Callable[[Tensor], Tensor], tensor: Tensor) -> Tensor:
-    """What ``fn`` does to a tensor's type, on the device where it is."""
+    """Do what ``fn`` does to a tensor's type, on the device where it is."""
     return tensor.to(fn(torch.empty(0, dtype=tensor.dtype)).dtype)
 
 
-def _source(i: int, members: Sequence[nn.Module], config: FusionConfig) -> int:
-    """The first member whose forward is member i's too."""
-    return next(j for j in range(i + 1) if members[j] is members[i] and config.members[j].runs_as(config.members[i]))
+def _source(i: int, members: Sequence[nn.Module], fusion: FusionConfig) -> int:
+    """Find the first member whose forward is member i's too."""
+    return next(j for j in range(i + 1) if members[j] is members[i] and fusion.members[j].runs_as(fusion.members[i]))
 
 
 def _forget_caches(module: FusedUpstream, incompatible_keys: object) -> None:
@@ -207,14 +207,11 @@ def _forget_caches(module: FusedUpstream, incompatible_keys: object) -> None:
         cache.forget()
 
 
-def _select(output: dict, config: MemberConfig) -> list[Tensor]:
-    """A member's hidden states as a list, of the layers that the config asks for."""
+def _select(output: dict[str, Any], config: MemberConfig) -> list[Tensor]:
+    """Return a member's hidden states as a list, of the layers that the config asks for."""
     if "hidden_states" not in output:
         raise UsageError(f"member {config.name!r} gives no hidden_states, only {sorted(output)}; it cannot be fused")
-    states = output["hidden_states"]
-    if isinstance(states, Tensor):
-        states = [states]
-    states = list(states.values()) if isinstance(states, dict) else list(states)
+    states = hidden_states(output)
     if config.layers is None:
         return states
     count = len(states)
@@ -225,7 +222,7 @@ def _select(output: dict, config: MemberConfig) -> list[Tensor]:
 
 
 def _fetch(states: list[Tensor], config: MemberConfig, device: torch.device) -> list[Tensor]:
-    """A member's states on a device, in single precision if the member runs in a lower one."""
+    """Bring a member's states to a device, in single precision if the member runs in a lower one."""
     if config.device is not None:
         # The CPU would not wait for a copy that does not block, and read too early.
         states = [state.to(device, non_blocking=device.type != "cpu") for state in states]

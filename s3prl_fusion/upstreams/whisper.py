@@ -45,15 +45,15 @@ class WhisperUpstream(nn.Module):
         self.window = self.encoder.config.max_source_positions * DOWNSAMPLE_RATE
 
     def get_downsample_rates(self, key: str | None = None) -> int:
-        """Samples a frame: 320, for every hidden state."""
+        """Return samples a frame: 320, for every hidden state."""
         return DOWNSAMPLE_RATE
 
     def num_frames(self, num_samples: int) -> int:
-        """Frames that an utterance of ``num_samples`` samples has."""
+        """Count the frames of an utterance of ``num_samples`` samples."""
         return -(-num_samples // DOWNSAMPLE_RATE)
 
     def forward(self, wavs: Sequence[Tensor]) -> dict[str, list[Tensor]]:
-        """Encodes.
+        """Encode waveforms.
 
         Args:
             wavs: B waveforms of any length, each (T',), 16 kHz. What is longer than 30 s is encoded in windows of
@@ -89,7 +89,7 @@ class WhisperUpstream(nn.Module):
         return self.encoder(self._mel(wavs, self.window), output_hidden_states=True).hidden_states
 
     def _encode_short(self, wavs: Sequence[Tensor]) -> list[Tensor]:
-        """The encoder's forward with sliced positions and with padding masked wherever frames meet."""
+        """Run the encoder's forward with sliced positions and with padding masked wherever frames meet."""
         frames = torch.tensor([self.num_frames(len(wav)) for wav in wavs])
         longest = int(frames.max())
         # Zeros after every utterance keep the spectrogram's end free of reflection and of the batch; at the end of a
@@ -111,7 +111,7 @@ class WhisperUpstream(nn.Module):
 
 
 def _attention_mask(valid: Tensor, dtype: torch.dtype) -> Tensor:
-    """What to add to attention logits, (B, 1, T, T), so that no frame attends to one that is not valid (B, T)."""
+    """Make what to add to attention logits, (B, 1, T, T), so that no frame attends to one that is not valid (B, T)."""
     # An utterance without a frame in this window attends to all: a row of -inf alone would give NaN.
     keys = valid | ~valid.any(dim=1, keepdim=True)
     mask = torch.zeros(keys.shape, dtype=dtype, device=keys.device).masked_fill(~keys, torch.finfo(dtype).min)
@@ -119,7 +119,7 @@ def _attention_mask(valid: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _call_layer(layer: nn.Module, x: Tensor, mask: Tensor | None) -> Tensor:
-    """One block: transformers 4 asks for a mask of heads and returns a tuple, transformers 5 does neither."""
+    """Run one block: transformers 4 asks for a mask of heads and returns a tuple, transformers 5 does neither."""
     heads = {"layer_head_mask": None} if "layer_head_mask" in signature(layer.forward).parameters else {}
     out = layer(x, mask, **heads)
     return out[0] if isinstance(out, tuple) else out
