@@ -240,3 +240,49 @@ def test_shell_without_python(shell, monkeypatch):
     done = subprocess.run(line, env={**os.environ, "PYTHON": "/nowhere/python"}, capture_output=True, text=True)
     assert done.returncode == 1
     assert "no /nowhere/python; install Python" in done.stderr
+
+
+@pytest.fixture
+def yamls(tmp_path, monkeypatch):
+    """A current folder with a.yaml, b.yaml and x/a.yaml."""
+    monkeypatch.chdir(tmp_path)
+    for name, members in (("a", "[fbank, mfcc]"), ("b", "[fbank]"), ("x/a", "[mfcc]"), ("data", "[mfcc]")):
+        path = tmp_path / f"{name}.yaml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"members: {members}\n")
+    return tmp_path
+
+
+def upstreams_of(lines: list[str]) -> dict[str, str]:
+    """{experiment folder: -u} of the printed trainings."""
+    words = [shlex.split(line) for line in lines if " train " in line]
+    return {Path(line[line.index("-p") + 1]).parent.name: line[line.index("-u") + 1] for line in words}
+
+
+def test_upstreams_are_yamls_and_names_mixed(yamls, capsys):
+    argv = ["superb", "--demo", "-t", "sid", "--dry-run", "-u", "a.yaml,b.yaml,fused__fbank__mfcc,fbank"]
+    assert main(argv) == 0
+    expected = {"a": f"{yamls}/a.yaml", "b": f"{yamls}/b.yaml", "fused__fbank__mfcc": "fused__fbank__mfcc"}
+    assert upstreams_of(capsys.readouterr().out.splitlines()) == {**expected, "fbank": "fbank"}
+    assert main([*argv[:-1], "a.yaml,fused__fbank", "--interfaces", "hconv,chconv"]) == 0
+    assert set(upstreams_of(capsys.readouterr().out.splitlines())) == {
+        *("a_hconv", "a_chconv"),
+        *("fused__fbank__hconv", "fused__fbank__chconv"),
+    }
+    assert main([*argv[:-1], "fused", "--", "-g", "a.yaml"]) == 0
+    assert upstreams_of(capsys.readouterr().out.splitlines()) == {"fused": "fused"}
+    assert not (yamls / "exp").exists()
+
+
+@pytest.mark.parametrize(
+    "names, told",
+    [
+        ("a.yaml,x/a.yaml", "two upstreams would be called 'a'; rename one of the YAMLs"),
+        ("data.yaml", "EXP/data is a folder of ours; rename the YAML"),
+        ("c.yaml", "-u c.yaml does not exist"),
+        ("fbank,fused", "the upstream 'fused' needs a fusion YAML"),
+    ],
+)
+def test_yamls_that_cannot_be(yamls, names, told, capsys):
+    assert main(["superb", "--demo", "-u", names]) == 2
+    assert told in capsys.readouterr().err

@@ -20,6 +20,7 @@ SEED = 1337  # s3prl's, which stands in no folder's name
 _SET_ASIDE = re.compile(r"\.old\d+$")
 _VARIANT = re.compile(r"(?P<task>.+?)(_lr[^_]+)?(_seed\d+)?")  # of what `variant` says
 _STAMPS, _RESULT = "stages", "score.json"
+RESERVED = (_DATA, _SLURM) = ("data", "slurm")  # in EXP, where no upstream can be called so
 
 
 @dataclass(frozen=True)
@@ -110,12 +111,12 @@ def _task_of(folder: Path) -> str:
 
 def data_folder(exp: Path) -> Path:
     """Name the folder of what `prepare` makes."""
-    return exp / "data"
+    return exp / _DATA
 
 
 def slurm_folder(exp: Path) -> Path:
     """Name the folder of what submitit writes, and of which job each run is in."""
-    return exp / "slurm"
+    return exp / _SLURM
 
 
 def lock_file(exp: Path) -> Path:

@@ -15,7 +15,7 @@ from ...errors import MissingFileError, UsageError, unknown, within
 from ...host import arguments
 from ...interfaces import list_interfaces
 from ...names import FUSIONS, absolute, add_interface, find_shipped, resolve
-from ..layout import data_folder
+from ..layout import RESERVED, data_folder
 from ..prepare import Sources, corpora_of, prepare, used_by
 from ..tasks import TASKS, Task, parse_tasks
 from .experiment import Settings, Upstream
@@ -122,6 +122,8 @@ def resolve_upstreams(names: Sequence[str], given: argparse.Namespace) -> list[U
     files = {n: str(find_shipped("-g", file, FUSIONS).resolve()) if file else None for n, file in configs.items()}
     found = [Upstream(absolute(name), fusion, describe(fusion, given), files[name]) for name, fusion in fusions.items()]
     for i, upstream in enumerate(found):
+        if upstream.label in RESERVED:
+            raise UsageError(f"-u {upstream.name}: EXP/{upstream.label} is a folder of ours; rename the YAML")
         if upstream.label in [other.label for other in found[:i]]:
             raise UsageError(f"-u: two upstreams would be called {upstream.label!r}; rename one of the YAMLs")
     return found
