@@ -31,8 +31,8 @@ def describe(fusion: FusionConfig, code: Sequence[str] = (), contents: bool = Tr
         contents: False lets the names of files stand for what is in them.
     """
     members = [_member(member, contents) for member in fusion.members]
-    for member, digest in zip(members, code):
-        member["code"] = digest
+    for member, text in zip(members, code):
+        member.update({"code": text} if text else {})
     return {
         "members": members,
         "interface": _interface(fusion.interface, contents),
