@@ -165,7 +165,7 @@ def test_a_mistake_ends_the_process_with_2(tmp_path):
     assert "Traceback" not in done.stderr and not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("argv", ["superb --demo -u fbank", "run -m train -u fbank -d asr -p exp", "profile -u fbank"])
+@pytest.mark.parametrize("argv", ["superb --demo -u fbank", "run -m train -u fbank -d asr -p exp"])
 def test_a_missing_s3prl_is_told_in_one_line(argv, tmp_path):
     without = "import sys; sys.modules['s3prl'] = None; from s3prl_fusion.cli import main; sys.exit(main(sys.argv[1:]))"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

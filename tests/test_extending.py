@@ -105,6 +105,7 @@ def train(upstream: str, recipe_configs) -> None:
     assert Path("exp/states-2.ckpt").is_file()
 
 
+@pytest.mark.slow
 def test_a_task_on_a_known_corpus_with_an_interface_and_a_metric_of_the_users(tmp_path, capsys):
     """From one command to a score; scored again in a process that knows nothing else; then tables of it."""
     corpus = official_iemocap(tmp_path / "IEMOCAP")
