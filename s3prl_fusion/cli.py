@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from importlib import import_module
 from typing import Sequence
@@ -42,6 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = build_parser(argv).parse_args(argv[:1] if name == "run" else argv)
         return args.command(argv[1:] if name == "run" else args)
+    except BrokenPipeError:
+        # Whoever reads the output, such as `head`, has had enough; what is still to be flushed goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (UserError, OSError) as error:
         # What a disk or a permission refuses, by the file's name, is the user's to mend too.
         if not isinstance(error, UserError) and error.filename is None:

@@ -181,3 +181,10 @@ def test_programming_errors_stay_tracebacks(monkeypatch):
     monkeypatch.setattr(command, "presets", lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main(["list"])
+
+
+def test_a_reader_that_has_had_enough_is_no_error():
+    line = f"set -o pipefail; {sys.executable} -m s3prl_fusion list --verbose | head -1"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": "1"}
+    done = subprocess.run(["bash", "-c", line], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("name")
