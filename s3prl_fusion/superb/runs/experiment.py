@@ -174,20 +174,20 @@ class Experiment:
         return identity.digest([self.made_of(), code] if code else self.made_of())
 
     def _recipe(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Read the recipe's values as they take effect, without the corpus's paths, and what other options change."""
+        """Read the recipe's values as they take effect, without our own paths, and what other options change."""
         recipe = yaml.safe_load(self.config.read_text(encoding="utf-8"))
         about_upstream = ("override", "upstream_trainable", "upstream_feature_normalize", "upstream_model_config")
         selections = ("upstream_feature_selection", "upstream_layer_selection", "upstream_ckpt")
         known = (*WHERE, *about_upstream, *selections)
         others = {name: value for name, value in self.settings.options.items() if name not in known}
+        for key in (*self.task.paths, *([self.task.fold_key] if self.task.fold_key else [])):
+            _set(recipe, key, None)
         values = dict(part.split("=", 1) for part in self.settings.overrides)
         if self.lr is not None:
             values["config.optimizer.lr"] = repr(self.lr)
         for key, text in values.items():
             section, _, rest = key.strip().partition(".")
             _set(recipe if section == "config" else others, rest or key.strip(), _value(text))
-        for key in (*self.task.paths, *([self.task.fold_key] if self.task.fold_key else [])):
-            _set(recipe, key, None)
         return recipe, others
 
     def changes(self) -> list[str]:
