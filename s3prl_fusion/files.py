@@ -9,6 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator
 
+import yaml
+
+from .errors import UsageError
+
 
 def cache_dir() -> Path:
     """Find the user's folder for what can be made again: ``$XDG_CACHE_HOME/s3prl_fusion``, by default in ~/.cache."""
@@ -62,6 +66,30 @@ def whole_files(folder: str | os.PathLike[str], keep: Iterable[Path] = ()) -> It
         for parent in missing:
             if parent.is_dir() and not any(parent.iterdir()):
                 parent.rmdir()
+
+
+def read_mapping(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a YAML file that must be a mapping.
+
+    Raises:
+        UsageError: it is not YAML, or of another kind.
+    """
+    try:
+        found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(found, dict):
+        raise UsageError(f"{path} must be a mapping of keys to values; got {found!r}")
+    return found
+
+
+def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a JSON object of ours; an empty one where it is not there, cut off or of another kind."""
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:

@@ -12,14 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
-import yaml
-
 from .config import FusionConfig, InterfaceConfig, MemberConfig
+from .files import read_mapping
 from .interfaces import interface_class, interface_options
 from .source import code_digest, content_digest
 from .upstreams.entries import known
 
 _ABSENT = object()
+_CONTENT = "sha256:"  # before the digest of what is in a file
 
 
 def describe(fusion: FusionConfig, code: Sequence[str] = (), contents: bool = True) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def _member(member: MemberConfig, contents: bool) -> dict[str, Any]:
 def _file(path: str | None, contents: bool) -> str | None:
     """Name a file or folder by its content; one that is not here by its last part, an address or a hub id as it is."""
     if path is not None and contents and Path(path).exists():
-        return f"sha256:{content_digest(Path(path))[:16]}"
+        return _CONTENT + content_digest(Path(path))[:16]
     return PurePath(path).name if path is not None and PurePath(path).is_absolute() else path
 
 
@@ -69,7 +69,7 @@ def _settings(config: Any, contents: bool) -> Any:
     if not isinstance(config, str):
         return dict(config) if isinstance(config, Mapping) else config
     if contents and Path(config).suffix in (".yaml", ".yml", ".json") and Path(config).is_file():
-        return yaml.safe_load(Path(config).read_text(encoding="utf-8"))
+        return read_mapping(config)
     return _file(config, contents)
 
 
@@ -92,14 +92,22 @@ def differences(before: Any, now: Any, where: str = "") -> Iterator[str]:
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         for key in dict.fromkeys([*before, *now]):
             pair = (before.get(key, _ABSENT), now.get(key, _ABSENT))
-            if key == "code" and _ABSENT in pair:
-                continue  # nobody knew it
+            if key == "code":
+                if _ABSENT not in pair and pair[0] != pair[1]:  # else nobody knew it
+                    yield f"the source code of {where} ({now.get('name')}) has changed"
+                continue
             yield from differences(*pair, f"{where}.{key}".lstrip("."))
     elif where.endswith("members") and len(before) == len(now):
         for i, pair in enumerate(zip(before, now)):
             yield from differences(*pair, f"{where}[{i}]")
+    elif _is_content(before) and _is_content(now) and before != now:
+        yield f"the content of {where} has changed"
     elif before != now:
         yield f"{where} was {_show(where, before)}, is {_show(where, now)}"
+
+
+def _is_content(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith(_CONTENT)
 
 
 def _show(where: str, value: Any) -> str:

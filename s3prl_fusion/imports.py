@@ -37,7 +37,7 @@ def load_object(kind: str, name: str, wanted: type, advice: str = "") -> tuple[A
     where, _, attribute = name.rpartition(":")
     try:
         module = _module_at(str(Path(where).resolve())) if where.endswith(".py") else import_module(where)
-    except (ImportError, OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError, SyntaxError) as error:
         raise UsageError(
             f"{kind} {name!r}: {where!r} cannot be imported ({error}); {advice}give the file's path "
             "(path/to/file.py:Name), or add its folder to PYTHONPATH"

@@ -79,7 +79,7 @@ def with_interface(fusion: FusionConfig, interface: str) -> FusionConfig:
 def absolute(name: str) -> str:
     """Make a fusion YAML's name independent of the current folder; any other name stays as it is."""
     yaml = _YAML.fullmatch(name)
-    return f"{find_shipped('-u', yaml['path'], FUSIONS).resolve()}{name[yaml.end('path') :]}" if yaml else name
+    return f"{find_shipped('-u', yaml['path'], FUSIONS).absolute()}{name[yaml.end('path') :]}" if yaml else name
 
 
 def find_shipped(option: str, path: str, *patterns: str) -> Path:

@@ -67,8 +67,8 @@ def edit(path, before: str, now: str) -> None:
 @pytest.mark.parametrize(
     "file, before, now, difference",
     [
-        ("own.py", "[-1]", "[ 0]", "interface.code was "),
-        ("model.ckpt", "weights", "others!", "members[1].ckpt was 'sha256:"),
+        ("own.py", "[-1]", "[ 0]", "the source code of interface (own.py:Last) has changed"),
+        ("model.ckpt", "weights", "others!", "the content of members[1].ckpt has changed"),
         ("model.yaml", "8", "9", "members[1].model_config.width was 8, is 9"),
         ("fusion.yaml", "- 1", "- 2", "members[1].layers was [0, 1], is [0, 2]"),
         ("fusion.yaml", "members:", "normalize: true\nmembers:", "normalize was not given, is True"),
@@ -158,7 +158,7 @@ class TestOfARun:
         now = members.code(fusion)
         assert before[0] == now[0] and before[1] != now[1]
         described = (describe(fusion, code) for code in (before, now))
-        assert list(differences(*described)) == [f"members[1].code was {before[1]!r}, is {now[1]!r}"]
+        assert list(differences(*described)) == ["the source code of members[1] (my_upstream) has changed"]
 
     def test_float16_states_are_as_good_as_live_ones_and_int8_ones_are_not(self):
         from s3prl_fusion.cache.config import CacheConfig

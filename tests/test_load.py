@@ -15,8 +15,9 @@ import yaml
 from tiny_models import wavs
 
 import s3prl_fusion
-from s3prl_fusion import load_experiment
+from s3prl_fusion import imports, load_experiment
 from s3prl_fusion.cli import main
+from s3prl_fusion.errors import UsageError
 from s3prl_fusion.host.ckpt import find_ckpt, read_ckpt
 from s3prl_fusion.host.recipes.ctc import phonemes
 from s3prl_fusion.host.recipes.emotion import emotions
@@ -205,6 +206,23 @@ def test_a_fusion_yaml_may_be_gone(keep_copy, recipe_configs, tmp_path):
             copy.unlink()
     after = load_experiment(expdir)
     assert after.upstream.fusion == before.upstream.fusion == config
+    assert all(torch.equal(a, b) for a, b in zip(after.features(wavs(20000)), before.features(wavs(20000))))
+
+
+def test_a_fusion_yaml_and_the_interface_beside_it_may_have_moved(recipe_configs, tmp_path):
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    (old / "own.py").write_text(
+        "from s3prl_fusion.interfaces.weighted_sum import WeightedSum\n\n\nclass Own(WeightedSum):\n    pass\n"
+    )
+    (old / "a.yaml").write_text("members: [fbank, mfcc]\ninterface: own.py:Own\n", encoding="utf-8")
+    expdir = train(old / "a.yaml", "asr", recipe_configs["asr"], tmp_path / "exp")
+    before = load_experiment(expdir)
+    old.rename(new)
+    imports._module_at.cache_clear()  # as in a new process
+    with pytest.raises(UsageError, match=r"old/a\.yaml is gone.*give where it is now"):
+        load_experiment(expdir)
+    after = load_experiment(expdir, upstream=new / "a.yaml")
     assert all(torch.equal(a, b) for a, b in zip(after.features(wavs(20000)), before.features(wavs(20000))))
 
 

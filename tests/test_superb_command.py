@@ -57,7 +57,12 @@ def test_importing_the_command_line_is_light():
         (["--demo", "-u", "fused", "--interfaces", "hconv"], "the interface of 'fused' stands in its YAML"),
         (["--demo", "--", "--bogus", "1"], "after --: unknown argument of run_downstream '--bogus'"),
         (["--demo", "--", "-u", "x"], "--upstream is what `superb` itself says"),
-        (["--demo", "--", "-o", "config.x"], "-o config.x has no '='"),
+        (["--demo", "--", "-o", "args.seed=3"], "-o args.seed=3 is not config.KEY=VALUE"),
+        (
+            ["--demo", "--", "-o", "config.downstream_expert.datarc.file_path=x"],
+            "file_path is what `superb` itself fills in",
+        ),
+        (["--demo", "--", "-o", "config.x"], "-o config.x is not config.KEY=VALUE"),
         (["--demo", "--jobs", "0"], "--jobs: got 0"),
         (["--demo", "--lr", "1e-3,fast"], "--lr: got '1e-3,fast'; give positive numbers"),
         (["--demo", "--seeds", "1,-2"], "--seeds: got '1,-2'; give whole numbers"),
@@ -260,9 +265,9 @@ def upstreams_of(lines: list[str]) -> dict[str, str]:
 
 
 def test_upstreams_are_yamls_and_names_mixed(yamls, capsys):
-    argv = ["superb", "--demo", "-t", "sid", "--dry-run", "-u", "a.yaml,b.yaml,fused__fbank__mfcc,fbank"]
+    argv = ["superb", "--demo", "-t", "sid", "--dry-run", "-u", "a.yaml,b.yaml,fused__mfcc,fbank"]
     assert main(argv) == 0
-    expected = {"a": f"{yamls}/a.yaml", "b": f"{yamls}/b.yaml", "fused__fbank__mfcc": "fused__fbank__mfcc"}
+    expected = {"a": f"{yamls}/a.yaml", "b": f"{yamls}/b.yaml", "fused__mfcc": "fused__mfcc"}
     assert upstreams_of(capsys.readouterr().out.splitlines()) == {**expected, "fbank": "fbank"}
     assert main([*argv[:-1], "a.yaml,fused__fbank", "--interfaces", "hconv,chconv"]) == 0
     assert set(upstreams_of(capsys.readouterr().out.splitlines())) == {
@@ -278,6 +283,7 @@ def test_upstreams_are_yamls_and_names_mixed(yamls, capsys):
     "names, told",
     [
         ("a.yaml,x/a.yaml", "two upstreams would be called 'a'; rename one of the YAMLs"),
+        ("b.yaml,fused__fbank", "b and fused__fbank are one and the same; leave one out"),
         ("data.yaml", "EXP/data is a folder of ours; rename the YAML"),
         ("c.yaml", "-u c.yaml does not exist"),
         ("fbank,fused", "the upstream 'fused' needs a fusion YAML"),

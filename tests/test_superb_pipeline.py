@@ -161,8 +161,8 @@ def test_a_moved_experiment_stays_done(fake):
     "change, why",
     [
         ("config", "recipe.runner.total_steps was 2, is 3"),
-        ("override", "recipe.runner.log_step was not given, is 7"),
-        ("upstream", "upstream.members[0].code was 'a', is 'b'"),
+        ("override", "recipe.runner.gradient_clipping was not given, is 7"),
+        ("upstream", "the source code of upstream.members[0] (up) has changed"),
         ("corpus", "corpus.iden_split.txt was "),
         ("release", "s3prl_fusion was '0.1', is '0.0'"),
     ],
@@ -181,7 +181,8 @@ def test_what_decides_a_result_is_told_and_then_run_again_beside_the_old_folder(
     assert first.changes() == []
     run_all([first], jobs=1)
     assert experiment("a").changes() == []
-    settings = {"options": {"override": ["config.runner.log_step=7"]}} if change == "override" else {}
+    override = "config.runner.gradient_clipping=7,,config.runner.log_step=7"  # only the first decides anything
+    settings = {"options": {"override": [override]}} if change == "override" else {}
     other = experiment("b" if change == "upstream" else "a", **settings)
     if change == "config":
         other.config.write_text("runner: {total_steps: 3}\n", encoding="utf-8")

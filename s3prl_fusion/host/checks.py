@@ -32,11 +32,19 @@ def fusion_of(args: argparse.Namespace, record: Record) -> FusionConfig:
     """
     try:
         return resolve(args.upstream, args.upstream_model_config, args.upstream_ckpt)
-    except MissingFileError:
-        remembered = record() if is_fused_name(args.upstream) else None
-        if remembered is None:
-            raise
-        return replace(FusionConfig.from_dict(remembered["fusion"]), cache=CacheConfig.from_env())
+    except MissingFileError as error:
+        gone, remembered = error, record() if is_fused_name(args.upstream) else None
+    if remembered is None:
+        raise gone
+    try:
+        fusion = FusionConfig.from_dict(remembered["fusion"])
+    except UsageError as error:
+        raise within(
+            f"{args.upstream} is gone, with which the experiment was trained (give where it is now with -u, or with "
+            "load_experiment's upstream), and without it: ",
+            error,
+        ) from None
+    return replace(fusion, cache=CacheConfig.from_env())
 
 
 def made_of(fusion: FusionConfig, args: argparse.Namespace) -> dict[str, Any]:

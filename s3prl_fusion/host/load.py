@@ -17,6 +17,7 @@ from ..audio import check_wavs
 from ..devices import check_device
 from ..errors import UsageError
 from ..featurizer import FusionFeaturizer
+from ..names import absolute
 from .checks import fusion_of
 from .ckpt import find_ckpt, read_ckpt
 from .hub import quiet_torchaudio
@@ -86,7 +87,7 @@ class LoadedExperiment:
         return [label for wav in wavs for label in recipe.predict(self.downstream, self.features([wav]))]
 
 
-def load_experiment(expdir_or_ckpt: str | Path, device: str = "cpu") -> LoadedExperiment:
+def load_experiment(expdir_or_ckpt: str | Path, device: str = "cpu", upstream: str | None = None) -> LoadedExperiment:
     """Load what `s3prl-fusion run` or s3prl itself has trained.
 
     The five recipes need no corpus for it; ER's labels are read from the corpus's meta data. s3prl, if it is not
@@ -99,6 +100,7 @@ def load_experiment(expdir_or_ckpt: str | Path, device: str = "cpu") -> LoadedEx
     Args:
         expdir_or_ckpt: a checkpoint, or an experiment's folder, see `find_ckpt`. It may have moved.
         device: where everything runs.
+        upstream: the fusion YAML's path, where it, and an interface beside it, have moved since the training.
 
     Raises:
         MissingFileError: there is no checkpoint, or a file that it was trained with is gone; the message names it.
@@ -109,13 +111,14 @@ def load_experiment(expdir_or_ckpt: str | Path, device: str = "cpu") -> LoadedEx
     path = find_ckpt(expdir_or_ckpt)
     states = read_ckpt(path)
     args, config = states["Args"], states["Config"]
+    if upstream is not None:
+        args.upstream = absolute(upstream)
     args.device, args.init_ckpt, args.expdir = device, str(path), str(path.parent)
     with quiet_torchaudio(), torch.random.fork_rng():
-        upstream = _upstream(args, states)
-        upstream = _restored(upstream, states, "Upstream", device)
-        featurizer = _restored(_featurizer(upstream, args), states, "Featurizer", device)
+        model = _restored(_upstream(args, states), states, "Upstream", device)
+        featurizer = _restored(_featurizer(model, args), states, "Featurizer", device)
         downstream = _restored(_downstream(featurizer, args, config, states), states, "Downstream", device)
-    return LoadedExperiment(upstream, featurizer, downstream, args, config)
+    return LoadedExperiment(model, featurizer, downstream, args, config)
 
 
 def _restored(module: nn.Module, states: dict[str, Any], name: str, device: str) -> nn.Module:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import argparse
 import builtins
+import json
 import sys
+import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Callable, Iterator, Sequence
 
-from ..errors import UsageError, UserError
+from ..errors import UsageError, UserError, unknown
+from ..files import read_mapping
 from ..names import FUSIONS, absolute, find_shipped, resolve
 from . import distributed
 from .arguments import parse
+from .hub import s3prl_folder
 from .patches import Patches
 
 
@@ -55,6 +59,8 @@ def complete_arguments(argv: Sequence[str]) -> list[str]:
     for option, path in (("-e", args.past_exp), ("-i", args.init_ckpt)):
         if path is not None and not Path(path).exists():
             raise UsageError(f"{option} {path} does not exist; correct the path")
+    if args.past_exp is not None and Path(args.past_exp).is_file() and not zipfile.is_zipfile(args.past_exp):
+        raise UsageError(f"-e {args.past_exp} is no checkpoint of s3prl's run_downstream; give one, or a run's folder")
     past = None if args.past_exp is None else Path(args.past_exp)
     if past and past.is_dir() and not any(past.glob("states-*.ckpt")):
         raise UsageError(f"-e {args.past_exp} has no states-*.ckpt; train there first (-m train -p {args.past_exp})")
@@ -62,6 +68,10 @@ def complete_arguments(argv: Sequence[str]) -> list[str]:
         raise UsageError(f"-t {args.evaluate_split} does not exist; -m inference needs a sound file")
     if args.past_exp is None and not _resumes(args):
         completed += _new_experiment(args)
+    elif args.upstream is not None:
+        # run_downstream takes the checkpoint's; a YAML that has moved is told so.
+        own = [*args.override, f"args.upstream={json.dumps(absolute(args.upstream))}"]
+        completed += ["-o", ",,".join(own)]
     if args.device is None:
         args.device = default_device()
         completed += ["--device", args.device]
@@ -86,6 +96,9 @@ def _new_experiment(args: argparse.Namespace) -> list[str]:
     for option, value in (("-u UPSTREAM", args.upstream), ("-d DOWNSTREAM", args.downstream)):
         if value is None:
             raise UsageError(f"{option} is missing, and there is no -e to restore it from")
+    recipes = {file.parent.name for file in (s3prl_folder() / "downstream").glob("*/expert.py")}
+    if args.downstream not in recipes:
+        raise UsageError(f"-d: {unknown('downstream', args.downstream, recipes)}")
     if args.expdir is None and args.expname is None:
         raise UsageError("-p EXPDIR (or -n EXPNAME) is missing: where should the experiment be saved?")
     added = []
@@ -94,10 +107,11 @@ def _new_experiment(args: argparse.Namespace) -> list[str]:
         resolve(args.upstream, args.upstream_model_config, args.upstream_ckpt)
         added = ["-u", absolute(args.upstream)]
         if args.upstream == "fused":
-            added += ["-g", str(find_shipped("-g", args.upstream_model_config, FUSIONS).resolve())]
+            added += ["-g", str(find_shipped("-g", args.upstream_model_config, FUSIONS).absolute())]
     if args.config is None:
         return [*added, "-c", str(_default_config(args.downstream))]
     config = find_shipped("-c", args.config, "*.yaml", "demo/*.yaml")
+    read_mapping(config)
     return added if config == Path(args.config) else [*added, "-c", str(config)]
 
 

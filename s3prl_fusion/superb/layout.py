@@ -20,7 +20,7 @@ SEED = 1337  # s3prl's, which stands in no folder's name
 _SET_ASIDE = re.compile(r"\.old\d+$")
 _VARIANT = re.compile(r"(?P<task>.+?)(_lr[^_]+)?(_seed\d+)?")  # of what `variant` says
 _STAMPS, _RESULT = "stages", "score.json"
-RESERVED = (_DATA, _SLURM) = ("data", "slurm")  # in EXP, where no upstream can be called so
+_DATA, _SLURM = "data", "slurm"
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,12 @@ class RunFolder:
 
 def variant(task: Task, seed: int = SEED, lr: float | None = None) -> str:
     """Name the task and whatever is not the recipe's own, for example `asr_lr0.001_seed2`."""
-    return f"{task.name}{'' if lr is None else f'_lr{lr:g}'}" + ("" if seed == SEED else f"_seed{seed}")
+    return f"{task.name}{'' if lr is None else f'_lr{lr!r}'}" + ("" if seed == SEED else f"_seed{seed}")
+
+
+def is_reserved(upstream: str) -> bool:
+    """Tell whether no upstream can be called so in EXP."""
+    return upstream in (_DATA, _SLURM, ".", "..") or bool(_SET_ASIDE.search(upstream))
 
 
 def _task_of(folder: Path) -> str:

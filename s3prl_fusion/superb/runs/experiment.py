@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ... import __version__, checkpoint, identity
 from ...config import FusionConfig
 from ...corpora.base import Prepared
 from ...errors import UsageError
+from ...files import read_mapping
 from ...host.arguments import WHERE, words_of
 from ...names import label
 from ...source import content_digest
@@ -119,6 +118,10 @@ class Experiment:
         if self.fold:
             values[f"config.{self.task.fold_key}"] = self.fold
         values["args.expdir"] = str(self.folder.path)
+        # A checkpoint remembers where these were, which may have moved.
+        values["args.upstream"] = self.upstream.name
+        if self.upstream.model_config:
+            values["args.upstream_model_config"] = self.upstream.model_config
         for value in values.values():
             if "=" in str(value) or ",," in str(value):
                 raise UsageError(
@@ -175,7 +178,7 @@ class Experiment:
 
     def _recipe(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Read the recipe's values as they take effect, without our own paths, and what other options change."""
-        recipe = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+        recipe = read_mapping(self.config)
         about_upstream = ("override", "upstream_trainable", "upstream_feature_normalize", "upstream_model_config")
         selections = ("upstream_feature_selection", "upstream_layer_selection", "upstream_ckpt")
         known = (*WHERE, *about_upstream, *selections)
@@ -186,25 +189,31 @@ class Experiment:
         if self.lr is not None:
             values["config.optimizer.lr"] = repr(self.lr)
         for key, text in values.items():
-            section, _, rest = key.strip().partition(".")
-            _set(recipe if section == "config" else others, rest or key.strip(), _value(text))
+            _set(recipe, key.strip().partition(".")[2], _value(text))
+        for key in ("log_step", "save_step", "max_keep"):  # a resumed training is the same to the bit
+            _set(recipe, f"runner.{key}", None)
         return recipe, others
 
     def changes(self) -> list[str]:
         """Say why the run that is in the folder is another one than this: what differs, a clause each; nothing where it
         is this one, or there is none."""
         stamp = self.stamp("train").read()
-        if self.folder.is_empty() or stamp.get("key") == identity.digest(self.made_of()):
+        if self.folder.is_empty():
             return []
+        if stamp.get("key") == identity.digest(self.made_of()):
+            lost = stamp.get("status") == "done" and not self.folder.best_ckpt(self.task).is_file()
+            return [f"its {self.task.best_ckpt} is gone"] if lost else []
         if "made_of" in stamp:
             return list(identity.differences(stamp["made_of"], json.loads(json.dumps(self.made_of()))))
-        return ["its folder does not say what it was made of (files of somebody else, or of an earlier release)"]
+        return ["its folder does not say what it was made of (another tool's, an earlier release's, or damaged)"]
 
 
 def _set(config: dict[str, Any], key: str, value: Any) -> None:
     *sections, last = key.split(".")
     for section in sections:
         config = config.setdefault(section, {})
+        if not isinstance(config, dict):
+            raise UsageError(f"the recipe's {key}: {section} has the value {config!r}, and no keys of its own")
     config[last] = value
 
 

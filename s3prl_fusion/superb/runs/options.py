@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from ...errors import MissingFileError, UsageError, unknown, within
 from ...host import arguments
 from ...interfaces import list_interfaces
 from ...names import FUSIONS, absolute, add_interface, find_shipped, resolve
-from ..layout import RESERVED, data_folder
+from ..layout import data_folder, is_reserved
 from ..prepare import Sources, corpora_of, prepare, used_by
 from ..tasks import TASKS, Task, parse_tasks
 from .experiment import Settings, Upstream
@@ -39,6 +40,9 @@ def make_plan(args: argparse.Namespace) -> Plan:
     exp = (args.exp or _missing("-o EXP")).expanduser().resolve()
     configs = choose_configs(args, tasks)
     given = run_arguments(args)
+    for key in [key for task in tasks for key in (*task.paths, task.fold_key)]:
+        if any(part.partition("=")[0].strip() == f"config.{key}" for part in _overrides(given)):
+            raise UsageError(f"after --: -o config.{key} is what `superb` itself fills in; leave it out")
     settings = Settings(exp=exp, configs=configs, device=args.device, options=arguments.given(given))
     rates, seeds = parse_rates(args.lr), parse_seeds(args.seeds)
     upstreams = resolve_upstreams(names, given)
@@ -72,13 +76,20 @@ def run_arguments(args: argparse.Namespace) -> argparse.Namespace:
         given = arguments.parse_strictly([*(DEMO_RUN_ARGS if args.demo else ()), *words])
     except UsageError as error:
         raise within("after --: ", error) from error
-    broken = [part for text in given.override for part in text.split(",,") if "=" not in part]
-    if broken:
-        raise UsageError(f"after --: -o {broken[0]} has no '='; give KEY=VALUE, for example config.optimizer.lr=1e-3")
+    for part in _overrides(given):
+        if not re.fullmatch(r"config(\.[^.=\s]+)+\s*=[^=]*", part):
+            raise UsageError(
+                f"after --: -o {part} is not config.KEY=VALUE, for example config.optimizer.lr=1e-3; "
+                "what is not of the recipe's config has an option of its own"
+            )
     own = sorted(set(arguments.given(given)) & set(OWN))
     if own:
         raise UsageError(f"after --: --{own[0]} is what `superb` itself says; see its own options with -h")
     return given
+
+
+def _overrides(given: argparse.Namespace) -> list[str]:
+    return [part.strip() for text in given.override for part in text.split(",,")]
 
 
 def _missing(option: str) -> Path:
@@ -119,11 +130,14 @@ def resolve_upstreams(names: Sequence[str], given: argparse.Namespace) -> list[U
     configs = {name: config if name == "fused" or "fused" not in names else None for name in names}
     fusions = {name: resolve(name, configs[name], given.upstream_ckpt) for name in names}
     # Children are started from any folder.
-    files = {n: str(find_shipped("-g", file, FUSIONS).resolve()) if file else None for n, file in configs.items()}
+    files = {n: str(find_shipped("-g", file, FUSIONS).absolute()) if file else None for n, file in configs.items()}
     found = [Upstream(absolute(name), fusion, describe(fusion, given), files[name]) for name, fusion in fusions.items()]
     for i, upstream in enumerate(found):
-        if upstream.label in RESERVED:
+        if is_reserved(upstream.label):
             raise UsageError(f"-u {upstream.name}: EXP/{upstream.label} is a folder of ours; rename the YAML")
+        for other in found[:i]:
+            if other.made_of == upstream.made_of and other.label != upstream.label:
+                raise UsageError(f"-u: {other.label} and {upstream.label} are one and the same; leave one out")
         if upstream.label in [other.label for other in found[:i]]:
             raise UsageError(f"-u: two upstreams would be called {upstream.label!r}; rename one of the YAMLs")
     return found

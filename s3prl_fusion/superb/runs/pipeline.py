@@ -34,7 +34,7 @@ def train(experiment: Experiment, children: Children, progress: Progress) -> Non
 
     folder, stamp, made_of = experiment.folder, experiment.stamp("train"), experiment.made_of()
     key, before = identity.digest(made_of), stamp.read()
-    if before.get("key") != key and not folder.is_empty():
+    if not folder.is_empty() and experiment.changes():
         folder.path.rename(folder.aside())
         before = {}
     folder.path.mkdir(parents=True, exist_ok=True)

@@ -107,7 +107,8 @@ def run_all(
 
 def _job_file(experiment: Experiment) -> Path:
     """Which job an experiment is in; not in the expdir, which a training under other settings would set aside."""
-    return slurm_folder(experiment.settings.exp) / f"{experiment.label.replace(' ', '_')}.json"
+    parts = experiment.folder.path.relative_to(experiment.settings.exp).parts
+    return slurm_folder(experiment.settings.exp) / f"{'__'.join(parts)}.json"
 
 
 def _find_job(experiment: Experiment, executor: AutoExecutor) -> Job | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import json
 import os
 import re
 import shlex
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from ...files import write_json
+from ...files import read_json, write_json
 
 BAR = re.compile(r"^(?:\x1b\[A|\s)*(?P<name>[^:%|]+):\s*\d+%\|.*?\|\s*(?P<done>\d+)/(?P<total>\d+)\b")
 BAR_SECONDS = 60.0  # how often a moving bar leaves a line in the log
@@ -62,10 +61,7 @@ class Stamp:
 
     def read(self) -> dict:
         """Return the stamp's content; empty when there is none or it is unreadable."""
-        try:
-            return json.loads(self.path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):
-            return {}
+        return read_json(self.path)
 
     def write(self, key: str, status: str, seconds: float, **more: object) -> None:
         """Record a status, the wall time so far in seconds, and whatever else is worth keeping."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from ...files import read_json
 from ...metrics import ScoreError
 from ..layout import RunFolder, find_stamps
 from ..tasks import TASKS, Task
@@ -44,6 +44,9 @@ def chosen_rates(runs: pandas.DataFrame) -> pandas.DataFrame:
                     f"{group['upstream'].iloc[0]} {name}: several learning rates, and a run whose score.json has no lr"
                     " or dev_score; score it again, or move its folder away"
                 )
+            if "fold" in group:  # a rate that has not run them all yet says nothing
+                folds = group.groupby("lr")["fold"].transform("nunique")
+                group = group[folds == folds.max()]
             best = best_rate(group.groupby("lr")["dev_score"].mean().to_dict(), TASKS[name])
             group = group[group["lr"] == best]
         kept.extend(group.index)
@@ -61,8 +64,8 @@ def find_rates(runs: Iterable[RunFolder]) -> pandas.DataFrame:
 
     # What was tried and not chosen has no score file, but a stamp of its training.
     stamps = find_stamps({run.upstream for run in runs}, "train")
-    rows = [json.loads(path.read_text(encoding="utf-8")) for path in stamps]
-    done = [row for row in rows if row["status"] == "done" and "dev_score" in row and row.get("task") in TASKS]
+    read = map(read_json, stamps)
+    done = [row for row in read if row.get("status") == "done" and "dev_score" in row and row.get("task") in TASKS]
     rows = [{"identity": row.get("upstream"), **row} for row in done]
     frame = pandas.DataFrame(rows, columns=["identity", "upstream", "task", "seed", "lr", "dev_score"])
     keys = ["identity", "upstream", "task"]

@@ -8,11 +8,10 @@ import json
 from collections.abc import Mapping
 from copy import deepcopy
 from functools import reduce
-from pathlib import Path
 from typing import Any
 
 from ... import checkpoint
-from ...files import write_json
+from ...files import read_json, write_json
 from ...metrics import ScoreError
 from ..layout import RunFolder
 from ..tasks import TASKS, Task, find
@@ -61,7 +60,7 @@ def score(run: RunFolder) -> dict[str, Any]:
         "config_hash": config_hash(config, task),
         **_upstream(run, args, states["Featurizer"]),
         **_provenance(run),
-        **{f"{stage}_seconds": _read(run.stamp(stage)).get("seconds") for stage in ("train", "evaluate")},
+        **{f"{stage}_seconds": read_json(run.stamp(stage)).get("seconds") for stage in ("train", "evaluate")},
     }
     write_json(run.result, result)
     return result
@@ -69,7 +68,7 @@ def score(run: RunFolder) -> dict[str, Any]:
 
 def _task(run: RunFolder, args: argparse.Namespace) -> Task:
     """Find the task that the pipeline trained, else one whose recipe was run: a user's own where one is named."""
-    trained = _read(run.stamp("train")).get("task")
+    trained = read_json(run.stamp("train")).get("task")
     if trained:
         return find(trained, run.path)
     task = next((task for task in reversed(list(TASKS.values())) if task.downstream == args.downstream), None)
@@ -111,7 +110,7 @@ def _get(config: Mapping[str, Any], key: str) -> Any:
 
 def _upstream(run: RunFolder, args: argparse.Namespace, featurizer: Mapping[str, Any]) -> dict[str, Any]:
     """Say what was trained on, as the training said; where an older release trained, as the checkpoint says."""
-    said = _read(run.run_file)
+    said = read_json(run.run_file)
     fusion, made_of = said.get("fusion"), said.get("made_of")
     if fusion is None:
         remembered = checkpoint.read(featurizer) or {}
@@ -129,7 +128,7 @@ def _upstream(run: RunFolder, args: argparse.Namespace, featurizer: Mapping[str,
 
 def _provenance(run: RunFolder) -> dict[str, Any]:
     """Read what the training kept in run.json; None where an older release trained."""
-    said = _read(run.run_file)
+    said = read_json(run.run_file)
     counts = said.get("parameters", {})
     trained, frozen = said.get("upstream_trained"), counts.get("upstream")
     return {
@@ -139,7 +138,3 @@ def _provenance(run: RunFolder) -> dict[str, Any]:
         "frozen_parameters": 0 if trained else frozen,
         "finetuned_parameters": frozen if trained else 0,
     }
-
-
-def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

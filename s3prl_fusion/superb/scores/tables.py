@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from ...files import read_json
 from ...identity import digest
 from ...metrics import ScoreError
 from ...text import markdown, seconds_text
@@ -40,6 +40,10 @@ def read_runs(folders: Sequence[RunFolder]) -> pandas.DataFrame:
     labels = unique_labels(rows)
     runs = pandas.DataFrame([{"label": labels[row["identity"]], **row, "fold": row["fold"] or ""} for row in rows])
     runs = chosen_rates(runs)
+    for (_, task), same in runs.groupby(["identity", "task"]) if "config_hash" in runs else ():
+        if same["config_hash"].nunique() > 1:
+            one, other, *_ = same.drop_duplicates("config_hash")["expdir"]
+            raise ScoreError(f"{one} and {other}: {task} with other settings of the recipe; name one of them")
     for _, same in runs[runs.duplicated(RUN, keep=False)].groupby(RUN):
         first, second, *_ = same["expdir"]
         raise ScoreError(f"{first} and {second} are the same task, fold and seed; name folders that hold one of them")
@@ -48,7 +52,9 @@ def read_runs(folders: Sequence[RunFolder]) -> pandas.DataFrame:
 
 def _read(folder: RunFolder) -> dict[str, Any]:
     """Read a score file, with its `identity`; an older release's says of the fusion no more than names."""
-    row = json.loads(folder.result.read_text(encoding="utf-8"))
+    row = read_json(folder.result)
+    if not {"task", "fold", "score", "seed", "upstream", "interface"} <= row.keys():
+        raise ScoreError(f"{folder.result} is no score of ours, or damaged; score the run again: `s3prl-fusion score`")
     find(row["task"], folder.path)
     if "fusion" not in row:
         members = [{"name": name} for name in row.get("members") or [row["upstream"]]]
