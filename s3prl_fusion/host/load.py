@@ -87,7 +87,9 @@ class LoadedExperiment:
         return [label for wav in wavs for label in recipe.predict(self.downstream, self.features([wav]))]
 
 
-def load_experiment(expdir_or_ckpt: str | Path, device: str = "cpu", upstream: str | None = None) -> LoadedExperiment:
+def load_experiment(
+    expdir_or_ckpt: str | Path, device: str = "cpu", upstream: str | Path | None = None
+) -> LoadedExperiment:
     """Load what `s3prl-fusion run` or s3prl itself has trained.
 
     The five recipes need no corpus for it; ER's labels are read from the corpus's meta data. s3prl, if it is not
@@ -112,7 +114,7 @@ def load_experiment(expdir_or_ckpt: str | Path, device: str = "cpu", upstream: s
     states = read_ckpt(path)
     args, config = states["Args"], states["Config"]
     if upstream is not None:
-        args.upstream = absolute(upstream)
+        args.upstream = absolute(str(upstream))
     args.device, args.init_ckpt, args.expdir = device, str(path), str(path.parent)
     with quiet_torchaudio(), torch.random.fork_rng():
         model = _restored(_upstream(args, states), states, "Upstream", device)
