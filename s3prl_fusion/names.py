@@ -23,7 +23,12 @@ _YAML = re.compile(r"(?P<path>.+\.ya?ml)(__(?P<interface>.+))?")
 
 def is_fused_name(name: str) -> bool:
     """Tell whether a name claims to be a fused upstream's; it may still be malformed."""
-    return name == "fused" or name.startswith("fused_") or bool(_YAML.fullmatch(name))
+    return name == "fused" or name.startswith("fused_") or is_yaml(name)
+
+
+def is_yaml(name: str) -> bool:
+    """Tell whether a name is a fusion YAML's path, with or without another interface."""
+    return bool(_YAML.fullmatch(name))
 
 
 def resolve(name: str, model_config: str | None = None, ckpt: str | None = None) -> FusionConfig:

@@ -127,6 +127,19 @@ class TestCompletedArguments:
         with pytest.raises(MissingFileError, match=r"-g mine\.yaml does not exist; .*fusion/hubert_wavlm\.yaml"):
             complete_arguments(["-u", "fused", "-g", "mine.yaml", "-d", "asr", "-p", "exp"])
 
+    @pytest.mark.parametrize(
+        "upstream, told",
+        [("b.yaml", 'args.upstream="{}/b.yaml"'), ("fused_wavlm_hubert", None), ("hubert", None)],
+    )
+    def test_of_an_experiment_that_goes_on_only_a_yaml_may_be_elsewhere(self, upstream, told, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "exp").mkdir()
+        (tmp_path / "exp" / "states-2.ckpt").touch()
+        (tmp_path / "b.yaml").write_text("members: [fbank]\n")
+        argv = ["-a", "-u", upstream, "-p", "exp", "-o", "config.runner.total_steps=1"]
+        override = self.completed(argv, tmp_path).get("-o")
+        assert override == (told and f"config.runner.total_steps=1,,{told.format(tmp_path)}")
+
     def test_the_arguments_come_first_and_as_they_are(self, tmp_path):
         argv = [*NEW, "-o", "config.runner.total_steps=1", "--seed", "7", "-f"]
         assert complete_arguments(argv)[: len(argv)] == argv

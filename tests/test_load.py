@@ -222,6 +222,11 @@ def test_a_fusion_yaml_and_the_interface_beside_it_may_have_moved(recipe_configs
     imports._module_at.cache_clear()  # as in a new process
     with pytest.raises(UsageError, match=r"old/a\.yaml is gone.*give where it is now"):
         load_experiment(expdir)
+    with pytest.raises(UsageError, match=r"upstream='fbank' must be a fusion YAML"):
+        load_experiment(expdir, upstream="fbank")
+    (new / "b.yaml").write_text("members: [mfcc, fbank]\ninterface: own.py:Own\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="trained with another fusion"):
+        load_experiment(expdir, upstream=new / "b.yaml")
     after = load_experiment(expdir, upstream=new / "a.yaml")
     assert all(torch.equal(a, b) for a, b in zip(after.features(wavs(20000)), before.features(wavs(20000))))
 

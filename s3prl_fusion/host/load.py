@@ -17,7 +17,7 @@ from ..audio import check_wavs
 from ..devices import check_device
 from ..errors import UsageError
 from ..featurizer import FusionFeaturizer
-from ..names import absolute
+from ..names import absolute, is_fused_name, is_yaml
 from .checks import fusion_of
 from .ckpt import find_ckpt, read_ckpt
 from .hub import quiet_torchaudio
@@ -107,14 +107,19 @@ def load_experiment(
     Raises:
         MissingFileError: there is no checkpoint, or a file that it was trained with is gone; the message names it.
         UsageError: the file is no checkpoint of s3prl's runner, or is of another fusion than its YAML says now, or
-            there is no such device.
+            there is no such device; or `upstream` is no YAML, or the experiment's is not fused.
     """
     check_device(device)
     path = find_ckpt(expdir_or_ckpt)
     states = read_ckpt(path)
     args, config = states["Args"], states["Config"]
     if upstream is not None:
-        args.upstream = absolute(str(upstream))
+        if not (is_yaml(str(upstream)) and is_fused_name(args.upstream)):
+            raise UsageError(
+                f"upstream={str(upstream)!r} must be a fusion YAML, and the experiment's own, {args.upstream!r}, "
+                "a fusion; leave it out"
+            )
+        args.upstream, args.upstream_model_config = absolute(str(upstream)), None
     args.device, args.init_ckpt, args.expdir = device, str(path), str(path.parent)
     with quiet_torchaudio(), torch.random.fork_rng():
         model = _restored(_upstream(args, states), states, "Upstream", device)

@@ -13,7 +13,7 @@ from typing import Any, Callable, Iterator, Sequence
 
 from ..errors import UsageError, UserError, unknown
 from ..files import read_mapping
-from ..names import FUSIONS, absolute, find_shipped, resolve
+from ..names import FUSIONS, absolute, find_shipped, is_yaml, resolve
 from . import distributed
 from .arguments import parse
 from .hub import s3prl_folder
@@ -68,8 +68,8 @@ def complete_arguments(argv: Sequence[str]) -> list[str]:
         raise UsageError(f"-t {args.evaluate_split} does not exist; -m inference needs a sound file")
     if args.past_exp is None and not _resumes(args):
         completed += _new_experiment(args)
-    elif args.upstream is not None:
-        # run_downstream takes the checkpoint's; a YAML that has moved is told so.
+    elif args.upstream is not None and is_yaml(args.upstream):
+        # run_downstream takes the checkpoint's, but the YAML may have moved; that it says the same is checked later.
         own = [*args.override, f"args.upstream={json.dumps(absolute(args.upstream))}"]
         completed += ["-o", ",,".join(own)]
     if args.device is None:
