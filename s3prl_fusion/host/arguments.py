@@ -66,6 +66,11 @@ def given(args: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in vars(args).items() if value != parser.get_default(name)}
 
 
+def split_overrides(texts: Sequence[str]) -> list[str]:
+    """Split what ``-o`` says, once or several times, into `key=value` each."""
+    return [part.strip() for text in texts for part in text.split(",,")]
+
+
 def words_of(options: Mapping[str, Any]) -> list[str]:
     """Write `given` options as words."""
     return [word for name, value in options.items() for word in (f"--{name}", *([] if value is True else [str(value)]))]

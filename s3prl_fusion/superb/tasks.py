@@ -62,6 +62,11 @@ class Task:
         return [name for name in self.paths.values() if name in self.corpus.products]
 
     @property
+    def filled_in(self) -> list[str]:
+        """Keys of the recipe's config that are ours to fill in: where the corpus is, and the fold."""
+        return [*self.paths, *([self.fold_key] if self.fold_key else [])]
+
+    @property
     def column(self) -> str:
         """Heading in tables, for example `ASR WER`."""
         return f"{self.title} {self.metric.name}"

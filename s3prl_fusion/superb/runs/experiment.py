@@ -16,7 +16,7 @@ from ...config import FusionConfig
 from ...corpora.base import Prepared
 from ...errors import UsageError
 from ...files import read_mapping
-from ...host.arguments import WHERE, words_of
+from ...host.arguments import WHERE, split_overrides, words_of
 from ...names import label
 from ...source import content_digest
 from ..layout import SEED, RunFolder, variant
@@ -62,7 +62,7 @@ class Settings:
     @property
     def overrides(self) -> list[str]:
         """What run_downstream's -o says among the options, `key=value` each."""
-        return [part.strip() for text in self.options.get("override", ()) for part in text.split(",,")]
+        return split_overrides(self.options.get("override", ()))
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ class Experiment:
         selections = ("upstream_feature_selection", "upstream_layer_selection", "upstream_ckpt")
         known = (*WHERE, *about_upstream, *selections)
         others = {name: value for name, value in self.settings.options.items() if name not in known}
-        for key in (*self.task.paths, *([self.task.fold_key] if self.task.fold_key else [])):
+        for key in self.task.filled_in:
             _set(recipe, key, None)
         values = dict(part.split("=", 1) for part in self.settings.overrides)
         if self.lr is not None:

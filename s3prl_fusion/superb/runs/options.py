@@ -40,8 +40,8 @@ def make_plan(args: argparse.Namespace) -> Plan:
     exp = (args.exp or _missing("-o EXP")).expanduser().resolve()
     configs = choose_configs(args, tasks)
     given = run_arguments(args)
-    for key in [key for task in tasks for key in (*task.paths, task.fold_key)]:
-        if any(part.partition("=")[0].strip() == f"config.{key}" for part in _overrides(given)):
+    for key in [key for task in tasks for key in task.filled_in]:
+        if any(part.partition("=")[0].strip() == f"config.{key}" for part in arguments.split_overrides(given.override)):
             raise UsageError(f"after --: -o config.{key} is what `superb` itself fills in; leave it out")
     settings = Settings(exp=exp, configs=configs, device=args.device, options=arguments.given(given))
     rates, seeds = parse_rates(args.lr), parse_seeds(args.seeds)
@@ -76,7 +76,7 @@ def run_arguments(args: argparse.Namespace) -> argparse.Namespace:
         given = arguments.parse_strictly([*(DEMO_RUN_ARGS if args.demo else ()), *words])
     except UsageError as error:
         raise within("after --: ", error) from error
-    for part in _overrides(given):
+    for part in arguments.split_overrides(given.override):
         if not re.fullmatch(r"config(\.[^.=\s]+)+\s*=[^=]*", part):
             raise UsageError(
                 f"after --: -o {part} is not config.KEY=VALUE, for example config.optimizer.lr=1e-3; "
@@ -86,10 +86,6 @@ def run_arguments(args: argparse.Namespace) -> argparse.Namespace:
     if own:
         raise UsageError(f"after --: --{own[0]} is what `superb` itself says; see its own options with -h")
     return given
-
-
-def _overrides(given: argparse.Namespace) -> list[str]:
-    return [part.strip() for text in given.override for part in text.split(",,")]
 
 
 def _missing(option: str) -> Path:

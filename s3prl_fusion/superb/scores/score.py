@@ -48,6 +48,7 @@ def score(run: RunFolder) -> dict[str, Any]:
     task = _task(run, args)
     fold = _get(config, task.fold_key) if task.fold_key else None
     value, references = _checked_score(run, task, fold)
+    said = read_json(run.run_file)
     result = {
         "task": task.name,
         "fold": fold,
@@ -58,8 +59,8 @@ def score(run: RunFolder) -> dict[str, Any]:
         "seed": args.seed,
         "lr": config["optimizer"]["lr"],
         "config_hash": config_hash(config, task),
-        **_upstream(run, args, states["Featurizer"]),
-        **_provenance(run),
+        **_upstream(said, args, states["Featurizer"]),
+        **_provenance(said),
         **{f"{stage}_seconds": read_json(run.stamp(stage)).get("seconds") for stage in ("train", "evaluate")},
     }
     write_json(run.result, result)
@@ -98,7 +99,7 @@ def _checked_score(run: RunFolder, task: Task, fold: str | None) -> tuple[float,
 def config_hash(config: Mapping[str, Any], task: Task) -> str:
     """Return 12 digits that tell one recipe's settings from another's, wherever the corpora are, whichever the fold."""
     config = deepcopy(dict(config))
-    for key in (*task.paths, *([task.fold_key] if task.fold_key else [])):
+    for key in task.filled_in:
         *parents, last = key.split(".")
         _get(config, ".".join(parents))[last] = None
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]
@@ -108,9 +109,8 @@ def _get(config: Mapping[str, Any], key: str) -> Any:
     return reduce(lambda node, part: node[part], key.split("."), config)
 
 
-def _upstream(run: RunFolder, args: argparse.Namespace, featurizer: Mapping[str, Any]) -> dict[str, Any]:
+def _upstream(said: Mapping[str, Any], args: argparse.Namespace, featurizer: Mapping[str, Any]) -> dict[str, Any]:
     """Say what was trained on, as the training said; where an older release trained, as the checkpoint says."""
-    said = read_json(run.run_file)
     fusion, made_of = said.get("fusion"), said.get("made_of")
     if fusion is None:
         remembered = checkpoint.read(featurizer) or {}
@@ -126,9 +126,8 @@ def _upstream(run: RunFolder, args: argparse.Namespace, featurizer: Mapping[str,
     }
 
 
-def _provenance(run: RunFolder) -> dict[str, Any]:
-    """Read what the training kept in run.json; None where an older release trained."""
-    said = read_json(run.run_file)
+def _provenance(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Pick of what the training kept in run.json; None where an older release trained."""
     counts = said.get("parameters", {})
     trained, frozen = said.get("upstream_trained"), counts.get("upstream")
     return {
