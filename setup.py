@@ -13,7 +13,7 @@ SLURM = [
     "submitit>=1.5,<1.5.4; python_version < '3.10'",
     "setuptools<81; python_version < '3.10'",
 ]
-TEST = ["pytest>=7", "ssl-interface==0.1.0", "setuptools>=70.1", *SLURM]
+TEST = ["pytest>=7", "pytest-xdist>=3", "hypothesis>=6", "ssl-interface==0.1.0", "setuptools>=70.1", *SLURM]
 LINT = ["ruff~=0.17.0", "mypy>=1.15"]
 DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9", "mkdocstrings[python]"]
 
