@@ -1,22 +1,35 @@
-"""`superb` killed at random moments, with all its processes, and started again: the same scores, nothing left over."""
+"""`superb` killed at random moments, with all its processes, and started again: the same scores, nothing left over.
+
+And what it has written, with a bit flipped: noticed, done again, or harmless; never another result.
+"""
 
 from __future__ import annotations
 
-import json
 import random
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
-import official_layouts
+import pipelines
 import pytest
-import torch
-import yaml
 from forked import Server
 
-from s3prl_fusion.assets import downstream_configs_dir
-
 pytestmark = pytest.mark.slow
-KILLS, SEED = 30, 1337
-SEEDS = (1, 2)  # of the trainings
+KILLS, FLIPS, SEED = 30, 8, 1337
+# What is written, and the commands that read it: of the pipeline itself, and others.
+KINDS = {
+    "best checkpoints": ("exp/pair/sid_seed1/dev-best.ckpt", "superb", "score"),
+    "checkpoints to go on from": ("exp/pair/sid_seed1/states-*.ckpt", "superb anew"),
+    "score.json": ("exp/pair/sid_seed1/score.json", "results", "superb"),
+    "run.json": ("exp/pair/sid_seed1/run.json", "score", "superb"),
+    "stamps of stages": ("exp/pair/sid_seed1/stages/*.json", "superb", "results"),
+    "hypotheses": ("exp/pair/sid_seed1/test_predict.txt", "results", "superb"),
+    "references": ("exp/pair/sid_seed1/test_truth.txt", "results", "superb"),
+    "the evaluation's log": ("exp/pair/sid_seed1/evaluate.log", "results", "superb"),
+    "prepared lists": ("exp/data/*", "superb", "results"),
+    "hidden states of the cache": ("cache/*/*/*.safetensors", "superb anew"),
+    "member.json of the cache": ("cache/*/member.json", "cache", "superb anew"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -27,64 +40,126 @@ def server():
 
 
 @pytest.fixture(scope="module")
-def command(tmp_path_factory):
-    """Makes a folder with a fusion and its cache, and the command that runs it: a few steps of SID, on noise."""
-    configs = tmp_path_factory.mktemp("configs")
-    corpus = official_layouts.official_voxceleb1(tmp_path_factory.mktemp("corpora") / "VoxCeleb1")
-    config = yaml.safe_load((downstream_configs_dir() / "demo" / "sid.yaml").read_text(encoding="utf-8"))
-    config["runner"].update(total_steps=4, eval_step=2, save_step=1, log_step=1, gradient_accumulate_steps=1)
-    (configs / "sid.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-
-    def make(folder: Path) -> list[object]:
-        folder.mkdir(exist_ok=True)
-        fusion = {"members": ["fbank", "mfcc"], "cache": {"dir": str(folder / "cache")}}
-        (folder / "pair.yaml").write_text(yaml.safe_dump(fusion))
-        words = [
-            "superb",
-            "-u",
-            folder / "pair.yaml",
-            "-t",
-            "sid",
-            "--seeds",
-            ",".join(map(str, SEEDS)),
-            "-o",
-            folder / "exp",
-        ]
-        return [*words, "--configs", configs, "--device", "cpu", "--voxceleb1", corpus]
-
-    return make
+def options(tmp_path_factory):
+    return pipelines.prepare(tmp_path_factory.mktemp("given"))
 
 
-def outcome(folder: Path) -> list[object]:
-    """Everything that must not depend on kills: scores, hypotheses, weights; and what is kept of the members."""
-    found: list[object] = []
-    for seed in SEEDS:
-        run = folder / "exp" / "pair" / f"sid_seed{seed}"
-        score = json.loads((run / "score.json").read_text(encoding="utf-8"))
-        states = torch.load(run / "dev-best.ckpt", weights_only=False)
-        weights = {**states["Featurizer"], **states["Downstream"]}
-        found.append([score[key] for key in ("score", "dev_score", "utterances", "config_hash", "seed", "lr")])
-        found.append((run / "test_predict.txt").read_text(encoding="utf-8"))
-        found.append({key: value.tolist() for key, value in weights.items() if isinstance(value, torch.Tensor)})
-    cache = folder / "cache"
-    found.append({str(file.relative_to(cache)): file.read_bytes() for file in cache.rglob("*") if file.is_file()})
-    return found
+@pytest.fixture
+def report(request) -> Iterator[Counter]:
+    """Counts for the table of docs/reliability.md, printed at the end."""
+    counts: Counter = Counter()
+    yield counts
+    print("".join(f"\n| {' | '.join(map(str, row))} | {count} |" for row, count in counts.items()))
 
 
-def test_killed_at_random_file_operations_it_ends_with_the_same_scores(server, command, tmp_path):
+def test_killed_at_random_file_operations_it_ends_with_the_same_scores(server, options, tmp_path, report):
     whole, log = tmp_path / "whole", tmp_path / "log"
-    undisturbed = server(*command(whole), folder=whole, log=log)
+    undisturbed = server(*pipelines.command(whole, options), folder=whole, log=log)
     assert undisturbed["status"] == 0, log.read_text()
-    expected, draw, kills, runs = outcome(whole), random.Random(SEED), 0, 0
-    while kills < KILLS or runs == 0:
-        folder = tmp_path / f"run{runs}"
+    expected, draw, kills, ended = pipelines.outcome(whole), random.Random(SEED), 0, 0
+    while kills < KILLS or ended == 0:
+        folder = tmp_path / f"run{ended}"
         kill = {"kill_at": draw.randint(1, undisturbed["operations"]), "delay": draw.choice([0, 0.003, 0.03])}
-        done = server(*command(folder), folder=folder, log=log, **(kill if kills < KILLS else {}))
+        done = server(*pipelines.command(folder, options), folder=folder, log=log, **(kill if kills < KILLS else {}))
         if done["status"] < 0:
             kills += 1
             continue
         assert done["status"] == 0, f"after {kills} kills: {log.read_text()[-5000:]}"
-        assert outcome(folder) == expected, f"after {kills} kills"
+        assert pipelines.outcome(folder) == expected, f"after {kills} kills"
         assert not [str(path) for path in tmp_path.rglob("*.tmp*")], f"left over after {kills} kills"
-        runs += 1
-    print(f"{kills} kills, {runs} runs to the end")
+        ended += 1
+    report["a pipeline killed with all its processes", "started again: equal scores, hypotheses, weights, cache"] = (
+        kills
+    )
+
+
+def snapshot(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def restore(folder: Path, files: dict[Path, bytes]) -> None:
+    for path, content in snapshot(folder).items():
+        if path not in files:
+            path.unlink()
+        elif content != files[path]:
+            path.write_bytes(files[path])
+    for path, content in files.items():
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+
+
+def flip(path: Path, draw: random.Random) -> None:
+    content = bytearray(path.read_bytes())
+    content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
+    path.write_bytes(content)
+
+
+@pytest.fixture(scope="module")
+def finished(server, options, tmp_path_factory):
+    """A folder with a pipeline that has ended; a function that runs a command there and returns (status, output)."""
+    root = tmp_path_factory.mktemp("finished")
+    folder, log = root / "run", root / "log"
+    words = pipelines.command(folder, options)
+    first = pipelines.runs(folder)[0]
+    commands = {
+        "superb": words,
+        "superb anew": words,
+        "results": ["results", folder / "exp"],
+        "score": ["score", first],
+        "cache": ["cache", "stats", "-o", folder / "cache"],
+    }
+
+    def run(name: str) -> tuple[int, str]:
+        if name == "superb anew":  # its last stages are to be done once more
+            for path in (first / "stages").glob("*.json"):
+                path.unlink() if path.stem != "train" else path.write_text(
+                    path.read_text().replace('"done"', '"running"')
+                )
+        log.write_text("")
+        status = server(*commands[name], folder=folder, log=log)["status"]
+        return status, log.read_text(encoding="utf-8", errors="replace")
+
+    status, said = run("superb")
+    assert status == 0, said
+    return folder, run
+
+
+def table(said: str) -> list[str]:
+    """The rows of a table of results, without the time that was taken."""
+    return [line.rpartition("| ")[0] for line in said.splitlines() if line.startswith("| ")]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_flipped_bit_is_noticed_or_harmless(kind, finished, report):
+    folder, run = finished
+    pattern, *commands = KINDS[kind]
+    whole, expected, draw = snapshot(folder), pipelines.outcome(folder), random.Random(f"{SEED} {kind}")
+    undisturbed = {name: (run(name), restore(folder, whole))[0] for name in commands}
+    assert all(status == 0 for status, _ in undisturbed.values()), undisturbed
+    try:
+        for _ in range(FLIPS):
+            path = draw.choice(sorted(folder.glob(pattern)))
+            flip(path, draw)
+            for name in commands:
+                damaged = snapshot(folder)
+                status, said = run(name)
+                assert "Traceback" not in said, f"{name}, {path}: {said[-3000:]}"
+                if status:
+                    assert any(part in said for part in (str(path), path.name, path.parent.name)), (
+                        f"{name}, {path}: {said}"
+                    )
+                    report[kind, "noticed"] += 1
+                    break
+                assert table(said) == table(undisturbed[name][1]), f"{name}, {path}: {said}"
+                if name.startswith("superb"):
+                    assert pipelines.outcome(folder) == expected, f"{name}, {path}: another result"
+                    again = "again" in said or snapshot(folder)[path] == whole[path]
+                    report[kind, "done again" if again else "harmless"] += 1
+                    break
+                restore(folder, damaged)
+            else:
+                report[kind, "harmless"] += 1
+            restore(folder, whole)
+    finally:
+        restore(folder, whole)

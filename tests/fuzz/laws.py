@@ -92,16 +92,20 @@ class Outcome:
     def refusal(self) -> str | None:
         """The line that says what is wrong; None if the command did what was asked.
 
-        Warnings may stand before it; below it at most three files of many may be listed.
+        Warnings may stand before it. Below it may stand other mistakes, a line each, or the first three of many files.
         """
         assert "Traceback" not in self.err
-        errors = [line for line in self.err.splitlines() if ": error: " in line]
+        lines = self.err.splitlines()
+        errors = [line for line in lines if ": error: " in line]
         if self.status == 0:
             assert not errors, self.err
             return None
-        assert self.status in (1, 2) and len(errors) == 1, f"exit status {self.status}: {self.err!r}"
-        below = self.err.split(errors[0], 1)[1].strip().splitlines()
-        assert len(below) <= (3 if "files" in errors[0] else 0), f"more than a line: {self.err!r}"
+        if self.status == 1:  # what could be done is done, and the rest is named
+            assert lines and "left out" in lines[-1], f"exit status 1: {self.err!r}"
+            return lines[-1]
+        assert self.status == 2 and len(errors) == 1, f"exit status {self.status}: {self.err!r}"
+        below = lines[lines.index(errors[0]) + 1 :]
+        assert all(re.match(r"/|-|[a-z]", line) for line in below), f"not a line a mistake: {self.err!r}"
         return errors[0]
 
 

@@ -31,9 +31,9 @@ KINDS = ("noise", "silence", "faint", "loud", "silence at the end", "silence fir
 
 
 def frames(members: tuple[str, ...], samples: int) -> int:
-    """The law: the fastest member's frames, two at least."""
+    """The law: the fastest member's frames; of a waveform that is too short for two, as if silence followed."""
     rate, first = min(FRAMES[name] for name in members)
-    return (max(samples, first + rate) - first) // rate + 1
+    return (max(samples, first + rate, 2 * rate) - first) // rate + 1
 
 
 def waveform(kind: str, samples: int, seed: int) -> torch.Tensor:
@@ -163,10 +163,9 @@ def test_sound_files_are_extracted_or_named(files, name):
         done = command("extract", "-u", "fused__fbank__mel", here / "sounds", "-o", here / "out")
         assert not faulty or done.status, f"taken: {faulty}"
         assert done.status == 0 or faulty or any(fault == "cut" for _, fault, _, _ in files), done.err
-        if faulty:
-            assert any(path.name in done.err for path in faulty), f"not named: {done.err}"
+        assert all(path.name in done.err for path in faulty), f"not named: {done.err}"
         written = {path.name: np.load(path) for path in (here / "out").rglob("*.npy")}
-        if done.status == 0:
+        if done.status < 2:  # what can be done is done
             assert {f"{stem}.{member}.npy" for stem in expected for member in ("fbank", "mel")} <= set(written)
         for stem, wav in expected.items():
             for member in ("fbank", "mel"):
