@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from ...assets import downstream_configs_dir
+from ...assets import downstream_configs_dir, own_file
 from ...errors import MissingFileError
 from ..hub import s3prl_folder
 
@@ -28,18 +28,21 @@ def check_paths(config: dict[str, Any], section: str, *keys: str) -> None:
 
 
 def supply_file(config: dict[str, Any], section: str, key: str, checkout: str) -> None:
-    """Put a dictionary's path into the config where the usual one is named, and is not there: the wheel has none.
+    """Put a dictionary's path into the config where the usual one is meant, and is not there: the wheel has none.
 
     Args:
         config: the run's, changed in place.
         section, key: where the path is in the recipe's config.
         checkout: where a source checkout of s3prl has the file, below downstream/.
+
+    Raises:
+        MissingFileError: the config names another file, which is not there.
     """
     usual = s3prl_folder() / "downstream" / checkout
     settings = config["downstream_expert"][section]
-    path = Path(settings.get(key) or usual.name)
-    if path.name == usual.name and not path.is_file():
+    if own_file(settings.get(key), usual.name) is None and not Path(settings.get(key) or "").is_file():
         settings[key] = str(usual if usual.is_file() else downstream_configs_dir() / usual.name)
+    check_paths(config, section, key)
 
 
 def max_timestep(config: dict[str, Any]) -> int | None:

@@ -23,8 +23,9 @@ CONTEXT = 14  # frames that the x-vector's TDNN layers take off (s3prl/downstrea
 
 
 def mend(config: dict[str, Any], patches: Patches) -> None:
-    """Check the paths, and replace the data sets and two of the expert's methods."""
+    """Check the paths and lists, and replace the data sets and two of the expert's methods."""
     check_paths(config, "datarc", "file_path", "train_meta_data", "dev_meta_data", "test_meta_data")
+    _sv_data.check_lists(config["downstream_expert"]["datarc"])
     module = _expert_module(patches)
     patches.set(module, "SpeakerVerifi_train", _sv_data.TrainingClips)
     patches.set(module, "SpeakerVerifi_test", _sv_data.TrialClips)
