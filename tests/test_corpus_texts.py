@@ -14,9 +14,8 @@ from typing import Callable
 import numpy as np
 import pytest
 import tiny_corpora
-import torch
 import yaml
-from official_layouts import as_wav, clip, official, official_iemocap, official_librispeech, official_voxceleb1
+from official_layouts import clip, official, official_iemocap, official_librispeech, official_voxceleb1
 
 import s3prl_fusion
 from s3prl_fusion.assets import downstream_configs_dir
@@ -256,7 +255,7 @@ class TestNames:
 
     @pytest.mark.parametrize("bucket_size", [1, 2, 3, 4, 5, 6, 8, 9])
     def test_asrs_batches_are_stocks(self, libri, tmp_path, bucket_size):
-        """But for what stock leaves out (sizes 7 and 3 of 7 utterances, see above)."""
+        """But for a last batch of one utterance, which stock leaves out: of 8 utterances, with size 7."""
         from s3prl.downstream.asr.dataset import SequenceDataset
 
         ours = self.letters(libri, tmp_path, bucket_size)

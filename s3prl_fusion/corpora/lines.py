@@ -56,7 +56,7 @@ def check_names(named: Iterable[tuple[str, object]]) -> None:
     """
     known: dict[str, object] = {}
     for name, what in named:
-        if any(letter.isspace() or "\ud800" <= letter <= "\udfff" for letter in name):
+        if name.split() != [name] or name.encode(errors="ignore").decode() != name:
             raise CorpusError(
                 f"{str(what)!r}: the name {name!r} has white space, or letters that are not UTF-8; rename it"
             )

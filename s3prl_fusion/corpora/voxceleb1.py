@@ -79,7 +79,7 @@ def read_speaker_list(path: Path) -> dict[str, str]:
 
 def clip_name(clip: str) -> str:
     """Return what recipes call a clip: `id10001-video-00001`."""
-    return "-".join(Path(clip).with_suffix("").parts[-3:])
+    return "-".join(clip.rsplit("/", 3)[-3:]).rpartition(".")[0]
 
 
 def find_listed(voxceleb1: Path, path: Path) -> dict[Path, str]:
@@ -219,6 +219,8 @@ def prepare(source: Source, products: Collection[str], folder: Path) -> None:
         trials = check_trials(source.root, find_trials(source.root, source.file("voxceleb1-trials")))
         speakers, dev = hold_out(source.root)
         clips = find_clips(source.root)
+        for part in ("dev", "test"):
+            check_names((clip_name(clip.as_posix()), clip) for clip in clips if clip.parts[-5] == part)
         identified = folder / CORPUS.paths("speaker_list")[0]
         checked = set(identified.read_text(encoding="utf-8").split()) if identified.is_file() else ()
         lines = {"sv_test_trials": trials, "sv_dev_trials": dev, "sv_speakers": speakers}

@@ -17,28 +17,30 @@ from ._shared import check_paths, empty, logits
 
 
 def mend(config: dict[str, Any], patches: Patches) -> None:
-    """Check the paths, and the fold's."""
+    """Check the paths, and the fold's tables."""
     check_paths(config, "datarc", "root", "meta_data")
     datarc = config["downstream_expert"]["datarc"]
     fold = datarc.get("test_fold")
-    if fold:
-        session = Path(datarc["meta_data"]) / fold.replace("fold", "Session")
-        for path in (session / "train_meta_data.json", session / "test_meta_data.json"):
-            if not path.is_file():
-                raise MissingFileError(
-                    f"{path} does not exist: downstream_expert.datarc.test_fold is {fold!r}; name one that is there, "
-                    "or let `s3prl-fusion superb` make all five from your corpus"
-                )
-        check_meta_data(session)
+    folder = Path(datarc["meta_data"])
+    # Without a fold in the config, run_downstream's --downstream_variant tells it.
+    for session in [folder / fold.replace("fold", "Session")] if fold else sorted(folder.glob("Session*/")):
+        tables = [session / "train_meta_data.json", session / "test_meta_data.json"]
+        missing = [path for path in tables if not path.is_file()]
+        if not missing:
+            check_meta_data(*tables)
+        elif fold:
+            raise MissingFileError(
+                f"{missing[0]} does not exist: downstream_expert.datarc.test_fold is {fold!r}; name one that is there, "
+                "or let `s3prl-fusion superb` make all five from your corpus"
+            )
 
 
-def check_meta_data(session: Path) -> None:
+def check_meta_data(train: Path, test: Path) -> None:
     """Refuse a fold's tables where a label would be no class of the head, or a class another one in the other table.
 
     Raises:
         UsageError: says which, and in which file.
     """
-    train, test = (session / f"{part}_meta_data.json" for part in ("train", "test"))
     labels = _read_table(train)["labels"]
     if _read_table(test)["labels"] != labels:
         raise UsageError(f"{test} has other labels than {train.name}; make both again")

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from ...corpora.voxceleb1 import clip_name
 from ...errors import UsageError
 from ...files import write_whole
 from ..patches import Patches
@@ -65,7 +66,7 @@ def _expert_module(patches: Patches) -> Any:
 
 def trial_name(first: str, second: str) -> str:
     """Return what the recipe, and the leaderboard, call a trial: ``id1-video-clip_id2-video-clip``."""
-    return "_".join("-".join(Path(path).with_suffix("").parts[-3:]) for path in (first, second))
+    return f"{clip_name(first)}_{clip_name(second)}"
 
 
 def forward(
