@@ -97,6 +97,10 @@ class TestLetters:
         assert "4 transcripts" in str(error.value) and "t.txt:3: '3'" in str(error.value)
         assert "t.txt:4" not in str(error.value) and "in all '1' (U+0031), '2' (U+0032)" in str(error.value)
 
+    def test_a_dictionary_of_small_letters_is_told(self):
+        with pytest.raises(CorpusError, match=r"'A' \(U\+0041\), 'B' \(U\+0042\)\. Texts are put in capital letters"):
+            symbols.check_letters([transcripts.Transcript("AB", "t.txt:1")], {"a", "b", "|"}, "d")
+
     @pytest.mark.fault("such a transcript, and the recipe run without prepare", "refused before the model loads")
     @pytest.mark.parametrize("split", ["train", "dev-clean"])
     def test_the_recipe_alone_refuses_too(self, tiny, tmp_path, capsys, split):

@@ -15,6 +15,7 @@ from tiny_models import wavs
 import s3prl_fusion
 from s3prl_fusion.assets import downstream_configs_dir, own_file
 from s3prl_fusion.cli import main
+from s3prl_fusion.errors import UsageError
 from s3prl_fusion.host.ckpt import find_ckpt, read_ckpt
 from s3prl_fusion.host.patches import Patches
 from s3prl_fusion.host.recipes import mend
@@ -193,6 +194,7 @@ def test_its_content_is_part_of_the_hash_of_the_settings(own):
     assert mine == hashed(own / "moved.dict") and mine != hashed("/gone/german.dict") != shipped
 
 
+@pytest.mark.fault("a dictionary of one's own, edited or gone after the training", "refused: the file is named")
 def test_it_trains_evaluates_and_predicts(own, lexicon, tmp_path, monkeypatch):
     """A head as wide as it, references in its letters; and never another file of the same name in its place."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -213,6 +215,9 @@ def test_it_trains_evaluates_and_predicts(own, lexicon, tmp_path, monkeypatch):
     states = read_ckpt(find_ckpt(expdir))
     assert [*states["Downstream"].values()][-1].numel() == 4 + 31
     assert len(s3prl_fusion.load_experiment(expdir).predict(wavs(16000))) == 1
+    (own / "char.dict").write_text(GERMAN.replace("A 1\nB 1", "B 1\nA 1"), encoding="utf-8")
+    with pytest.raises(UsageError, match=r"own/char\.dict .* is not what the experiment was trained with; give"):
+        s3prl_fusion.load_experiment(expdir)
     (own / "char.dict").rename(own / "away.dict")
     with pytest.raises(FileNotFoundError, match=r"datarc\.dict_path is .*own/char\.dict', which does not exist"):
         s3prl_fusion.load_experiment(expdir)

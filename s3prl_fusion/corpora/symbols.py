@@ -13,6 +13,7 @@ from .lines import read_text
 from .transcripts import Transcript
 
 SPACE = "|"  # what stands between words
+ADVICE = "Correct the texts, or name a dictionary of your own in the recipe's YAML (downstream_expert.datarc.dict_path)"
 SPECIAL = {"<s>", "<pad>", "</s>", "<unk>"}  # every dictionary of s3prl's has them
 
 
@@ -70,11 +71,12 @@ def check_letters(transcripts: Iterable[Transcript], letters: Collection[str], d
     strange = {transcript.where: _strange(transcript.text, letters) for transcript in transcripts}
     places = [f"{where}: {_shown(found)}" for where, found in strange.items() if found]
     if places:
-        every = _shown(dict.fromkeys(letter for found in strange.values() for letter in found))
+        every = dict.fromkeys(letter for found in strange.values() for letter in found)
+        is_small = any(letter.lower() in letters for letter in every if letter.lower() != letter)
         raise CorpusError(
             f"{len(places)} transcripts have letters that {dictionary} lacks: {'; '.join(places[:3])}"
-            f"{f'; in all {every}' if len(places) > 3 else ''}. Correct the texts, or name a dictionary of your own in "
-            "the recipe's YAML (downstream_expert.datarc.dict_path)"
+            f"{f'; in all {_shown(every)}' if len(places) > 3 else ''}. "
+            + ("Texts are put in capital letters: put those of the dictionary so too" if is_small else ADVICE)
         )
 
 

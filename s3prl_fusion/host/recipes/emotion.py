@@ -47,11 +47,11 @@ def check_meta_data(train: Path, test: Path) -> None:
     check_names((Path(row["path"]).stem, row["path"]) for row in _read_table(test)["meta_data"])
 
 
-def _read_table(path: Path) -> dict[str, Any]:
+def _read_table(path: Path, needs_rows: bool = True) -> dict[str, Any]:
     """Read labels, by their classes' numbers, and rows of path and label."""
     try:
         table = json.loads(read_text(path, bom=False))
-        labels, rows = table["labels"], table["meta_data"]
+        labels, rows = table["labels"], table["meta_data"] if needs_rows else []
         pairs = [(row["path"], row["label"]) for row in rows]
         numbers = sorted(labels.values())
     except UsageError:
@@ -60,7 +60,7 @@ def _read_table(path: Path) -> dict[str, Any]:
         raise UsageError(
             f"{path} must have labels (name: number) and meta_data (rows of path and label): {error!r}"
         ) from error
-    if not rows or numbers != list(range(len(labels))):
+    if (needs_rows and not rows) or numbers != list(range(len(labels))):
         raise UsageError(f"{path}: meta_data must have rows, and labels the numbers 0 to N-1; got {labels}")
     for file, label in pairs:
         if label not in labels:
@@ -78,7 +78,7 @@ def without_corpus(config: dict[str, Any], state: dict[str, Tensor], patches: Pa
             f"{folder} has no Session*/train_meta_data.json, which names the emotions that the experiment was trained "
             "on; put one there (the audio is not needed)"
         )
-    indices = _read_table(found[0])["labels"]
+    indices = _read_table(found[0], needs_rows=False)["labels"]
     labels = {index: emotion for emotion, index in indices.items()}
     stand_in = empty(module.IEMOCAPDataset, class_num=len(labels), idx2emotion=labels)
     patches.set(module, "IEMOCAPDataset", stand_in)
