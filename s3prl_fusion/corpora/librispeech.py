@@ -110,12 +110,14 @@ def prepare(source: Source, products: Collection[str], folder: Path) -> None:
 
     The tables of lengths are always written: they tell which audio has been checked.
     """
-    texts = [text for split in SPLITS for text in read_split(source.root, split).values()]
+    texts: dict[Path, Transcript] = {}
+    for split in SPLITS:
+        texts.update(read_split(source.root, split))
     if "char.dict" in source.shipped:
         dictionary = source.shipped["char.dict"]
-        symbols.check_letters(texts, symbols.read_letters(dictionary), dictionary)
+        symbols.check_letters(texts.values(), symbols.read_letters(dictionary), dictionary)
     if "lexicons" in products:
-        _make_lexicon(source, texts, folder / CORPUS.paths("lexicons")[0])
+        _make_lexicon(source, texts.values(), folder / CORPUS.paths("lexicons")[0])
     write_buckets(source.root, folder / CORPUS.paths("buckets")[0])
 
 

@@ -36,8 +36,8 @@ class Recipe:
         inference_file: what ``-m inference`` writes in the expdir, where s3prl has no inference of its own.
         crop: samples of the random crops that training takes; None for whole utterances.
         corpus: the corpus's name in the config, in small letters, if a downstream has several; None for any.
-        check: reads the texts of the splits that a run is about to use, and refuses them before a model loads where
-            the head could not say them; for recipes that read a split when it is asked for, after hours at worst.
+        check_texts: reads the texts of the splits that a run is about to use, and refuses what the head could not say
+            before a model loads; for recipes that read a split when it is asked for, after hours at worst.
     """
 
     downstream: str
@@ -48,7 +48,7 @@ class Recipe:
     inference_file: str = "inference.txt"
     crop: Callable[[Config], int | None] = lambda config: None
     corpus: str | None = None
-    check: Callable[[Config, Sequence[str]], None] = lambda config, splits: None
+    check_texts: Callable[[Config, Sequence[str]], None] = lambda config, splits: None
 
     @property
     def name(self) -> str:
@@ -114,7 +114,7 @@ def check_texts(downstream: str, config: Config, splits: Sequence[str]) -> None:
     """
     recipe = find(downstream, config)
     if recipe:
-        recipe.check(config, splits)
+        recipe.check_texts(config, splits)
 
 
 def add_inference(downstream: str, config: Config, patches: Patches) -> None:

@@ -23,7 +23,7 @@ def mend(config: dict[str, Any], patches: Patches) -> None:
     patches.set(import_module("s3prl.downstream.asr.expert"), "SequenceDataset", _asr_data.LetterDataset)
 
 
-def check(config: dict[str, Any], splits: Sequence[str]) -> None:
+def check_texts(config: dict[str, Any], splits: Sequence[str]) -> None:
     """Read the tables and texts of some splits, and hold the texts against the letters."""
     letters = read_letters(_dictionary(config))
     for split in splits:
@@ -44,4 +44,4 @@ def transcripts(expert: Any, features: list[Tensor]) -> list[str]:
     return expert.inference(features, [])
 
 
-RECIPE = Recipe("asr", "asr.yaml", mend, without_corpus, transcripts, check=check)
+RECIPE = Recipe("asr", "asr.yaml", mend, without_corpus, transcripts, check_texts=check_texts)

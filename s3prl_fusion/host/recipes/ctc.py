@@ -48,7 +48,7 @@ def mend(config: dict[str, Any], patches: Patches) -> None:
     patches.set(module, "load_dataset", load_dataset)
 
 
-def check(config: dict[str, Any], splits: Sequence[str]) -> None:
+def check_texts(config: dict[str, Any], splits: Sequence[str]) -> None:
     """Read the texts of some splits, and hold them against the lexicon and the phonemes."""
     expert = config["downstream_expert"]
     tokenizer, corpus = import_module("s3prl.downstream.ctc.text").load_text_encoder(**expert["text"]), expert["corpus"]
@@ -72,4 +72,6 @@ def phonemes(expert: Any, features: list[Tensor]) -> list[str]:
     return [expert.tokenizer.decode([token for token in tokens if token not in skipped]) for tokens in sequences]
 
 
-RECIPE = Recipe("ctc", "pr.yaml", mend, without_corpus, phonemes, "inference.ark", corpus="libriphone", check=check)
+RECIPE = Recipe(
+    "ctc", "pr.yaml", mend, without_corpus, phonemes, "inference.ark", corpus="libriphone", check_texts=check_texts
+)
