@@ -1,15 +1,17 @@
 # Targets make .venv first when the active Python has no s3prl_fusion; see tools/python.
 PY = $$(./tools/python)
-TEST_PY = $$(./tools/python pytest ssl-interface)
+TEST_PY = $$(./tools/python pytest pytest-xdist hypothesis ssl-interface)
+# One process a core; the models are tiny, more processes only start up.
+PYTEST = -m pytest -n auto --maxprocesses 8
 LINT_PY = $$(./tools/python ruff mypy)
 
 .PHONY: test test-all fuzz matrix demo bench lint docs wheel clean
 
 test:  ## the default test suite, under 5 minutes
-	python=$(TEST_PY) && "$$python" -m pytest
+	python=$(TEST_PY) && "$$python" $(PYTEST)
 
 test-all:  ## with the slow tests
-	python=$(TEST_PY) && "$$python" -m pytest -m "slow or not slow"
+	python=$(TEST_PY) && "$$python" $(PYTEST) -m "slow or not slow"
 
 fuzz:  ## random inputs for an hour, or FUZZ_MINUTES; the counts go into docs/reliability.md
 	python=$(TEST_PY) && "$$python" tools/fuzz.py

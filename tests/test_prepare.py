@@ -89,7 +89,7 @@ def test_transcripts(task, corpora, tmp_path, capsys):
     told = refused(capsys, task, corpora, tmp_path / "data")
     assert f"1 audio files have no transcript, first {table.with_name('19-198-0000.flac')}" in told
     table.write_text(text + "19-198-0000 HELLO\n")
-    assert f"{table}: 19-198-0000 has a transcript twice" in refused(capsys, task, corpora, tmp_path / "data")
+    assert f"{table}:5: 19-198-0000 has a transcript twice" in refused(capsys, task, corpora, tmp_path / "data")
 
 
 @pytest.mark.parametrize("task", ["asr", "pr"])

@@ -118,7 +118,7 @@ class TestLibriPhone:
 
     def test_words_without_a_pronunciation_are_listed(self, libri, tokenizer, tmp_path):
         (tmp_path / "small.txt").write_text("GOOD G UH1 D\n")
-        message = r"3 words of train-clean-100 have no pronunciation in .*small\.txt: DAY HELLO WORLD; add them"
+        message = r"3 words of train-clean-100 have no pronunciation in .*small\.txt: DAY HELLO WORLD; DAY is said in"
         with pytest.raises(ValueError, match=message):
             self.dataset(libri, tokenizer, lexicon=[str(tmp_path / "small.txt")])
 
@@ -129,9 +129,7 @@ class TestLibriPhone:
             self.dataset(libri, tokenizer, lexicon=[str(tmp_path / "british.txt")])
 
     def test_an_empty_split_is_named(self, libri, tokenizer):
-        with pytest.raises(
-            FileNotFoundError, match=r"no \.flac or \.wav file with a transcript below .*train-other-500"
-        ):
+        with pytest.raises(FileNotFoundError, match=r"no \.flac or \.wav file below .*train-other-500"):
             self.dataset(libri, tokenizer, ("train-other-500",))
 
 
@@ -176,16 +174,14 @@ class TestFileLists:
     def test_missing_clips_are_counted_and_named(self, voxceleb, tmp_path):
         longer = tmp_path / "longer.txt"
         longer.write_text(voxceleb["list"].read_text() + "1 id10009/v/1.wav\n2 id10009/v/2.wav\n")
-        with pytest.raises(
-            FileNotFoundError, match=r"2 clips of .*longer\.txt are not below .*, e\.g\. id10009/v/1\.wav"
-        ):
+        with pytest.raises(ValueError, match=r"2 of 8 clips of .*longer\.txt are not under .*, first id10009/v/1\.wav"):
             cache_file_lists(voxceleb["root"], longer)
 
     @pytest.mark.parametrize("line", ["4 id10001/v/1.wav", "id10001/v/1.wav", "1"])
     def test_malformed_lines_are_named(self, voxceleb, tmp_path, line):
         bad = tmp_path / "bad.txt"
         bad.write_text(voxceleb["list"].read_text() + line + "\n")
-        with pytest.raises(ValueError, match=r"bad\.txt:7: expected '1\|2\|3 id10001/video/clip\.wav'; got"):
+        with pytest.raises(ValueError, match=r"bad\.txt:7: got '.*', expected '1\|2\|3 id10001/video/00001\.wav'"):
             cache_file_lists(voxceleb["root"], bad)
 
     def test_windows_line_ends_are_fine(self, voxceleb, tmp_path):

@@ -131,7 +131,7 @@ def test_words_without_pronunciation_are_listed(libri, tmp_path):
     transcript = libri / "test-clean" / "61" / "70968" / "61-70968.trans.txt"
     transcript.write_text("61-70968-0000 HELLO BRZLGRMPF QWXZ\n61-70968-0001 DAY\n", encoding="utf-8")
     message = (
-        r"2 words .* CMUdict: BRZLGRMPF, QWXZ; BRZLGRMPF is said in .*61-70968-0000\.flac; pass lexicon files with"
+        r"2 words .* CMUdict: BRZLGRMPF, QWXZ; BRZLGRMPF is said in .*61-70968\.trans\.txt:1; pass lexicon files with"
     )
     with pytest.raises(CorpusError, match=message):
         prepare(parse_tasks("pr"), {"librispeech": Source(libri)}, tmp_path / "data")
@@ -143,9 +143,9 @@ def test_lexicon_refusals(tmp_path):
     path.write_text("GOOD G UH1 D\nHELLO HH @ L OW\n", encoding="utf-8")
     symbols = set((downstream_configs_dir() / "phoneme.txt").read_text(encoding="utf-8").split())
     with pytest.raises(CorpusError, match=r"lexicon\.txt:2: HELLO uses '@'"):
-        librispeech.read_lexicon([path], symbols)
+        librispeech.read_lexicon([path], symbols, "phoneme.txt")
     with pytest.raises(FileNotFoundError, match=r"none\.txt does not exist"):
-        librispeech.read_lexicon([tmp_path / "none.txt"], symbols)
+        librispeech.read_lexicon([tmp_path / "none.txt"], symbols, "phoneme.txt")
 
 
 def test_speaker_list_is_read_by_the_sid_recipe(voxceleb, tmp_path, monkeypatch):
@@ -172,12 +172,12 @@ def test_speaker_list_refusals(voxceleb, tmp_path):
     given.write_text("1 id10001/1zcIwhmdeo4/00001.wav\n1 id10001/1zcIwhmdeo4/00009.wav\n", encoding="utf-8")
     assert voxceleb1.find_speaker_list(voxceleb, given) == given
     with pytest.raises(CorpusError, match=r"1 of 2 clips .*id10001/1zcIwhmdeo4/00009\.wav"):
-        voxceleb1.check_speaker_list(voxceleb, given)
+        voxceleb1.find_listed(voxceleb, given)
     given.write_text("1,id10001/a/00001.wav\n", encoding="utf-8")
     with pytest.raises(CorpusError, match=r"list\.txt:1: got '1,id10001/a/00001\.wav', expected"):
-        voxceleb1.check_speaker_list(voxceleb, given)
+        voxceleb1.find_listed(voxceleb, given)
     with pytest.raises(CorpusError, match=r"\*/wav folders"):
-        voxceleb1.check_speaker_list(tmp_path, given)
+        voxceleb1.find_listed(tmp_path, given)
 
 
 def test_folds_are_read_by_the_emotion_recipe(emotions, tmp_path):

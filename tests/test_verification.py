@@ -107,7 +107,7 @@ def test_unusable_trials(tmp_path, line, match):
     with (root / "veri_test.txt").open("a") as file:
         file.write(line + "\n")
     with pytest.raises(CorpusError, match=match):
-        voxceleb1.read_trials(root, root / "veri_test.txt")
+        voxceleb1.check_trials(root, root / "veri_test.txt")
 
 
 def test_missing_trials_say_where_to_get_them(tmp_path):

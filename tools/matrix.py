@@ -82,7 +82,7 @@ def run_row(name: str, folder: Path) -> tuple[str, bool]:
     # The checkout's own files are tested, with the environment's packages.
     pytest, report, temporary = [python, "-m", "pytest"], folder / "tests.xml", folder / "superb"
     recipes = ["-m", "slow", "tests/test_superb_end_to_end.py", "--basetemp", temporary]
-    calls = [[*pytest, "--junitxml", report], [*pytest, *recipes]]
+    calls = [[*pytest, "-n", "auto", "--maxprocesses", "8", "--junitxml", report], [*pytest, *recipes]]
     well = not any([subprocess.run(call, cwd=ROOT, check=False).returncode for call in calls])
     return table_row(name, versions(python), counts(report), scores(temporary)), well
 

@@ -6,10 +6,11 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..assets import demo_dir
+from ..assets import demo_dir, downstream_configs_dir
 from ..errors import UsageError
+from ..superb.own_files import recipe_files
 from ..superb.prepare import corpora_of, prepare, used_by
-from ..superb.runs.options import add_options, read_source
+from ..superb.runs.options import add_options, choose_configs, read_source
 from ..superb.tasks import TASKS, Task, load_named, parse_tasks
 
 DEMO = "demo"  # in place of a task: the recordings that ship with the package
@@ -28,6 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--corpus", type=Path, metavar="DIR", help="the task's corpus")
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="DIR", help="where to write; made if missing"
+    )
+    parser.add_argument(
+        "--configs", type=Path, metavar="DIR", help="your own recipe settings, which may name a dictionary of your own"
     )
     parser.add_argument("--list", metavar="FILE", help="--voxceleb1-list (sid) or --voxceleb1-trials (sv)")
     for corpus in corpora_of(list(TASKS.values())):
@@ -54,8 +58,11 @@ def prepare_task(args: argparse.Namespace) -> str:
         for name in other.options:
             if getattr(args, name.replace("-", "_")) and (other.name != corpus.name or name not in task.options):
                 raise UsageError(f"--{name} is for {used_by(other, name)}; leave it out for {task.name}")
-    found = prepare([task], {corpus.name: read_source(args, corpus, args.corpus)}, args.output)
+    configs = choose_configs(args.configs, [task]) if args.configs else downstream_configs_dir()
+    sources = {corpus.name: read_source(args, corpus, args.corpus)}
+    found = prepare([task], sources, args.output, configs=configs)
     values = {key: found.value(corpus, name) for key, name in task.paths.items()}
+    values.update({key: str(path) for key, path in recipe_files(task, configs / task.config).items()})
     lines = [f"  {key}: {value if isinstance(value, str) else ', '.join(value)}" for key, value in values.items()]
     return "\n".join([f"{task.title} is prepared. {task.config} wants:", *lines])
 

@@ -29,10 +29,18 @@ class Option:
 
 @dataclass(frozen=True)
 class Source:
-    """A corpus as the user points to it: its folder, and the files of its options."""
+    """A corpus as the user points to it.
+
+    Attributes:
+        root: its folder.
+        options: the files of its options.
+        shipped: the files that ship with this package and the task at hand uses, such as ``char.dict``, by their
+            names: where they are, or where the file is that the user's recipe settings name in the place of one.
+    """
 
     root: Path
     options: Mapping[str, Sequence[Path]] = field(default_factory=dict)
+    shipped: Mapping[str, Path] = field(default_factory=dict)
 
     def files(self, option: str) -> Sequence[Path]:
         """List the files of an option; none where it was not given."""

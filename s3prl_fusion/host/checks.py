@@ -82,6 +82,10 @@ def check_run(args: argparse.Namespace, config: dict[str, Any], patches: Patches
         if args.init_ckpt and not fusion.stock:
             _check_ckpt(args, fusion)
     recipes.mend(args.downstream, config, patches)
+    runner = config["runner"]
+    training = [runner.get("train_dataloader", "train"), *runner.get("eval_dataloaders", ())]
+    used = {"train": training, "evaluate": [args.evaluate_split]}.get(args.mode, [])
+    recipes.check_texts(args.downstream, config, used)
     if args.mode == "inference":
         count_samples([Path(args.evaluate_split)], "sound file")
         recipes.add_inference(args.downstream, config, patches)

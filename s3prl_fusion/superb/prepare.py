@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ..assets import downstream_configs_dir
 from ..corpora.base import Corpus, Prepared, Source
 from ..errors import CorpusError
 from ..files import whole_files
+from .own_files import shipped_files
 from .tasks import TASKS, Task
 
 Sources = Mapping[str, Source]  # by the corpora's names
@@ -42,7 +44,9 @@ def check_sources(tasks: Sequence[Task], sources: Sources) -> None:
         raise CorpusError("\n".join(problems))
 
 
-def prepare(tasks: Sequence[Task], sources: Sources, folder: Path, write: bool = True) -> Prepared:
+def prepare(
+    tasks: Sequence[Task], sources: Sources, folder: Path, write: bool = True, configs: Path | None = None
+) -> Prepared:
     """Check the corpora of `tasks` and write what their recipes need into `folder`.
 
     Args:
@@ -50,19 +54,21 @@ def prepare(tasks: Sequence[Task], sources: Sources, folder: Path, write: bool =
         sources: the user's corpora.
         folder: where tables and lists go; made when missing.
         write: False only checks that the corpora are given, and tells where things will be.
+        configs: folder of the recipes' settings, which may name a dictionary of the user's; the shipped ones'.
 
     Raises:
         CorpusError, MissingFileError: something is missing or unusable; nothing half-written is left.
     """
     check_sources(tasks, sources)
-    folder = folder.resolve()
+    folder, configs = folder.resolve(), configs or downstream_configs_dir()
+    shipped = {task.name: shipped_files(task, configs / task.config) for task in tasks}
     roots = {corpus.name: sources[corpus.name].root.resolve() for corpus in corpora_of(tasks)}
     if folder in roots.values():
         # Its own lists would pass for ours, which tell that audio has been checked.
         raise CorpusError(f"{folder} is the corpus itself, which is only read; choose another folder to write to")
     for task in tasks if write else ():
         corpus = task.corpus
-        source = Source(roots[corpus.name], sources[corpus.name].options)
+        source = Source(roots[corpus.name], sources[corpus.name].options, shipped[task.name])
         with whole_files(folder, keep=[path for product in corpus.products for path in corpus.paths(product)]) as draft:
             corpus.prepare(source, task.products, draft)
     return Prepared(folder, roots)

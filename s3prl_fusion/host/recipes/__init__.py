@@ -9,7 +9,7 @@ import pkgutil
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Sequence
 
 from torch import Tensor
 
@@ -36,6 +36,8 @@ class Recipe:
         inference_file: what ``-m inference`` writes in the expdir, where s3prl has no inference of its own.
         crop: samples of the random crops that training takes; None for whole utterances.
         corpus: the corpus's name in the config, in small letters, if a downstream has several; None for any.
+        check_texts: reads the texts of the splits that a run is about to use, and refuses what the head could not say
+            before a model loads; for recipes that read a split when it is asked for, after hours at worst.
     """
 
     downstream: str
@@ -46,6 +48,7 @@ class Recipe:
     inference_file: str = "inference.txt"
     crop: Callable[[Config], int | None] = lambda config: None
     corpus: str | None = None
+    check_texts: Callable[[Config, Sequence[str]], None] = lambda config, splits: None
 
     @property
     def name(self) -> str:
@@ -101,6 +104,17 @@ def mend(downstream: str, config: Config, patches: Patches) -> None:
     recipe = find(downstream, config)
     if recipe:
         recipe.mend(config, patches)
+
+
+def check_texts(downstream: str, config: Config, splits: Sequence[str]) -> None:
+    """Refuse texts, of the splits that a run uses, that its recipe cannot train or score on, see `Recipe`.
+
+    Raises:
+        UserError: says which, by file and line.
+    """
+    recipe = find(downstream, config)
+    if recipe:
+        recipe.check_texts(config, splits)
 
 
 def add_inference(downstream: str, config: Config, patches: Patches) -> None:

@@ -6,24 +6,42 @@ that module is missing, this one stands in for it (see ctc.py).
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any, Sequence
 
+import numpy as np
+import torchaudio
 from torch.utils.data import Dataset
 
-from ...corpora.transcripts import find_audio, read_lexicon, read_transcripts
+from ...corpora.lines import check_names
+from ...corpora.transcripts import Transcript, read_lexicon, read_utterances
 from ...errors import MissingFileError, UsageError
 
+LONG = 300000  # samples; a batch of training that begins with more is halved (s3prl/downstream/ctc/data.py:11)
 
-def _check_phonemes(pronunciations: dict[str, list[str]], tokenizer: Any, lexicon: Sequence[str | Path]) -> None:
-    """Refuse phonemes that the tokenizer would turn into <unk>."""
-    phonemes = sorted({phoneme for sequence in pronunciations.values() for phoneme in sequence})
-    strange = [phoneme for phoneme in phonemes if tokenizer.unk_idx in tokenizer.encode(phoneme)]
-    if strange:
-        raise UsageError(
-            f"{', '.join(map(str, lexicon))} has phonemes that the vocabulary lacks: {' '.join(strange[:20])}; "
-            "the recipe knows ARPAbet, vowels with stress (AH0)"
-        )
+
+def collate(items: list[Any], split: str) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...], tuple[str, ...]]:
+    """Load a batch, the longest sound first: waveforms (T',), phoneme ids and names.
+
+    As s3prl does (s3prl/downstream/ctc/data.py:11), but names are not cut at the first dot.
+
+    Args:
+        items: (file, ids) pairs, or a bucket of them alone in a list.
+        split: whether it is ``train``.
+    """
+    batch = items[0] if isinstance(items[0], list) else items
+    first = _load(batch[0][0])
+    if split == "train" and len(first) > LONG and len(batch) > 1:
+        batch = batch[: len(batch) // 2]
+    wavs = [first, *(_load(file) for file, _ in batch[1:])]
+    rows = [(wav, np.array(ids), file.stem) for wav, (file, ids) in zip(wavs, batch)]
+    waveforms, labels, names = zip(*sorted(rows, key=lambda row: len(row[0]), reverse=True))
+    return waveforms, labels, names
+
+
+def _load(file: Path) -> np.ndarray:
+    return torchaudio.load(str(file))[0].reshape(-1).numpy()
 
 
 class LibriPhoneDataset(Dataset):
@@ -38,9 +56,9 @@ class LibriPhoneDataset(Dataset):
         ascending: shortest label first.
 
     Raises:
-        MissingFileError: a split has no .flac or .wav file with a transcript.
-        UsageError: an utterance is there twice, words have no pronunciation, or phonemes are not in the vocabulary;
-            the message lists them.
+        MissingFileError: a split has no .flac or .wav file.
+        UsageError: a sound file has no transcript, an utterance is there twice, words have no pronunciation, or
+            phonemes are not in the vocabulary; the message lists them.
     """
 
     def __init__(
@@ -54,24 +72,25 @@ class LibriPhoneDataset(Dataset):
         **kwargs: Any,
     ) -> None:
         self.bucket_size = bucket_size
-        pronunciations = read_lexicon(lexicon)
-        transcripts: dict[Path, str] = {}
+        is_known = cache(lambda phoneme: tokenizer.unk_idx not in tokenizer.encode(phoneme))
+        pronunciations = read_lexicon(lexicon, is_known, "the recipe's vocabulary")
+        transcripts: dict[Path, Transcript] = {}
         for name in split:
-            folder = Path(path) / name
-            audio = find_audio(folder)
-            found = {audio[key]: text for key, text in read_transcripts(folder).items() if key in audio}
+            found = read_utterances(Path(path) / name)
             if not found:
-                raise MissingFileError(f"no .flac or .wav file with a transcript below {folder}; check the corpus")
+                raise MissingFileError(f"no .flac or .wav file below {Path(path) / name}; check the corpus")
             transcripts.update(found)
-        unknown = sorted({word for text in transcripts.values() for word in text.split()} - pronunciations.keys())
+        check_names((file.stem, file) for file in transcripts)
+        said = {word: text.where for text in transcripts.values() for word in text.text.split()}
+        unknown = sorted(said.keys() - pronunciations.keys())
         if unknown:
             raise UsageError(
                 f"{len(unknown)} words of {', '.join(split)} have no pronunciation in {', '.join(map(str, lexicon))}: "
-                f"{' '.join(unknown[:20])}{' ...' if len(unknown) > 20 else ''}; add them to a lexicon file"
+                f"{' '.join(unknown[:20])}{' ...' if len(unknown) > 20 else ''}; {unknown[0]} is said in "
+                f"{said[unknown[0]]}; add them to a lexicon file"
             )
-        _check_phonemes(pronunciations, tokenizer, lexicon)
         items = [
-            (file, tokenizer.encode(" ".join(phoneme for word in text.split() for phoneme in pronunciations[word])))
+            (file, tokenizer.encode(" ".join(" ".join(pronunciations[word]) for word in text.text.split())))
             for file, text in transcripts.items()
         ]
         self.items = sorted(items, key=lambda item: len(item[1]), reverse=not ascending)

@@ -9,9 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from ...assets import downstream_configs_dir
-from ...errors import MissingFileError
+from ...assets import downstream_configs_dir, own_file
+from ...errors import MissingFileError, UsageError
+from ...source import content_digest
 from ..hub import s3prl_folder
+
+TRAINED_WITH = "own_file_sha256"  # of a recipe's config
 
 
 def check_paths(config: dict[str, Any], section: str, *keys: str) -> None:
@@ -28,18 +31,35 @@ def check_paths(config: dict[str, Any], section: str, *keys: str) -> None:
 
 
 def supply_file(config: dict[str, Any], section: str, key: str, checkout: str) -> None:
-    """Put a dictionary's path into the config where the usual one is named, and is not there: the wheel has none.
+    """Put a dictionary's path into the config where the usual one is meant, and is not there: the wheel has none.
+
+    Of a dictionary of the user's, the config, and so the checkpoint, keeps what it says: with another one of as many
+    letters, a trained head would say other letters.
 
     Args:
         config: the run's, changed in place.
         section, key: where the path is in the recipe's config.
         checkout: where a source checkout of s3prl has the file, below downstream/.
+
+    Raises:
+        MissingFileError: the config names another file, which is not there.
+        UsageError: the user's is not the one that the head was trained with.
     """
     usual = s3prl_folder() / "downstream" / checkout
-    settings = config["downstream_expert"][section]
-    path = Path(settings.get(key) or usual.name)
-    if path.name == usual.name and not path.is_file():
-        settings[key] = str(usual if usual.is_file() else downstream_configs_dir() / usual.name)
+    expert, shipped = config["downstream_expert"], downstream_configs_dir() / usual.name
+    settings = expert[section]
+    own = own_file(settings.get(key), usual.name)
+    if own is None and not Path(settings.get(key) or "").is_file():
+        settings[key] = str(usual if usual.is_file() else shipped)
+    check_paths(config, section, key)
+    digest = content_digest(settings[key])
+    if expert.get(TRAINED_WITH, digest) != digest:
+        raise UsageError(
+            f"{settings[key]} (downstream_expert.{section}.{key}) is not what the experiment was trained with; give "
+            "the file as it was, or train again in another folder"
+        )
+    if own and digest != content_digest(shipped):
+        expert[TRAINED_WITH] = digest
 
 
 def max_timestep(config: dict[str, Any]) -> int | None:

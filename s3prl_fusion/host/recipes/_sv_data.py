@@ -13,6 +13,8 @@ import numpy as np
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from ...corpora.lines import read_lines
+from ...corpora.voxceleb1 import read_trials
 from ...errors import UsageError
 from ...files import cache_dir, write_json
 from ..distributed import leader_first
@@ -93,7 +95,7 @@ class TrainingClips(Clips):
     ) -> None:
         (self.root,) = map(Path, file_path)
         self.max_timestep = max_timestep
-        self.all_speakers = sorted(Path(meta_data).read_text(encoding="utf-8").split())
+        self.all_speakers = _read_speakers(Path(meta_data), self.root)
         self.speaker_num = len(self.all_speakers)
         clips = [
             path.relative_to(self.root).as_posix()
@@ -119,6 +121,24 @@ class TrainingClips(Clips):
         return wav, clip.replace("/", "-").removesuffix(".wav"), self.all_speakers.index(speaker)
 
 
+def check_lists(datarc: dict[str, Any]) -> None:
+    """Refuse lists of speakers and trials that the data sets would refuse, once the upstream has loaded."""
+    _read_speakers(Path(datarc["train_meta_data"]), Path(datarc["file_path"]) / "dev" / "wav")
+    for key in ("dev_meta_data", "test_meta_data"):
+        read_trials(Path(datarc[key]))
+
+
+def _read_speakers(path: Path, root: Path) -> list[str]:
+    speakers: dict[str, str] = {}
+    for where, line in read_lines(path):
+        if not (root / line).is_dir():
+            raise UsageError(f"{where}: there is no folder {root / line}; correct the list, or check the corpus")
+        if line in speakers:
+            raise UsageError(f"{where}: {line} is there twice; remove the line")
+        speakers[line] = where
+    return sorted(speakers)
+
+
 class TrialClips(Clips):
     """Every clip of a list of trials once: (wav (T,), path) items; ``pair_table`` has [label, path, path] rows.
 
@@ -129,8 +149,8 @@ class TrialClips(Clips):
     """
 
     def __init__(self, vad_config: dict[str, int], file_path: Path, meta_data: str) -> None:
-        lines = [line.split() for line in Path(meta_data).read_text(encoding="utf-8").splitlines()]
-        self.pair_table = [[label, *(str(Path(file_path) / clip) for clip in clips)] for label, *clips in lines]
+        trials = read_trials(Path(meta_data))
+        self.pair_table = [[label, *(str(Path(file_path) / clip) for clip in clips)] for label, *clips in trials]
         self.dataset = list(dict.fromkeys(path for _, *paths in self.pair_table for path in paths))
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, str]:

@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from ...corpora.symbols import read_letters
 from ..patches import Patches
-from . import Recipe
+from . import Recipe, _asr_data
 from ._shared import check_paths, supply_file
 
 
 def mend(config: dict[str, Any], patches: Patches) -> None:
-    """Supply the letters, and check the paths."""
+    """Supply the letters, check the paths, and replace the data set."""
     without_corpus(config, {}, patches)
-    check_paths(config, "datarc", "libri_root", "bucket_file", "dict_path")
+    check_paths(config, "datarc", "libri_root", "bucket_file")
+    read_letters(_dictionary(config))
+    patches.set(import_module("s3prl.downstream.asr.expert"), "SequenceDataset", _asr_data.LetterDataset)
+
+
+def check_texts(config: dict[str, Any], splits: Sequence[str]) -> None:
+    """Read the tables and texts of some splits, and hold the texts against the letters."""
+    letters = read_letters(_dictionary(config))
+    for split in splits:
+        _asr_data.check_split(config["downstream_expert"]["datarc"], split, letters)
+
+
+def _dictionary(config: dict[str, Any]) -> Path:
+    return Path(config["downstream_expert"]["datarc"]["dict_path"])
 
 
 def without_corpus(config: dict[str, Any], state: dict[str, Tensor], patches: Patches) -> None:
@@ -27,4 +44,4 @@ def transcripts(expert: Any, features: list[Tensor]) -> list[str]:
     return expert.inference(features, [])
 
 
-RECIPE = Recipe("asr", "asr.yaml", mend, without_corpus, transcripts)
+RECIPE = Recipe("asr", "asr.yaml", mend, without_corpus, transcripts, check_texts=check_texts)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from functools import partial
 from importlib import import_module, util
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ...corpora.symbols import read_phonemes
+from ...errors import UsageError, unknown
 from ..patches import Patches
 from . import Recipe, _libriphone
 from ._shared import check_paths, logits, supply_file
@@ -25,18 +30,33 @@ def supply_libriphone(patches: Patches) -> None:
 
 
 def mend(config: dict[str, Any], patches: Patches) -> None:
-    """Supply the phonemes, check the paths, and let every split have the config's num_workers."""
+    """Supply the phonemes, check the paths, and let every split have the config's num_workers and whole names."""
     without_corpus(config, {}, patches)
-    check_paths(config, "text", "vocab_file")
     check_paths(config, "corpus", "path", "lexicon")
+    text = config["downstream_expert"]["text"]
+    if text["mode"] == "word":
+        read_phonemes(Path(text["vocab_file"]))
     module = import_module("s3prl.downstream.ctc.expert")
     stock = module.load_dataset
 
     def load_dataset(split: str, tokenizer: Any, corpus: dict[str, Any]) -> Any:
         # Stock takes num_workers out of the config for good (s3prl/downstream/ctc/data.py:76): the next split got 12.
-        return stock(split, tokenizer, dict(corpus))
+        loader = stock(split, tokenizer, dict(corpus))
+        loader.collate_fn = partial(_libriphone.collate, split=split)
+        return loader
 
     patches.set(module, "load_dataset", load_dataset)
+
+
+def check_texts(config: dict[str, Any], splits: Sequence[str]) -> None:
+    """Read the texts of some splits, and hold them against the lexicon and the phonemes."""
+    expert = config["downstream_expert"]
+    tokenizer, corpus = import_module("s3prl.downstream.ctc.text").load_text_encoder(**expert["text"]), expert["corpus"]
+    for split in splits:
+        if not isinstance(corpus.get(split), list):
+            known = [key for key, value in corpus.items() if isinstance(value, list) and key != "lexicon"]
+            raise UsageError(f"downstream_expert.corpus: {unknown('split', split, known)}")
+        _libriphone.LibriPhoneDataset(corpus[split], tokenizer, 1, corpus["path"], corpus["lexicon"])
 
 
 def without_corpus(config: dict[str, Any], state: dict[str, Tensor], patches: Patches) -> None:
@@ -52,4 +72,6 @@ def phonemes(expert: Any, features: list[Tensor]) -> list[str]:
     return [expert.tokenizer.decode([token for token in tokens if token not in skipped]) for tokens in sequences]
 
 
-RECIPE = Recipe("ctc", "pr.yaml", mend, without_corpus, phonemes, "inference.ark", corpus="libriphone")
+RECIPE = Recipe(
+    "ctc", "pr.yaml", mend, without_corpus, phonemes, "inference.ark", corpus="libriphone", check_texts=check_texts
+)

@@ -9,25 +9,63 @@ from typing import Any
 
 from torch import Tensor
 
-from ...errors import MissingFileError
+from ...corpora.lines import check_names, read_text
+from ...errors import MissingFileError, UsageError
 from ..patches import Patches
 from . import Recipe
 from ._shared import check_paths, empty, logits
 
 
 def mend(config: dict[str, Any], patches: Patches) -> None:
-    """Check the paths, and the fold's."""
+    """Check the paths, and the fold's tables."""
     check_paths(config, "datarc", "root", "meta_data")
     datarc = config["downstream_expert"]["datarc"]
     fold = datarc.get("test_fold")
-    if fold:
-        session = Path(datarc["meta_data"]) / fold.replace("fold", "Session")
-        for path in (session / "train_meta_data.json", session / "test_meta_data.json"):
-            if not path.is_file():
-                raise MissingFileError(
-                    f"{path} does not exist: downstream_expert.datarc.test_fold is {fold!r}; name one that is there, "
-                    "or let `s3prl-fusion superb` make all five from your corpus"
-                )
+    folder = Path(datarc["meta_data"])
+    # Without a fold in the config, run_downstream's --downstream_variant tells it.
+    for session in [folder / fold.replace("fold", "Session")] if fold else sorted(folder.glob("Session*/")):
+        tables = [session / "train_meta_data.json", session / "test_meta_data.json"]
+        missing = [path for path in tables if not path.is_file()]
+        if not missing:
+            check_meta_data(*tables)
+        elif fold:
+            raise MissingFileError(
+                f"{missing[0]} does not exist: downstream_expert.datarc.test_fold is {fold!r}; name one that is there, "
+                "or let `s3prl-fusion superb` make all five from your corpus"
+            )
+
+
+def check_meta_data(train: Path, test: Path) -> None:
+    """Refuse a fold's tables where a label would be no class of the head, or a class another one in the other table.
+
+    Raises:
+        UsageError: says which, and in which file.
+    """
+    labels = _read_table(train)["labels"]
+    if _read_table(test)["labels"] != labels:
+        raise UsageError(f"{test} has other labels than {train.name}; make both again")
+    check_names((Path(row["path"]).stem, row["path"]) for row in _read_table(test)["meta_data"])
+
+
+def _read_table(path: Path, needs_rows: bool = True) -> dict[str, Any]:
+    """Read labels, by their classes' numbers, and rows of path and label."""
+    try:
+        table = json.loads(read_text(path, bom=False))
+        labels, rows = table["labels"], table["meta_data"] if needs_rows else []
+        pairs = [(row["path"], row["label"]) for row in rows]
+        numbers = sorted(labels.values())
+    except UsageError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(
+            f"{path} must have labels (name: number) and meta_data (rows of path and label): {error!r}"
+        ) from error
+    if (needs_rows and not rows) or numbers != list(range(len(labels))):
+        raise UsageError(f"{path}: meta_data must have rows, and labels the numbers 0 to N-1; got {labels}")
+    for file, label in pairs:
+        if label not in labels:
+            raise UsageError(f"{path}: {file} has the label {label!r}; choose from {', '.join(labels)}")
+    return table
 
 
 def without_corpus(config: dict[str, Any], state: dict[str, Tensor], patches: Patches) -> None:
@@ -40,7 +78,7 @@ def without_corpus(config: dict[str, Any], state: dict[str, Tensor], patches: Pa
             f"{folder} has no Session*/train_meta_data.json, which names the emotions that the experiment was trained "
             "on; put one there (the audio is not needed)"
         )
-    indices = json.loads(found[0].read_text(encoding="utf-8"))["labels"]
+    indices = _read_table(found[0], needs_rows=False)["labels"]
     labels = {index: emotion for emotion, index in indices.items()}
     stand_in = empty(module.IEMOCAPDataset, class_num=len(labels), idx2emotion=labels)
     patches.set(module, "IEMOCAPDataset", stand_in)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from ...corpora.voxceleb1 import clip_name
 from ...errors import UsageError
 from ...files import write_whole
 from ..patches import Patches
@@ -23,8 +24,9 @@ CONTEXT = 14  # frames that the x-vector's TDNN layers take off (s3prl/downstrea
 
 
 def mend(config: dict[str, Any], patches: Patches) -> None:
-    """Check the paths, and replace the data sets and two of the expert's methods."""
+    """Check the paths and lists, and replace the data sets and two of the expert's methods."""
     check_paths(config, "datarc", "file_path", "train_meta_data", "dev_meta_data", "test_meta_data")
+    _sv_data.check_lists(config["downstream_expert"]["datarc"])
     module = _expert_module(patches)
     patches.set(module, "SpeakerVerifi_train", _sv_data.TrainingClips)
     patches.set(module, "SpeakerVerifi_test", _sv_data.TrialClips)
@@ -64,7 +66,7 @@ def _expert_module(patches: Patches) -> Any:
 
 def trial_name(first: str, second: str) -> str:
     """Return what the recipe, and the leaderboard, call a trial: ``id1-video-clip_id2-video-clip``."""
-    return "_".join("-".join(Path(path).with_suffix("").parts[-3:]) for path in (first, second))
+    return f"{clip_name(first)}_{clip_name(second)}"
 
 
 def forward(

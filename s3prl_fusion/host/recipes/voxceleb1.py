@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from tqdm import tqdm
 
-from ...errors import MissingFileError, UsageError
+from ...corpora.lines import read_text
+from ...corpora.voxceleb1 import find_listed, read_speaker_list
 from ...files import cache_dir, write_whole
 from ..patches import Patches
 from . import Recipe
@@ -50,30 +50,19 @@ def cache_file_lists(root: Path, split_list: Path) -> Path:
         A folder with train.pkl, dev.pkl and test.pkl, lists of paths as s3prl/downstream/voxceleb1/dataset.py builds.
 
     Raises:
-        MissingFileError: clips of the list are not below ``root``; the message counts them and names the first.
-        UsageError: a line of the list is malformed.
+        CorpusError: as `voxceleb1.find_listed`.
     """
-    root, text = root.resolve(), split_list.read_text(encoding="utf-8")
+    root, text = root.resolve(), read_text(split_list)
+    read_speaker_list(split_list)  # also where an earlier release kept its file lists
     key = hashlib.sha256(f"{root}\n{text}".encode()).hexdigest()[:16]
     folder = cache_dir() / "voxceleb1" / key
     splits = {"1": "train", "2": "dev", "3": "test"}
     if all((folder / f"{split}.pkl").is_file() for split in splits.values()):
         return folder
-    clips: dict[str, list[str]] = {split: [] for split in splits.values()}
-    missing = []
-    wav_dirs = sorted(root.glob("*/wav"))
-    for number, line in enumerate(tqdm(text.splitlines(), desc="clips of VoxCeleb1", leave=False), 1):
-        index, _, clip = line.strip().partition(" ")
-        if index not in splits or not clip:
-            raise UsageError(f"{split_list}:{number}: expected '1|2|3 id10001/video/clip.wav'; got {line!r}")
-        path = next((str(wav / clip) for wav in wav_dirs if (wav / clip).is_file()), None)
-        clips[splits[index]].append(path or "")
-        if path is None:
-            missing.append(clip)
-    if missing:
-        raise MissingFileError(f"{len(missing)} clips of {split_list} are not below {root}/*/wav, e.g. {missing[0]}")
+    clips = find_listed(root, split_list)
     folder.mkdir(parents=True, exist_ok=True)
-    for split, paths in clips.items():
+    for number, split in splits.items():
+        paths = [str(clip) for clip, listed in clips.items() if listed == number]
         write_whole(folder / f"{split}.pkl", pickle.dumps(paths))
     return folder
 

@@ -20,6 +20,7 @@ from ...host.arguments import WHERE, split_overrides, words_of
 from ...names import label
 from ...source import content_digest
 from ..layout import SEED, RunFolder, variant
+from ..own_files import own_digest, recipe_files
 from ..tasks import Task
 from .stages import Stamp
 
@@ -115,6 +116,7 @@ class Experiment:
         """
         corpus, paths = self.task.corpus, self.task.paths
         values: dict[str, Any] = {f"config.{key}": self.corpora.value(corpus, name) for key, name in paths.items()}
+        values.update({f"config.{key}": str(path) for key, path in recipe_files(self.task, self.config).items()})
         if self.fold:
             values[f"config.{self.task.fold_key}"] = self.fold
         values["args.expdir"] = str(self.folder.path)
@@ -177,14 +179,16 @@ class Experiment:
         return identity.digest([self.made_of(), code] if code else self.made_of())
 
     def _recipe(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Read the recipe's values as they take effect, without our own paths, and what other options change."""
+        """Read the recipe's values as they take effect, and what other options change. Our own paths are left out; of a
+        file of the user's in the place of a shipped one the content counts."""
         recipe = read_mapping(self.config)
         about_upstream = ("override", "upstream_trainable", "upstream_feature_normalize", "upstream_model_config")
         selections = ("upstream_feature_selection", "upstream_layer_selection", "upstream_ckpt")
         known = (*WHERE, *about_upstream, *selections)
         others = {name: value for name, value in self.settings.options.items() if name not in known}
+        own = recipe_files(self.task, self.config)
         for key in self.task.filled_in:
-            _set(recipe, key, None)
+            _set(recipe, key, own_digest(own[key], self.task.paths[key]) if key in own else None)
         values = dict(part.split("=", 1) for part in self.settings.overrides)
         if self.lr is not None:
             values["config.optimizer.lr"] = repr(self.lr)

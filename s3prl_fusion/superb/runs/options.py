@@ -38,7 +38,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
         raise UsageError(f"-t {','.join(lacking)}: the demo has no corpus for it; leave it out, or leave --demo out")
     names = choose_upstreams(args)
     exp = (args.exp or _missing("-o EXP")).expanduser().resolve()
-    configs = choose_configs(args, tasks)
+    configs = choose_configs(args.configs, tasks, args.demo)
     given = run_arguments(args)
     for key in [key for task in tasks for key in task.filled_in]:
         if any(part.partition("=")[0].strip() == f"config.{key}" for part in arguments.split_overrides(given.override)):
@@ -50,11 +50,11 @@ def make_plan(args: argparse.Namespace) -> Plan:
     return Plan(tasks, upstreams, settings, corpora, args.demo, rates, seeds)
 
 
-def choose_configs(args: argparse.Namespace, tasks: Sequence[Task]) -> Path:
+def choose_configs(given: Path | None, tasks: Sequence[Task], is_demo: bool = False) -> Path:
     """Choose the folder with the recipes' settings."""
     shipped = assets.downstream_configs_dir()
-    given = args.configs and args.configs.expanduser().resolve()
-    folder = given or (shipped / "demo" if args.demo else shipped)
+    given = given and given.expanduser().resolve()
+    folder = given or (shipped / "demo" if is_demo else shipped)
     missing = [task for task in tasks if not (folder / task.config).is_file()]
     if missing:
         names, own = ", ".join(Path(task.config).name for task in missing), [t.source for t in missing if t.source]
@@ -190,4 +190,4 @@ def prepare_corpora(args: argparse.Namespace, tasks: Sequence[Task], exp: Path, 
     """Lay the demo's corpora out, or check the user's and make lists; both below EXP/data, and only if `write`."""
     if args.demo:
         return demo.prepare(Path(assets.demo_dir()) / "corpus", data_folder(exp), write=write)
-    return prepare(tasks, sources_of(args), data_folder(exp), write=write)
+    return prepare(tasks, sources_of(args), data_folder(exp), write, choose_configs(args.configs, tasks))

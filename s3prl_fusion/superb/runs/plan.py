@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ...corpora.base import Prepared
 from ...errors import UsageError
 from ..layout import SEED, data_folder
+from ..own_files import own_digest, shipped_files
 from ..prepare import Sources
 from ..tasks import Task
 from .experiment import PROGRAM, Experiment, Settings, Upstream, commands, own_tasks
@@ -67,13 +68,15 @@ class Plan:
 
 def prepare_lines(plan: Plan, sources: Sources) -> list[str]:
     """Write the commands that check the corpora and make what the recipes need beside them."""
-    folder = str(data_folder(plan.settings.exp))
+    folder, configs = str(data_folder(plan.settings.exp)), plan.settings.configs
     if plan.demo:
         return [shlex.join([*PROGRAM, "prepare", "demo", "-o", folder])]
     lines = []
     for task in plan.tasks:
         source = sources[task.corpus.name]
         words = ["--corpus", str(source.root.resolve()), "-o", folder]
+        if any(own_digest(path, name) for name, path in shipped_files(task, configs / task.config).items()):
+            words += ["--configs", str(configs)]
         for option in task.options:
             files = source.files(option)
             words += [f"--{option}", ",".join(str(path.resolve()) for path in files)] if files else []

@@ -11,9 +11,11 @@ from functools import reduce
 from typing import Any
 
 from ... import checkpoint
+from ...assets import downstream_configs_dir
 from ...files import read_json, write_json
 from ...metrics import ScoreError
 from ..layout import RunFolder
+from ..own_files import own_digest
 from ..tasks import TASKS, Task, find
 from . import scoring
 
@@ -101,7 +103,9 @@ def config_hash(config: Mapping[str, Any], task: Task) -> str:
     config = deepcopy(dict(config))
     for key in task.filled_in:
         *parents, last = key.split(".")
-        _get(config, ".".join(parents))[last] = None
+        section, name = _get(config, ".".join(parents)), task.paths.get(key, "")
+        is_shipped = (downstream_configs_dir() / name).is_file()
+        section[last] = own_digest(section.get(last), name) if is_shipped else None
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]
 
 
