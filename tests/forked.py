@@ -19,6 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import s3prl_fusion
+
 SLOTS = 16
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND
 SECONDS = 300
@@ -168,7 +170,7 @@ class Server:
     """The other side of `serve`."""
 
     def __init__(self) -> None:
-        root = str(Path(__file__).resolve().parents[1])
+        root = str(Path(s3prl_fusion.__file__).parents[1])
         path = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
         self._process = subprocess.Popen(
             [sys.executable, __file__],
