@@ -13,6 +13,7 @@ from s3prl_fusion.assets import downstream_configs_dir
 
 SEEDS = (1, 2)  # of the trainings
 LABEL = "pair"  # of the upstream
+PLACE_AND_TIME = ("upstream", "cache", "train_seconds", "evaluate_seconds")  # of what score.json says
 
 
 def prepare(root: Path) -> list[object]:
@@ -46,7 +47,7 @@ def outcome(folder: Path) -> list[object]:
         score = json.loads((run / "score.json").read_text(encoding="utf-8"))
         states = torch.load(run / "dev-best.ckpt", weights_only=False)
         weights = {**states["Featurizer"], **states["Downstream"]}
-        found.append({key: value for key, value in score.items() if not key.endswith("_seconds")})
+        found.append({key: value for key, value in score.items() if key not in PLACE_AND_TIME})
         found.append((run / "test_predict.txt").read_text(encoding="utf-8"))
         found.append({key: value.tolist() for key, value in weights.items() if isinstance(value, torch.Tensor)})
     cache = folder / "cache"

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 from functools import reduce
-from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import mutations
 import pytest
 import tiny_corpora
 import yaml
+from experts import start
 from hypothesis import strategies as st
 from laws import command, contents, folder, property_of, refusals
 
@@ -21,7 +18,7 @@ from s3prl_fusion import FusionConfig
 from s3prl_fusion.assets import downstream_configs_dir
 from s3prl_fusion.identity import describe, digest
 from s3prl_fusion.names import resolve
-from s3prl_fusion.superb.tasks import TASKS, Task
+from s3prl_fusion.superb.tasks import TASKS
 
 SHIPPED = sorted(downstream_configs_dir().glob("fusion/*.yaml"))
 FULL = {
@@ -79,27 +76,6 @@ def corpora(tmp_path_factory):
     return [word for name in names for word in (f"--{name}", root / name)]
 
 
-def starts(task: Task, config: dict, here: Path) -> None:
-    """Do what s3prl's runner does first: build the recipe's model and optimizer, and take a batch of each split."""
-    from s3prl.optimizers import get_optimizer
-
-    from s3prl_fusion.host import recipes
-    from s3prl_fusion.host.patches import Patches
-    from s3prl_fusion.host.recipes.ctc import supply_libriphone
-
-    patches = Patches()
-    supply_libriphone(patches)
-    try:
-        recipes.mend(task.downstream, config, patches)
-        expert_class = import_module(f"s3prl.downstream.{task.downstream}.expert").DownstreamExpert
-        expert = expert_class(upstream_dim=8, upstream_rate=160, **config, expdir=str(here))
-        get_optimizer([expert], config["runner"]["total_steps"], config["optimizer"])
-        for split in (config["runner"].get("train_dataloader", "train"), *config["runner"]["eval_dataloaders"]):
-            next(iter(expert.get_dataloader(split)))
-    finally:
-        patches.undo()
-
-
 def put(config: Any, values: dict[str, Any]) -> None:
     """Put values back where they are in a config."""
     for key, value in values.items():
@@ -148,8 +124,8 @@ def test_a_recipe_yaml_starts_or_is_refused(corpora, recipe_configs, recipe):
         paths = {key: reduce(dict.__getitem__, key.split("."), given) for key in task.filled_in}
         section = "corpus" if name == "pr" else "datarc"
         put(config, {**paths, f"downstream_expert.{section}.num_workers": 0})
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), refusals() as said:
-            starts(task, config, here)
+        with refusals() as said:
+            start(task, config, here)
         return said[0] if said else None
 
 

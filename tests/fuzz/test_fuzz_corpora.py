@@ -5,12 +5,17 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
+import experts
 import made_corpora
 import soundfile
+import yaml
 from hypothesis import strategies as st
 from laws import Outcome, command, contents, folder, property_of
 from made_corpora import Made
+
+from s3prl_fusion.superb.tasks import TASKS
 
 SAMPLES = st.integers(400, 4000)
 
@@ -51,6 +56,48 @@ def test_librispeech(task, plan, samples):
                 assert set(lengths) == made_corpora.sound_files(made.root / split), "a file was left out"
                 assert all(soundfile.info(path).frames == length for path, length in lengths.items())
         return done.refusal
+
+
+@property_of(
+    "LibriSpeech with odd things, prepared and read by the recipes of ASR and PR",
+    20,
+    task=st.sampled_from(["asr", "pr"]),
+    plan=made_corpora.LIBRISPEECH,
+    samples=SAMPLES,
+)
+def test_recipes_read_all_of_what_was_prepared(recipe_configs, task, plan, samples):
+    with folder() as here:
+        made = made_corpora.write_librispeech(here / "LibriSpeech", plan, samples)
+        done = prepared(task, made, here / "data")
+        if done.refusal is None:
+            name = TASKS[task].downstream
+            config = yaml.safe_load(recipe_configs[name].read_text(encoding="utf-8"))["downstream_expert"]
+            if task == "asr":
+                config["datarc"].update(libri_root=str(made.root), bucket_file=str(here / "data" / "len_for_bucket"))
+            else:
+                config["corpus"].update(path=str(made.root), lexicon=[str(here / "data" / "lexicon.txt")])
+            whole = {"runner": {}, "downstream_expert": config}
+            with experts.expert_of(TASKS[task], whole, here) as expert:
+                for split, folder_name in (("dev-clean", "dev-clean"), ("test-clean", "test-clean")):
+                    loader = expert.get_dataloader(split if task == "asr" else split.split("-")[0])
+                    read = {names[0]: (len(wavs[0]), said(expert, labels[0])) for wavs, labels, names in loader}
+                    files = made_corpora.sound_files(made.root / folder_name)
+                    assert set(read) == {path.stem for path in files}, "the recipe leaves a file out"
+                    for path in files:
+                        length, text = read[path.stem]
+                        assert length == soundfile.info(path).frames
+                        assert task == "pr" or text == " ".join(made.texts[path].split())
+        return done.refusal
+
+
+def said(expert: Any, labels: Any) -> str:
+    """What ASR's labels spell."""
+    symbols = getattr(expert, "dictionary", None)
+    return (
+        "".join(symbols.symbols[label] for label in labels).removesuffix("</s>").replace("|", " ").strip()
+        if symbols
+        else ""
+    )
 
 
 @property_of(
