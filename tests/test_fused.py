@@ -219,9 +219,9 @@ def test_the_rate_is_the_fastest_members_and_an_int():
 
 
 class TestMembersThatCannotBeFused:
-    def test_no_rate(self):
-        with pytest.raises(TypeError, match=r"member 'toy0' has no get_downsample_rates"):
-            fuse(nn.Identity())
+    def test_no_hidden_states_at_all(self):
+        with pytest.raises(ValueError, match=r"member 'toy0' gives no hidden_states, but a list"):
+            fuse(nn.Identity())(wavs(16000))
 
     @pytest.mark.parametrize("rate", [0, 20.0, "320"])
     def test_a_rate_that_is_no_int(self, rate):

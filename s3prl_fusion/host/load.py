@@ -18,10 +18,11 @@ from ..devices import check_device
 from ..errors import UsageError
 from ..featurizer import FusionFeaturizer
 from ..names import absolute, is_fused_name, is_yaml
+from ..upstreams.outputs import are_finite
 from .checks import fusion_of
 from .ckpt import find_ckpt, read_ckpt
 from .hub import quiet_torchaudio
-from .members import entries
+from .members import entries, stock_loader
 from .patches import Patches
 from .recipes import find, table
 from .recipes.ctc import supply_libriphone
@@ -57,11 +58,18 @@ class LoadedExperiment:
             B sequences of (T_i, D).
 
         Raises:
-            KindError, UsageError: a waveform is empty, not finite, not 1-D or not floating point; its index is named.
+            KindError, UsageError: a waveform is empty, not finite, not 1-D or not floating point, or a hidden state is
+                not finite; the utterance's index is named. Or the features are not finite.
         """
         check_wavs(wavs)
         wavs = [wav.to(self.args.device, torch.float32) for wav in wavs]
-        return self.featurizer(wavs, self.upstream(wavs))
+        features = self.featurizer(wavs, self.upstream(wavs))
+        if not are_finite(features):
+            raise UsageError(
+                "the upstream's hidden states are finite, and the trained featurizer's features are not: the training "
+                "has diverged, or the checkpoint is damaged"
+            )
+        return features
 
     @torch.no_grad()
     def predict(self, wavs: Sequence[Tensor]) -> list[str]:
@@ -138,10 +146,9 @@ def _upstream(args: argparse.Namespace, states: dict[str, Any]) -> nn.Module:
     fusion = fusion_of(args, lambda: checkpoint.read(states["Featurizer"]))
     if not fusion.stock:
         return FusedUpstream(fusion)
-    known = entries()
-    if args.upstream not in known:
+    if args.upstream not in entries():
         raise UsageError(f"the experiment's upstream {args.upstream!r} is not in s3prl's hub of this environment")
-    return known[args.upstream](ckpt=args.upstream_ckpt, model_config=args.upstream_model_config, refresh=False)
+    return stock_loader(fusion.members[0])(refresh=False)
 
 
 def _featurizer(upstream: nn.Module, args: argparse.Namespace) -> nn.Module:

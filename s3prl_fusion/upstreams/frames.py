@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Callable, Mapping, Sequence
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from ..alignment import align_frames
 from ..audio import SAMPLE_RATE
 from ..errors import KindError, UsageError
+from .rates import USUAL_RATE, measure_rate
 
 # Utterances shorter than this, or than three frames of the slowest member, are looked at one member at a time: s3prl's
 # upstreams need less for two frames.
@@ -25,30 +27,44 @@ class FrameGrid:
     """The frames of several members, and how they come onto those of the fastest one (the paper, section III).
 
     Args:
-        members: modules with ``get_downsample_rates(key) -> int``.
+        members: modules; what ``get_downsample_rates(key) -> int`` says, where there is one, is what is tried first.
         names: what messages call them.
 
     Attributes:
-        rates: each member's, in samples a frame.
-        rate: the fastest member's.
+        rates: each member's, in samples a frame; empty until `measure`.
         first_frames: how many samples each member's first frame takes, see `first_frame`; empty until someone has found
             out, which `min_samples` and `align` need.
 
     Raises:
-        KindError: a member does not say its rate.
+        KindError: what a member says is no number of samples.
         UsageError: two rates are too far apart.
     """
 
     def __init__(self, members: Sequence[nn.Module], names: Sequence[str]) -> None:
-        self.rates = [_rate(member, name) for member, name in zip(members, names)]
-        self.rate = min(self.rates)
+        self.names = list(names)
+        self.claims = [_claim(member, name) for member, name in zip(members, names)]
+        self.rates: list[int] = []
         self.first_frames: list[int] = []
-        fast, slow = (self.rates.index(extreme(self.rates)) for extreme in (min, max))
-        if self.rates[slow] > MAX_RATE_RATIO * self.rates[fast]:
+        self._check_ratio([claim or USUAL_RATE for claim in self.claims])
+
+    @property
+    def rate(self) -> int:
+        """The fastest member's."""
+        return min(self.rates)
+
+    def measure(self, counts: Sequence[Callable[[int], int]]) -> None:
+        """Find the rates, with each member's ``count(num_samples)`` of frames; see `rates.measure_rate`."""
+        rates = [measure_rate(*member) for member in zip(counts, self.claims, self.names)]
+        self._check_ratio(rates)
+        self.rates = rates
+
+    def _check_ratio(self, rates: Sequence[int]) -> None:
+        fast, slow = (rates.index(extreme(rates)) for extreme in (min, max))
+        if rates[slow] > MAX_RATE_RATIO * rates[fast]:
             raise UsageError(
-                f"member {names[slow]!r} gives a frame every {self.rates[slow]} samples, and {names[fast]!r} every "
-                f"{self.rates[fast]}; members' rates must be within a factor of {MAX_RATE_RATIO}: leave one of the two "
-                "out"
+                f"member {self.names[slow]!r} gives a frame every {rates[slow]} samples, and {self.names[fast]!r} "
+                f"every {rates[fast]}; members' rates must be within a factor of {MAX_RATE_RATIO}: leave one of the "
+                "two out"
             )
 
     def is_short(self, num_samples: int) -> bool:
@@ -87,10 +103,11 @@ class FrameGrid:
         return max(0, (num_samples - self.first_frames[i]) // self.rates[i] + 1)
 
 
-def _rate(member: nn.Module, name: str) -> int:
+def _claim(member: nn.Module, name: str) -> int | None:
+    """Ask a member for its rate; None where it says nothing."""
     rate_of = getattr(member, "get_downsample_rates", None)
     if rate_of is None:
-        raise KindError(f"member {name!r} has no get_downsample_rates(key), so its frames cannot be aligned; add one")
+        return None
     rate = rate_of("hidden_states")
     if type(rate) is not int or rate < 1:
         raise KindError(
@@ -114,10 +131,15 @@ def first_frame(count: Callable[[int], int], rate: int) -> int:
     return high - frames * rate
 
 
-def counter(run: Callable[[Sequence[Tensor]], dict[str, Any]], rate: int, device: torch.device) -> Callable[[int], int]:
+def counter(run: Callable[[Sequence[Tensor]], Sequence[Tensor]], device: torch.device) -> Callable[[int], int]:
     """Make ``count(num_samples)``: the frames that a member gives for so many samples of noise, by running it."""
-    noise = torch.randn(SAMPLE_RATE + rate, generator=torch.Generator().manual_seed(0)).to(device)
-    return lambda num_samples: hidden_states(run([noise[:num_samples]]))[0].size(1)
+
+    @cache
+    def count(num_samples: int) -> int:
+        noise = torch.randn(num_samples, generator=torch.Generator().manual_seed(0))
+        return run([noise.to(device)])[0].size(1)
+
+    return count
 
 
 def hidden_states(output: Mapping[str, Any]) -> list[Tensor]:
