@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..cache.config import DIR_VARIABLE, DTYPE_VARIABLE, DTYPES, CacheConfig
-from ..errors import MissingFileError, UsageError
+from ..errors import MissingFileError, UsageError, UserError, within
 from ..names import resolve
 from ..text import markdown
 
@@ -80,7 +80,10 @@ def fill(args: argparse.Namespace) -> int:
             wav = load(file)
             key = key_of(wav)
             if not all(store.path(key).is_file() for store in stores):
-                upstream.member_states([wav.to(args.device)])
+                try:
+                    upstream.member_states([wav.to(args.device)])
+                except UserError as error:
+                    raise within(f"{file}: ", error) from error
             if not disk.writing:
                 print(f"stopped at {file}: see the warning above", file=sys.stderr)
                 return 1

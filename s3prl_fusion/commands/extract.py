@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..audio import find_files, load
-from ..errors import UsageError
+from ..errors import UsageError, UserError, within
 from ..files import write_whole
 from ..names import resolve
 
@@ -57,7 +57,11 @@ def main(args: argparse.Namespace) -> int:
     if left:
         features = _featurize(args, fusion)
         for file, paths in tqdm(left.items(), unit="file"):
-            _write(dict(zip(names, features(load(file)))), paths, args.format)
+            try:
+                states = features(load(file))
+            except UserError as error:
+                raise within(f"{file}: ", error) from error
+            _write(dict(zip(names, states)), paths, args.format)
     print(f"{len(left)} written below {args.output}")
     return 0
 

@@ -40,17 +40,9 @@ class Downloads:
         patches.set(download, "_download", self._download)
 
     def _download(self, filepath: Path, url: str, refresh: bool, new_enough_secs: float = 2.0) -> None:
-        """Do as s3prl's function of this name, and fetch anew what is there but lacks its end."""
-        from filelock import FileLock
-
-        filepath = Path(filepath)
-        self._urls[filepath] = url
-        filepath.parent.mkdir(exist_ok=True, parents=True)
-        with FileLock(f"{filepath}.lock"):
-            if filepath.is_file() and _lacks_its_end(filepath):
-                _remove(filepath)
-            if not filepath.is_file() or (refresh and _age(filepath) > new_enough_secs):
-                fetch(url, filepath)
+        """Do as s3prl's function of this name."""
+        self._urls[Path(filepath)] = url
+        fetch_once(url, Path(filepath), new_enough_secs if refresh else None)
 
     def remove_broken(self) -> bool:
         """Remove the files in use that are not what the server has, and tell whether there was one; they are fetched
@@ -66,12 +58,29 @@ class Downloads:
         return list(self._urls)
 
 
-def fetch(url: str, path: Path) -> None:
-    """Download a file, whole or not at all; what breaks off is begun again once.
+def fetch_once(url: str, path: Path, refresh_after: float | None = None) -> None:
+    """Download a file unless it is there; one process of several does, and the others wait.
+
+    Args:
+        url: its address.
+        path: its place; what lacks its end counts as not there.
+        refresh_after: seconds after which it is fetched anew; None for never.
 
     Raises:
         MissingFileError: it cannot be had; the message says why.
     """
+    from filelock import FileLock
+
+    path.parent.mkdir(exist_ok=True, parents=True)
+    with FileLock(f"{path}.lock"):
+        if path.is_file() and _lacks_its_end(path):
+            _remove(path)
+        if not path.is_file() or (refresh_after is not None and time.time() - path.stat().st_mtime > refresh_after):
+            _fetch_whole(url, path)
+
+
+def _fetch_whole(url: str, path: Path) -> None:
+    """Download a file, whole or not at all; what breaks off is begun again once."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return _fetch(url, path)
@@ -127,7 +136,3 @@ def _is_broken(path: Path, url: str) -> bool:
 def _remove(path: Path) -> None:
     print(f"{path} is damaged, as by a download that broke off: it is removed, and fetched again", file=sys.stderr)
     path.unlink(missing_ok=True)
-
-
-def _age(path: Path) -> float:
-    return time.time() - path.stat().st_mtime

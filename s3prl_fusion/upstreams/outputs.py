@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import UsageError
+from ..errors import CorpusError, UsageError
 from .frames import hidden_states
 
 # s3prl/upstream/interfaces.py:13
@@ -32,7 +32,7 @@ def check_finite(name: str, states: Sequence[Tensor], lengths: Sequence[int], ra
         layers: what messages call the states.
 
     Raises:
-        UsageError: says which utterance's and which state's.
+        CorpusError: says which utterance's and which state's.
     """
     if are_finite(states):
         return
@@ -41,7 +41,7 @@ def check_finite(name: str, states: Sequence[Tensor], lengths: Sequence[int], ra
         for layer, state in zip(layers, states):
             if not state[i, :frames].isfinite().all():
                 where = f"utterance {i} of {len(lengths)}, " if len(lengths) > 1 else ""
-                raise UsageError(
+                raise CorpusError(
                     f"{name!r} gives NaN or infinite values: hidden state {layer}, {where}{samples} samples. "
                     "Look at its checkpoint (are the weights finite?) and at the waveform; if fp16 overflows, say bf16"
                 )

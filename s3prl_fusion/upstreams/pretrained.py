@@ -38,7 +38,7 @@ def check_ckpt(name: str, ckpt: str) -> None:
             )
         if not _HUB_ID.fullmatch(ckpt):
             raise MissingFileError(
-                f"ckpt {ckpt!r} of {name!r} is no folder, and no hub id (owner/name); correct the path"
+                f"ckpt {ckpt!r} of {name!r} is no folder, nor a hub id (owner/name); correct the path"
             )
         return
     if not (folder / "config.json").is_file():
