@@ -147,6 +147,10 @@ class TestRates:
             upstream.eval()(wavs(16000))
         assert member.asked == [32000, 16000, 16000]
 
+    @pytest.mark.parametrize("claim, rate", [(320, 320), (300, 300), (160, 320), (None, 320)])
+    def test_of_frames_in_groups_a_claim_that_is_near_is_believed(self, claim, rate):
+        assert measure_rate(lambda samples: 5 * (samples // 1600), claim, "x") == rate
+
     def test_frames_that_do_not_follow_the_waveform_are_refused(self):
         with pytest.raises(ValueError, match=r"member 'x' gives 12 frames for 16000 samples and 12 for 64000"):
             measure_rate(lambda samples: 12, 320, "x")

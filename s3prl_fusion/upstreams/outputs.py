@@ -56,7 +56,7 @@ def check_output(name: str, upstream: nn.Module, given: tuple[Any, ...], output:
     if not isinstance(output, Mapping) or "hidden_states" not in output or not given:
         return
     states, lengths = hidden_states(output), [len(wav) for wav in given[0]]
-    rate = upstream.get_downsample_rates("hidden_states")
+    rate = upstream.get_downsample_rates("hidden_states")  # type: ignore[operator]
     frames = states[0].size(1)
     if abs(frames - round(max(lengths) / rate)) >= TOLERABLE_SEQLEN_DIFF:
         raise UsageError(

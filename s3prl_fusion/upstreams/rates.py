@@ -12,6 +12,8 @@ USUAL_RATE = 320
 # A second waveform, longer by so many frames, shows whether a claim is right to 2 percent.
 STEPS = 50
 LONGEST = 4 * SAMPLE_RATE
+# Of frames that come in groups the rate is known so exactly; a claim nearer to it is believed.
+IRREGULAR = 0.1
 
 
 def measure_rate(count: Callable[[int], int], claimed: int | None, name: str) -> int:
@@ -35,8 +37,12 @@ def measure_rate(count: Callable[[int], int], claimed: int | None, name: str) ->
             f"member {name!r} gives {count(SAMPLE_RATE)} frames for {SAMPLE_RATE} samples and {count(LONGEST)} for "
             f"{LONGEST}: these are no frames in time; it cannot be used"
         )
-    first, last = (_fewest(count, count(SAMPLE_RATE) + more) for more in (1, grown))
-    return round((last - first) / (grown - 1))
+    first, second, last = (_fewest(count, count(SAMPLE_RATE) + more) for more in (1, 2, grown))
+    rate = (last - first) / (grown - 1)
+    if abs(second - first - rate) <= 1:
+        return round(rate)
+    rate = (LONGEST - SAMPLE_RATE) / grown
+    return guess if claimed and abs(claimed - rate) <= IRREGULAR * rate else round(rate)
 
 
 def _fewest(count: Callable[[int], int], frames: int) -> int:
