@@ -80,6 +80,14 @@ class TestArchitecture:
         with pytest.raises(ValueError, match=r"of type 'whisper'.*say 'hf_whisper_custom'"):
             check(fusion(HUBERT, tiny_whisper))
 
+    @pytest.mark.parametrize(
+        "kind, own", [("wavlm", "wavlm_base_plus, wavlm_large"), ("data2vec-audio", "data2vec_base_960, .*")]
+    )
+    def test_or_s3prls_own_models_of_it(self, kind, own, tmp_path):
+        (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
+        with pytest.raises(ValueError, match=f"s3prl's own models of it are {own}$"):
+            check(fusion(HUBERT, tmp_path))
+
     @pytest.mark.fault(
         "an entry that there is not, as hf_wavlm_custom", "refused: what each entry for transformers' models loads"
     )

@@ -61,7 +61,7 @@ def check_output(name: str, upstream: nn.Module, given: tuple[Any, ...], output:
     if abs(frames - round(max(lengths) / rate)) >= TOLERABLE_SEQLEN_DIFF:
         raise UsageError(
             f"{name!r} gives {frames} frames for {max(lengths)} samples; at the {rate} samples a frame that it claims "
-            f"there would be {round(max(lengths) / rate)}. As the only member of a fusion its rate is measured: "
-            f"-u fused__{name}, or a fusion YAML"
+            f"there would be {round(max(lengths) / rate)}. In a fusion, of one member too, the rate is measured: "
+            "make it the member of a fusion YAML (-u fusion.yaml)"
         )
     check_finite(name, states, lengths, rate, range(len(states)))

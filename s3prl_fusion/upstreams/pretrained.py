@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from ..errors import MissingFileError, UsageError, UserError
-from .entries import MODEL_TYPES
+from .entries import MODEL_TYPES, aliases
 
 _HUB_ID = re.compile(r"\w[\w.-]*(/[\w.-]+)?")
 _WEIGHTS = ("*.safetensors", "*.bin")
@@ -75,9 +75,12 @@ def _check_type(name: str, ckpt: str, found: Any) -> None:
     if found is None or found == MODEL_TYPES[name]:
         return
     fitting = next((entry for entry, kind in MODEL_TYPES.items() if kind == found), None)
+    advice = f"say {fitting!r}" if fitting else f"none of {', '.join(MODEL_TYPES)} loads that type"
+    relative = aliases().get(str(found).replace("-", "_").replace("_audio", ""))
+    if relative and not fitting:
+        advice += f"; s3prl's own models of it are {', '.join(filter(None, (relative.name, relative.large)))}"
     raise UsageError(
-        f"{ckpt} is a model of type {found!r} (its config.json), and {name!r} loads {MODEL_TYPES[name]!r}; "
-        + (f"say {fitting!r}" if fitting else f"none of {', '.join(MODEL_TYPES)} loads that type")
+        f"{ckpt} is a model of type {found!r} (its config.json), and {name!r} loads {MODEL_TYPES[name]!r}; {advice}"
     )
 
 
