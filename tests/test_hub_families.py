@@ -53,6 +53,7 @@ def test_beside_fbank_it_is_on_one_grid_and_its_fusion_learns(member, interface)
         with torch.no_grad():
             states = upstream(wavs(*LENGTHS))
         features = featurizer(wavs(*LENGTHS), states)
+    assert upstream.grid.rates == upstream.grid.claims  # measured, and what s3prl says
     assert len({state.shape[:2] for state in states["hidden_states"]}) == 1
     expected = [round(length / featurizer.downsample_rate) for length in LENGTHS]
     assert all(0 <= n - len(sequence) < 5 for n, sequence in zip(expected, features))

@@ -222,6 +222,7 @@ class TestPrecision:
         assert {state.dtype for state in ours} == {torch.float32}
         assert all(map(torch.equal, ours, states(entry, tmp_path / "float")))
 
+    @pytest.mark.skipif(not torch.__version__ >= (2, 6), reason="transformers reads such files with torch 2.6 or later")
     def test_also_from_a_bin_file(self, tiny_hubert, tmp_path):
         shutil.copytree(tiny_hubert, tmp_path / "bin")
         weights = load_file(tmp_path / "bin/model.safetensors")
