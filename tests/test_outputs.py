@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import random
 import shutil
@@ -16,6 +17,7 @@ from torch import nn
 from s3prl_fusion import FusedUpstream, FusionConfig, FusionFeaturizer, MemberConfig
 from s3prl_fusion.alignment import align_frames
 from s3prl_fusion.cli import main
+from s3prl_fusion.host.load import LoadedExperiment
 from s3prl_fusion.host.members import stock_loader
 from s3prl_fusion.upstreams.rates import measure_rate
 
@@ -125,6 +127,24 @@ class TestRates:
         with pytest.raises(ValueError, match=r"gives 25 frames for 16000 samples; at the 320 samples a frame"):
             slow(wavs(16000))
 
+    @torch.no_grad()
+    def test_whispers_follows_from_its_spectrogram(self, tiny_whisper, tmp_path):
+        from transformers import WhisperFeatureExtractor
+
+        shutil.copytree(tiny_whisper, tmp_path / "fine")
+        WhisperFeatureExtractor(hop_length=80).save_pretrained(tmp_path / "fine")
+        for padded in (True, False):
+            member = {
+                "name": "hf_whisper_custom",
+                "ckpt": str(tmp_path / "fine"),
+                "model_config": {"pad_to_30s": padded},
+            }
+            upstream = FusedUpstream(FusionConfig.from_dict({"members": [member, "fbank"]})).eval()
+            assert upstream.grid.rates == [] and upstream.get_downsample_rates() == 160
+            states = upstream(wavs(16000))["hidden_states"]
+            assert {state.size(1) for state in states} == {100} and upstream.grid.rates == [160, 160]
+            assert upstream.members[0](wavs(16000))["hidden_states"][0].size(1) == 100
+
     @pytest.mark.parametrize("rate", [160, 320, 384, 441, 640, 1280, 5120])
     def test_a_member_need_not_say_its_rate(self, rate):
         upstream = fuse(Unsaid(rate), ToyUpstream(320))
@@ -196,6 +216,15 @@ class TestFinite:
         upstream = stock_loader(MemberConfig("hf_hubert_custom", ckpt=broken_hubert))().eval()
         with pytest.raises(ValueError, match=self.MESSAGE + ", utterance 0 of 2, 16000 samples"):
             upstream(wavs(16000, 12000))
+
+    @pytest.mark.fault("a trained checkpoint whose featurizer holds NaN", "refused: said to be the featurizer's")
+    def test_an_experiments_features_are_finite_too(self):
+        upstream = fuse(ToyUpstream())
+        featurizer = FusionFeaturizer(upstream)
+        torch.nn.init.constant_(next(featurizer.parameters()), float("nan"))
+        experiment = LoadedExperiment(upstream, featurizer, nn.Identity(), argparse.Namespace(device="cpu"), {})
+        with pytest.raises(ValueError, match="the trained featurizer's features are not: the training has diverged"):
+            experiment.features(wavs(16000))
 
     def test_the_utterance_is_said_and_padding_does_not_count(self):
         class Padded(ToyUpstream):
