@@ -103,7 +103,7 @@ class CachedStates:
         self.hits += entry is not None
         if entry is not None:
             return entry
-        with _alone(member, torch.device(self.config.device or wav.device)):
+        with alone(member, torch.device(self.config.device or wav.device)):
             entry = codec.encode([state[0] for state in run([wav])], self.dtype)
         if len(wav) == crop_samples:
             self.disk.warn_once(
@@ -117,7 +117,7 @@ class CachedStates:
 
 
 @contextmanager
-def _alone(member: nn.Module, device: torch.device) -> Iterator[None]:
+def alone(member: nn.Module, device: torch.device) -> Iterator[None]:
     """Run a member so that nothing around it shows in what it gives, and nothing of it afterwards: some draw random
     numbers also in evaluation mode (s3prl/upstream/wavlm/WavLM.py:624), which a hit would not draw."""
     training, states = member.training, (random.getstate(), np.random.get_state())
