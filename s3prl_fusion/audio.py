@@ -86,14 +86,15 @@ def raise_faults(faults: dict[Path, str], count: int) -> None:
 def _look_at(files: Sequence[Path], what: str) -> list[int | str]:
     from tqdm import tqdm
 
-    def length_or_fault(path: Path) -> int | str:
-        try:
-            return length(path)
-        except Fault as fault:
-            return str(fault)
-
     with ThreadPoolExecutor(max_workers=min(16, 4 * (os.cpu_count() or 1))) as pool:
-        return list(tqdm(pool.map(length_or_fault, files), total=len(files), desc=what, leave=False))
+        return list(tqdm(pool.map(_samples_or_fault, files), total=len(files), desc=what, leave=False))
+
+
+def _samples_or_fault(path: Path) -> int | str:
+    try:
+        return length(path)
+    except Fault as fault:
+        return str(fault)
 
 
 def load(path: str | os.PathLike[str]) -> Tensor:

@@ -17,16 +17,17 @@ class Skipping:
     Args:
         files: all of them; each is opened.
         advice: what to do where a file needs more memory than there is.
+        others: how many more there are that have been used before.
 
     Attributes:
         faults: what is wrong, by file.
 
     Raises:
-        CorpusError: none can be used.
+        CorpusError: not one of all can be used.
     """
 
-    def __init__(self, files: Sequence[Path], advice: str = "") -> None:
-        self.count, self.advice = len(files), advice
+    def __init__(self, files: Sequence[Path], advice: str = "", others: int = 0) -> None:
+        self.count, self.advice = len(files) + others, advice
         self.faults = find_faults(files, "sound files")
         if len(self.faults) == self.count:
             raise_faults(self.faults, self.count)

@@ -63,7 +63,8 @@ def main(args: argparse.Namespace) -> int:
         print(f"{len(files) - len(left)} of {len(files)} are there already; --overwrite writes them anew")
     if not left:
         return 0
-    skipping = Skipping(list(left), "; give --window SECONDS, e.g. 30" if args.window is None else "")
+    advice = "; give --window SECONDS, e.g. 30" if args.window is None else ""
+    skipping = Skipping(list(left), advice, others=len(files) - len(left))
     features, written = _featurize(args, fusion), 0
     for file, paths in tqdm(left.items(), unit="file"):
         if file in skipping.faults:

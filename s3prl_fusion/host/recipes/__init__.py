@@ -113,12 +113,17 @@ def mend(downstream: str, config: Config, patches: Patches) -> None:
 def read_speech(downstream: str, patches: Patches) -> None:
     """Let a recipe's data sets read as all else here does: a file that has changed since the corpus was checked, and is
     damaged or no speech at 16 kHz, is named. Some check nothing, and none names it."""
-    torchaudio: Any = import_module("torchaudio")
+    import torchaudio
+
+    reader = Proxy(torchaudio, load=load_speech)
     package = f"s3prl.downstream.{downstream}"
-    import_module(f"{package}.expert")
+    try:
+        import_module(f"{package}.expert")
+    except ImportError:
+        return  # the runner, which imports it next, says what is missing
     for name, module in list(sys.modules.items()):
         if name.startswith(f"{package}.") and vars(module).get("torchaudio") is torchaudio:
-            patches.set(module, "torchaudio", Proxy(torchaudio, load=load_speech))
+            patches.set(module, "torchaudio", reader)
 
 
 def check_texts(downstream: str, config: Config, splits: Sequence[str]) -> None:
