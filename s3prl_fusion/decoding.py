@@ -151,6 +151,8 @@ def _mp3_samples(sound: SoundFile, data: bytes) -> np.ndarray:
     """Read all frames that are there. Where no header tells how many, or one tells of fewer, libsndfile has a guess in
     its place, and reads no further."""
     found = containers.mp3(data)
+    if not found.frames:
+        raise Fault(f"an MPEG file of another layer than MP3's: {CONVERT}")
     if not found.whole or (found.told or 0) > found.frames:
         raise Fault(CUT)
     if found.told == found.frames:

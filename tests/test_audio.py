@@ -200,10 +200,7 @@ class TestLengths:
     @pytest.fixture
     def vbr(self, tmp_path) -> Path:
         """Two seconds of noise, six of silence: at a variable rate, bytes tell nothing of the length."""
-        path = tmp_path / "vbr.mp3"
-        wav = np.concatenate([NOISE, np.zeros(96000)])
-        soundfile.write(path, wav, 16000, format="MP3", bitrate_mode="VARIABLE", compression_level=0.4)
-        return path
+        return write(tmp_path / "vbr.mp3", np.concatenate([NOISE, np.zeros(96000)]))
 
     @pytest.mark.fault("a VBR mp3 without a Xing header", "all of its samples")
     def test_an_mp3_without_a_length(self, vbr):

@@ -102,7 +102,7 @@ def find_listed(voxceleb1: Path, path: Path) -> dict[Path, str]:
     """
     from tqdm import tqdm
 
-    roots = sorted(folder for folder in voxceleb1.glob("*/wav") if folder.is_dir())
+    roots = sorted(folder for folder in voxceleb1.glob("[!.]*/wav") if folder.is_dir())
     if not roots:
         raise CorpusError(f"no {voxceleb1}/*/wav folders; {_help(voxceleb1)}")
     found: dict[Path, str] = {}
