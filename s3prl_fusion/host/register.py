@@ -168,6 +168,7 @@ def _register_runner(runner: ModuleType, patches: Patches) -> None:
     patches.set(runner, "Featurizer", featurizer)
     patches.set(runner.Runner, "__init__", init)
     patches.set(runner, "torch", Proxy(torch, save=save))
+    patches.set(runner, "torchaudio", Proxy(runner.torchaudio, load=shims.audio.load_speech))  # for -m inference
     patches.set(runner, "DDP", distributed.wrap)
     supply_libriphone(patches)
     # Its checkpoints hold one (s3prl/downstream/runner.py:401). The shims allow it too, but whoever has used

@@ -33,7 +33,9 @@ class FrameGrid:
     Attributes:
         rates: each member's, in samples a frame; empty until `measure`.
         first_frames: how many samples each member's first frame takes, see `first_frame`; empty until someone has found
-            out, which `min_samples` and `align` need.
+            out, which `min_samples`, `hold` and `align` need.
+        trims: whether a member leaves out the digital silence that ends a waveform, by its index; only of those of whom
+            someone has found out, see `trims`.
 
     Raises:
         KindError: what a member says is no number of samples.
@@ -45,6 +47,7 @@ class FrameGrid:
         self.claims = [_claim(member, name) for member, name in zip(members, names)]
         self.rates: list[int] = []
         self.first_frames: list[int] = []
+        self.trims: dict[int, bool] = {}
         self._check_ratio([claim or USUAL_RATE for claim in self.claims])
 
     @property
@@ -72,8 +75,21 @@ class FrameGrid:
         return num_samples < max(SHORT_SAMPLES, SHORT_FRAMES * max(self.rates))
 
     def min_samples(self, i: int) -> int:
-        """Return the fewest samples for which member i gives `MIN_FRAMES` frames."""
-        return self.first_frames[i] + (MIN_FRAMES - 1) * self.rates[i]
+        """Return the fewest samples for which member i gives `MIN_FRAMES` frames, and runs: a window that is centred on
+        its frame needs some to mirror at the ends."""
+        return max(self.first_frames[i] + (MIN_FRAMES - 1) * self.rates[i], 2 * self.rates[i])
+
+    def hold(self, i: int, outputs: Sequence[Mapping[str, Any]], lengths: Sequence[int]) -> dict[str, list[Tensor]]:
+        """Batch what member i gives for each utterance alone; the last frame of each stands for those that it trims.
+
+        Args:
+            i: the member.
+            outputs: of one utterance each, with states (1, T_b, D).
+            lengths: of the utterances, in samples.
+        """
+        frames = max(self._valid_frames(i, length) for length in lengths)
+        by_layer = zip(*(hidden_states(output) for output in outputs))
+        return {"hidden_states": [torch.stack([_held(state[0], frames) for state in layer]) for layer in by_layer]}
 
     def align(self, outputs: Sequence[list[Tensor]], lengths: Sequence[Sequence[int]]) -> list[list[Tensor]]:
         """Bring all members' states onto the fastest one's frames.
@@ -116,6 +132,11 @@ def _claim(member: nn.Module, name: str) -> int | None:
     return rate
 
 
+def _held(state: Tensor, frames: int) -> Tensor:
+    """Bring (T, D) to ``frames`` by its last frame."""
+    return torch.cat([state, state[-1:].expand(max(0, frames - len(state)), -1)])[:frames]
+
+
 def first_frame(count: Callable[[int], int], rate: int) -> int:
     """Find the samples that the first of ``count(num_samples)`` frames takes, for a member of ``rate`` samples a frame.
 
@@ -129,6 +150,33 @@ def first_frame(count: Callable[[int], int], rate: int) -> int:
         low, high = (middle, high) if count(middle) == frames else (low, middle)
     # `high` samples are the fewest that give frames + 1 of them.
     return high - frames * rate
+
+
+def trims(run: Callable[[Sequence[Tensor]], dict[str, Any]], rate: int, device: torch.device) -> bool:
+    """Find out, by running it, whether a member gives fewer frames where a waveform ends in digital silence.
+
+    s3prl's ``mel`` and ``linear`` take trailing zeros for the padding of a batch
+    (s3prl/upstream/baseline/preprocessor.py:159).
+    """
+    samples = max(SAMPLE_RATE, 2 * SHORT_FRAMES * rate)
+    noise = torch.randn(samples, generator=torch.Generator().manual_seed(0))
+    silent = noise.clone()
+    silent[samples // 2 :] = 0
+    given, given_silence = (run([wav.to(device)]) for wav in (noise, silent))
+    if "hidden_states" not in given:
+        return False  # what is wrong with that is said when it is fused
+    return hidden_states(given_silence)[0].size(1) < hidden_states(given)[0].size(1)
+
+
+def untrimmable(wav: Tensor, rate: int) -> Tensor:
+    """Let a waveform (T',) that is silence but for its very beginning end in a sample that is no zero, and no sound.
+
+    With the silence trimmed, less than `MIN_FRAMES` frames would be left.
+    """
+    sound = wav.nonzero()
+    if not 0 < len(sound) or sound[-1] >= (MIN_FRAMES + 1) * rate:
+        return wav
+    return torch.cat([wav[:-1], wav.new_full((1,), torch.finfo(wav.dtype).tiny)])
 
 
 def counter(run: Callable[[Sequence[Tensor]], Sequence[Tensor]], device: torch.device) -> Callable[[int], int]:

@@ -15,7 +15,7 @@ from ..audio import check_wavs
 from ..cache.states import alone, caches_of
 from ..errors import UsageError
 from ..identity import describe
-from .frames import FrameGrid, counter, first_frame, hidden_states
+from .frames import FrameGrid, counter, first_frame, hidden_states, trims, untrimmable
 from .outputs import are_finite, check_finite
 
 if TYPE_CHECKING:
@@ -113,7 +113,31 @@ class FusedUpstream(nn.Module):
         return self.grid.align(outputs, [[len(wav) for wav in given] for given in padded])
 
     def run_member(self, i: int, wavs: Sequence[Tensor]) -> dict[str, Any]:
-        """Run member i on B waveforms, each (T',), on its device, in its precision; its output is of all its layers."""
+        """Run member i on B waveforms, each (T',), on its device, in its precision; its output is of all its layers.
+
+        On each alone, where it trims: what such a member gives in a batch depends on what else is in there.
+        """
+        if not self._trims(i, wavs):
+            return self._run(i, wavs)
+        outputs = [self._run(i, [untrimmable(wav, self.grid.rates[i])]) for wav in wavs]
+        return self.grid.hold(i, outputs, [len(wav) for wav in wavs])
+
+    def _trims(self, i: int, wavs: Sequence[Tensor]) -> bool:
+        """Tell whether member i trims, see `frames.trims`; found out once, with the first waveforms where it shows."""
+        device = wavs[0].device
+        self._measure(device)
+        if i not in self.grid.trims:
+            if len({len(wav) for wav in wavs}) == 1 and not any(wav[-1] == 0 for wav in wavs):
+                return False
+            with alone(self, device):
+                # Whoever offers to count frames by samples does not look at these.
+                counts = hasattr(self.members[i], "num_frames")
+                self.grid.trims[i] = not counts and trims(partial(self._run, i), self.grid.rates[i], device)
+        if self.grid.trims[i]:
+            self._measure(device, first_frames=True)
+        return self.grid.trims[i]
+
+    def _run(self, i: int, wavs: Sequence[Tensor]) -> dict[str, Any]:
         config = self.fusion.members[i]
         if config.device is not None:
             wavs = [wav.to(config.device, non_blocking=True) for wav in wavs]
@@ -206,7 +230,7 @@ class FusedUpstream(nn.Module):
     def _states_alone(self, i: int, wavs: Sequence[Tensor]) -> list[Tensor]:
         config = self.fusion.members[i]
         with alone(self.members[i], torch.device(config.device or wavs[0].device)):
-            return _select(self.run_member(i, wavs), config)
+            return _select(self._run(i, wavs), config)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FusedUpstream:
         """Do what ``to``, ``cuda`` and ``float`` do: members with a device of their own stay there."""
