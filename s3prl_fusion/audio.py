@@ -76,11 +76,11 @@ def find_faults(files: Iterable[Path], what: str) -> dict[Path, str]:
     return {file: fault for file, fault in zip(files, _look_at(files, what)) if isinstance(fault, str)}
 
 
-def raise_faults(faults: dict[Path, str], count: int) -> None:
-    """Raise CorpusError, which counts the faults among `count` files and names the first three, where there are any."""
+def raise_faults(faults: dict[Path, str], count: int, named: int = 3) -> None:
+    """Raise CorpusError where there are faults, which counts them among `count` files and names the first of them."""
     if faults:
         lines = [f"{file}: {fault}" for file, fault in faults.items()]
-        raise CorpusError("\n".join([f"{len(faults)} of {count} files are unusable:", *lines[:3]]))
+        raise CorpusError("\n".join([f"{len(faults)} of {count} files are unusable:", *lines[:named]]))
 
 
 def _look_at(files: Sequence[Path], what: str) -> list[int | str]:

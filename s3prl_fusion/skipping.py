@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -30,7 +31,7 @@ class Skipping:
         self.count, self.advice = len(files) + others, advice
         self.faults = find_faults(files, "sound files")
         if len(self.faults) == self.count:
-            raise_faults(self.faults, self.count)
+            raise_faults(self.faults, self.count, named=self.count)
         for file, fault in self.faults.items():
             _say(file, fault)
 
@@ -47,8 +48,8 @@ class Skipping:
                 raise
             self._leave_out(file, str(error).removeprefix(f"{file}: "))
         except Exception as error:  # whatever a model raises for one file, and not for others
-            # torch has no class of its own for it on a CPU
-            if isinstance(error, MemoryError) or "memory" in str(error):
+            # torch has no class of its own for it on a CPU: "can't allocate memory"
+            if isinstance(error, MemoryError) or re.search("out of memory|allocate", str(error)):
                 self._leave_out(file, f"needs more memory than there is{self.advice}")
             else:
                 first = (str(error).splitlines() or [""])[0]
