@@ -1,37 +1,49 @@
-"""Speech as upstreams want it: mono, 16 kHz, floating point."""
+"""Speech as upstreams want it: mono, 16 kHz, floating point. All sound files are found and read here."""
 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .decoding import SAMPLE_RATE as SAMPLE_RATE
+from .decoding import Fault, length, read
 from .errors import CorpusError, KindError, MissingFileError, UsageError
+from .files import walk
 
 if TYPE_CHECKING:
-    from soundfile import SoundFile
+    import numpy as np
     from torch import Tensor
 
-SAMPLE_RATE = 16000
-UNKNOWN_SIZE = 2**31 - 4096  # a WAV that was written to a pipe declares this many bytes or more
-SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
+SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".sph", ".w64", ".rf64")
+# Sound that is not read here, but that a folder may hold in place of what is.
+OTHER_SUFFIXES = tuple(".m4a .m4b .aac .mp4 .mp2 .wma .webm .weba .mka .amr .3gp .caf .ac3 .ape .wv .ra .shn".split())
+
+
+def find_sounds(folder: Path) -> list[Path]:
+    """List the sound files below a folder, sorted; of what is not read here only files without a converted sibling.
+
+    See `files.walk` for what is hidden or linked.
+    """
+    found = [path for path in walk(folder) if path.suffix.lower() in (*SUFFIXES, *OTHER_SUFFIXES)]
+    read = {path.with_suffix("") for path in found if path.suffix.lower() in SUFFIXES}
+    return sorted(p for p in found if p.suffix.lower() in SUFFIXES or p.with_suffix("") not in read)
 
 
 def find_files(paths: Sequence[str | Path]) -> dict[Path, Path]:
     """Find the sound files among files and folders, which are searched below, and name each: by its path below the
-    folder given, or its own name, without the suffix.
+    folder given, or its own name, without the suffix. None is opened.
 
     Raises:
         MissingFileError: a path is not there, or a folder has no sound file.
-        UsageError: two files would be called the same, or files are unusable (see `count_samples`).
+        UsageError: two files would be called the same.
     """
     files: dict[Path, Path] = {}
     for path in map(Path, paths):
         if path.is_dir():
-            found = {file: file.relative_to(path) for file in sorted(path.rglob("*")) if _is_sound(file)}
+            found = {file: file.relative_to(path) for file in find_sounds(path)}
         else:
             found = {path: Path(path.name)} if path.is_file() else {}
         if not found:
@@ -43,12 +55,7 @@ def find_files(paths: Sequence[str | Path]) -> dict[Path, Path]:
             advice = "remove one" if file.parent == sources[name].parent else "give the folder above both"
             raise UsageError(f"{sources[name]} and {file} would both be called {name}; {advice}")
         sources[name] = file
-    count_samples(list(files), "sound files")
     return files
-
-
-def _is_sound(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES
 
 
 def count_samples(files: Sequence[Path], what: str) -> list[int]:
@@ -56,66 +63,61 @@ def count_samples(files: Sequence[Path], what: str) -> list[int]:
 
     Raises:
         CorpusError: files cannot be read, are empty, lack their end, or are not mono at 16 kHz; the message counts
-            them and names the first three. A cut Ogg file cannot be told from a short one.
+            them and names the first three.
     """
+    found = _look_at(files, what)
+    raise_faults({file: fault for file, fault in zip(files, found) if isinstance(fault, str)}, len(files))
+    return [length for length in found if isinstance(length, int)]
+
+
+def find_faults(files: Iterable[Path], what: str) -> dict[Path, str]:
+    """Return what `count_samples` would raise, by file."""
+    files = list(files)
+    return {file: fault for file, fault in zip(files, _look_at(files, what)) if isinstance(fault, str)}
+
+
+def raise_faults(faults: dict[Path, str], count: int, named: int = 3) -> None:
+    """Raise CorpusError where there are faults, which counts them among `count` files and names the first of them."""
+    if faults:
+        lines = [f"{file}: {fault}" for file, fault in faults.items()]
+        raise CorpusError("\n".join([f"{len(faults)} of {count} files are unusable:", *lines[:named]]))
+
+
+def _look_at(files: Sequence[Path], what: str) -> list[int | str]:
     from tqdm import tqdm
 
     with ThreadPoolExecutor(max_workers=min(16, 4 * (os.cpu_count() or 1))) as pool:
-        found = list(tqdm(pool.map(_samples_or_fault, files), total=len(files), desc=what, leave=False))
-    faults = [f"{file}: {fault}" for file, fault in zip(files, found) if isinstance(fault, str)]
-    if faults:
-        raise CorpusError("\n".join([f"{len(faults)} of {len(files)} files are unusable:", *faults[:3]]))
-    return found
+        return list(tqdm(pool.map(_samples_or_fault, files), total=len(files), desc=what, leave=False))
 
 
 def _samples_or_fault(path: Path) -> int | str:
-    import soundfile
-
-    empty = "no samples; remove it, or fetch it again"
-    if path.stat().st_size == 0:
-        return empty
     try:
-        with soundfile.SoundFile(str(path)) as sound:
-            if sound.frames == 0:
-                return empty
-            if sound.samplerate != SAMPLE_RATE or sound.channels != 1:
-                return (
-                    f"{sound.channels} channel(s), {sound.samplerate} Hz; needed is mono at {SAMPLE_RATE} Hz: "
-                    f"ffmpeg -i FILE -ac 1 -ar {SAMPLE_RATE} NEW.wav"
-                )
-            return sound.frames if _has_its_end(sound) else "the end is missing; fetch or unpack it again"
-    except soundfile.LibsndfileError as error:
-        return f"not readable as audio ({error.error_string}); fetch or unpack it again"
+        return length(path)
+    except Fault as fault:
+        return str(fault)
 
 
-def _has_its_end(sound: SoundFile) -> bool:
-    import soundfile
-
-    # libsndfile takes a short WAV for what is there, and only notes it in its log.
-    short = re.search(r"^data : (\d+) \(should be (\d+)\)", sound.extra_info, re.MULTILINE)
-    if short and int(short[2]) < int(short[1]) < UNKNOWN_SIZE:
-        return False
-    try:
-        # The header of a FLAC or MP3 file tells its length also when the end is missing.
-        sound.seek(sound.frames - 1)
-        return len(sound.read(1)) == 1
-    except soundfile.LibsndfileError:
-        return False
-
-
-def load(path: Path) -> Tensor:
+def load(path: str | os.PathLike[str]) -> Tensor:
     """Read a sound file as (T',), in [-1, 1].
 
     Raises:
-        UsageError: it has NaN or infinite samples.
+        CorpusError: as for `count_samples`, or it has NaN or infinite samples; the message names it.
     """
-    import soundfile
     import torch
 
-    wav = torch.from_numpy(soundfile.read(str(path), dtype="float32")[0])
-    if not wav.isfinite().all():
-        raise UsageError(f"{path} has NaN or infinite samples; remove it")
-    return wav
+    return torch.from_numpy(decode(path, speech=True)[0][:, 0])
+
+
+def decode(path: str | os.PathLike[str], speech: bool = False) -> tuple[np.ndarray, int]:
+    """Read a sound file: (T', channels) float32, in [-1, 1], and the rate in Hz; ``speech`` is mono, at 16 kHz.
+
+    Raises:
+        CorpusError: as for `load`.
+    """
+    try:
+        return read(Path(path), speech)
+    except Fault as fault:
+        raise CorpusError(f"{path}: {fault}") from fault
 
 
 def check_wavs(wavs: Sequence[Tensor]) -> None:

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Sequence
 
 from . import __version__
-from .errors import UserError
+from .errors import UserError, in_words
 
 # Said here, so that only the command that was named is imported.
 COMMANDS = {
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # What a disk or a permission refuses, by the file's name, is the user's to mend too.
         if not isinstance(error, UserError) and error.filename is None:
             raise
-        print(f"s3prl-fusion {name}: error: {error}", file=sys.stderr)
+        print(f"s3prl-fusion {name}: error: {in_words(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nstopped; give the same command again to go on where it stopped", file=sys.stderr)

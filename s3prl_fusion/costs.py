@@ -93,6 +93,7 @@ def profile_groups(
     """
     import pandas
 
+    upstream.get_downsample_rates()  # measured by running it, once: no utterance's cost
     lengths = [(group, length) for group, samples in groups.items() for length in samples]
     rows = []
     wavs = noise([length for _, length in lengths], device)

@@ -40,6 +40,12 @@ def within(where: str, error: Exception) -> UserError:
     return next((ours for kind, ours in kinds.items() if isinstance(error, kind)), UsageError)(f"{where}{error}")
 
 
+def in_words(error: BaseException) -> str:
+    """Return an error's message, without the traceback that torch puts in front when a data loader's worker raised."""
+    text = str(error)
+    return text.rpartition(f"{type(error).__name__}: ")[2].rstrip() if text.startswith("Caught ") else text
+
+
 def mapping(key: str, value: Any, allowed: Sequence[str], other: str = "") -> dict[str, Any]:
     """Copy what stands at ``key``, which must be a mapping with keys among the allowed ones."""
     if not isinstance(value, Mapping):

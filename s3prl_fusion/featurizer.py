@@ -15,9 +15,8 @@ from .audio import SAMPLE_RATE
 from .errors import KindError, UsageError
 from .interfaces import build_interface
 from .upstreams.fused import FusedUpstream
+from .upstreams.outputs import TOLERABLE_SEQLEN_DIFF
 
-# s3prl/upstream/interfaces.py:13
-TOLERABLE_SEQLEN_DIFF = 5
 _PREFIX = "interface."  # in the state dict that torch makes of a FusionCore
 
 

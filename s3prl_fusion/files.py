@@ -68,6 +68,29 @@ def whole_files(folder: str | os.PathLike[str], keep: Iterable[Path] = ()) -> It
                 parent.rmdir()
 
 
+def walk(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield the files below a folder, if it is there. Hidden ones, such as a Mac's ._* and .DS_Store, are left out.
+
+    Links to folders are followed, but for those that lead to a folder that they are in.
+    """
+    return _walk(Path(folder), frozenset())
+
+
+def _walk(folder: Path, around: frozenset[Path]) -> Iterator[Path]:
+    if not folder.is_dir():
+        return
+    real = folder.resolve()
+    if real in around:
+        return
+    with os.scandir(folder) as entries:
+        seen = sorted((entry.name, entry.is_dir()) for entry in entries if not entry.name.startswith("."))
+    for name, is_dir in seen:
+        if is_dir:
+            yield from _walk(folder / name, around.union([real], real.parents))
+        else:
+            yield folder / name
+
+
 def read_mapping(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read a YAML file that must be a mapping.
 

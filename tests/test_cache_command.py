@@ -6,7 +6,9 @@ import argparse
 import json
 import re
 from pathlib import Path
+from shutil import copytree
 
+import numpy as np
 import pytest
 import soundfile
 import torch
@@ -147,6 +149,20 @@ class TestCommand:
         with pytest.warns(RuntimeWarning, match="has reached its max_gb, 0.0001"):
             assert main([*command, "-o", str(tmp_path / "cache")]) == 1
         assert "stopped at" in capsys.readouterr().err and len(files(tmp_path / "cache")) == 2
+
+    @pytest.mark.fault("bad files among many in `cache fill`", "named and counted, the others stored, exit status 1")
+    def test_a_bad_file_does_not_end_the_others_work(self, corpus, tmp_path, capsys):
+        folder = copytree(corpus, tmp_path / "spoilt")
+        soundfile.write(folder / "stereo.wav", np.zeros((8000, 2)), 16000)
+        soundfile.write(folder / "nan.wav", np.full(8000, np.nan), 16000, subtype="FLOAT")
+        (folder / "._1.wav").write_bytes(b"Mac OS X")
+        (folder / "again").symlink_to(folder)
+        whole, cache = tmp_path / "whole", tmp_path / "cache"
+        assert self.fill(corpus, whole) == 0 and self.fill(folder, cache) == 1
+        assert files(cache).keys() == files(whole).keys()
+        err = capsys.readouterr().err
+        for part in ("stereo.wav: 2 channel(s)", "nan.wav: NaN or infinite", "2 of 6 sound files are left out"):
+            assert part in err
 
     def test_stats_verify_clear(self, corpus, tmp_path, capsys, monkeypatch):
         cache = tmp_path / "cache"

@@ -34,6 +34,9 @@ class Counting(ToyUpstream):
         super().__init__(**options)
         self.asked: list[int] = []
 
+    def num_frames(self, num_samples: int) -> int:
+        return (num_samples - self.kernels.size(-1)) // self.rate + 1  # so it is not run to count
+
     def forward(self, batch: list[Tensor]) -> dict:
         assert not self.training and not torch.is_grad_enabled()
         self.asked += [len(wav) for wav in batch]
@@ -121,6 +124,16 @@ class TestValues:
         assert {p.name: p.read_bytes() for p in files(tmp_path / "together")} == {
             p.name: p.read_bytes() for p in files(tmp_path / "alone")
         }
+
+    def test_nor_does_padding_that_reaches_every_frame(self, tmp_path, hubert_ckpt):
+        """A group norm at the front takes in the whole waveform, padding too; docs/own-models.md has the numbers."""
+        (short,), batch = wavs(16000), wavs(16000, 64000)
+        config = {"members": [{"name": "hubert_local", "ckpt": hubert_ckpt}]}
+        for more, differs in (({}, True), ({"cache": {"dir": str(tmp_path)}}, False)):
+            upstream = FusedUpstream(FusionConfig.from_dict({**config, **more})).eval()
+            for alone, padded in zip(states(upstream, [short]), states(upstream, batch)):
+                change = (alone[0] - padded[0, : alone.size(1)]).norm() / alone.norm()
+                assert 0.5 < change < 0.65 if differs else change == 0
 
     def test_members_of_other_rates_are_aligned_as_live_ones(self, tmp_path):
         members = ToyUpstream(rate=160, first=400), ToyUpstream(rate=320, first=400, seed=1)

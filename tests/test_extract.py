@@ -1,8 +1,10 @@
-"""`s3prl-fusion extract` and `weights`, and the sound files that they take."""
+"""`s3prl-fusion extract` and `weights`."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pandas
@@ -14,9 +16,10 @@ from tiny_models import wavs
 
 import s3prl_fusion
 from s3prl_fusion import FusedUpstream, FusionConfig, load_experiment
-from s3prl_fusion.audio import count_samples, find_files, load
+from s3prl_fusion.audio import find_files, load
 from s3prl_fusion.cli import main
 from s3prl_fusion.commands import weights
+from s3prl_fusion.errors import CorpusError
 
 PAIR = "fused__fbank__mfcc"
 
@@ -104,9 +107,99 @@ class TestExtract:
         assert main([*command, "--overwrite"]) == 0
         np.testing.assert_array_equal(np.load(tmp_path / "a/1.fbank.npy"), hidden_states(speech / "a/1.wav")[0])
 
+    @pytest.mark.fault("bad files among many in `extract`", "named and counted, the others written, exit status 1")
+    def test_a_bad_file_does_not_end_the_others_work(self, speech, tmp_path, capsys):
+        folder = copytree(speech, tmp_path / "speech")
+        soundfile.write(folder / "stereo.wav", np.zeros((8000, 2)), 16000)
+        soundfile.write(folder / "nan.wav", np.full(8000, np.nan), 16000, subtype="FLOAT")
+        soundfile.write(folder / "more.aiff", wavs(8000)[0].numpy(), 16000)
+        (folder / "phone.m4a").write_bytes(b"ftypM4A")
+        (folder / "._1.wav").write_bytes(b"Mac OS X")
+        command = ["extract", "-u", "fbank", str(folder), "-o", str(tmp_path / "out")]
+        for _ in range(2):  # the second time there is nothing else to do
+            assert main(command) == 1
+            assert files(tmp_path / "out") == {f"{name}.fbank.npy" for name in ("a/1", "b/1", "b/2", "more")}
+        out, err = capsys.readouterr()
+        assert "4 written below" in out and "4 of 7 are there already" in out
+        for part in ("stereo.wav: 2 channel(s)", "nan.wav: NaN or infinite", "phone.m4a: not readable", "3 of 7 sound"):
+            assert part in err
+
+    @pytest.mark.fault("a file too long for the memory in `extract`", "named, with --window; the others written")
+    @pytest.mark.parametrize(
+        "error, told",
+        [
+            (
+                RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+                "needs more memory than there is",
+            ),
+            (
+                torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 88 GB"),
+                "needs more memory than there",
+            ),
+            (
+                IndexError("index out of range in self\nmore"),
+                "the upstream fails on it: IndexError: index out of range",
+            ),
+        ],
+    )
+    def test_a_file_that_the_upstream_fails_on_is_named(self, error, told, speech, tmp_path, capsys, monkeypatch):
+        run = FusedUpstream.member_states
+
+        def fails(self, given, cached=True):
+            if len(given[0]) == 9000:
+                raise error
+            return run(self, given, cached)
+
+        monkeypatch.setattr(FusedUpstream, "member_states", fails)
+        assert main(["extract", "-u", "fbank", str(speech), "-o", str(tmp_path)]) == 1
+        assert files(tmp_path) == {"a/1.fbank.npy", "b/2.fbank.npy"}
+        err = capsys.readouterr().err
+        assert f"left out: {speech}/b/1.flac: {told}" in err and "; give --window SECONDS" in err
+
+    def test_in_windows_a_long_file_has_as_many_frames(self, tmp_path):
+        soundfile.write(tmp_path / "long.wav", wavs(101234)[0].numpy(), 16000)
+        for out, more in (("whole", []), ("windows", ["--window", "2"])):
+            command = ["extract", "-u", "fused__fbank_no_cmvn__mel", str(tmp_path / "long.wav"), *more]
+            assert main([*command, "-o", str(tmp_path / out)]) == 0
+        whole, windows = (np.load(tmp_path / out / "long.fbank_no_cmvn.npy") for out in ("whole", "windows"))
+        assert whole.shape == windows.shape and np.isfinite(windows).all()
+        # Far from where windows meet, a frame's features are its own samples' affair.
+        inside = [frame for frame in range(whole.shape[1]) if 8 <= frame % 200 < 192]
+        np.testing.assert_allclose(windows[:, inside], whole[:, inside], atol=1e-4)
+
+    def test_an_experiment_takes_windows_and_files_too(self, trained, tmp_path):
+        soundfile.write(tmp_path / "long.wav", wavs(70000)[0].numpy(), 16000)
+        for upstream in (PAIR, "demo_hubert"):
+            experiment = load_experiment(trained(upstream))
+            (whole,) = experiment.features([tmp_path / "long.wav"])
+            (windows,) = experiment.features([str(tmp_path / "long.wav")], window=1.5)
+            assert whole.shape == windows.shape and not torch.equal(whole, windows)
+            assert torch.equal(experiment.features([load(tmp_path / "long.wav")], window=5)[0], whole)
+
+    @pytest.mark.fault("an 8 kHz or stereo file in `-m inference`, `predict` or `weights`", "refused as in `extract`")
+    def test_every_way_in_says_the_same(self, trained, tmp_path, capsys):
+        expdir = trained(PAIR)
+        for name, wav, rate in (("slow", np.zeros(8000), 8000), ("two", np.zeros((8000, 2)), 16000)):
+            path = tmp_path / f"{name}.wav"
+            soundfile.write(path, wav, rate)
+            told = f"{path}: {wav.ndim} channel(s), {rate} Hz; needed is mono at 16000 Hz: ffmpeg -i FILE"
+            with pytest.raises(CorpusError, match=re.escape(told)):
+                load_experiment(expdir).predict([path])
+            for command in (
+                ["extract", "-e", str(expdir), "-o", str(tmp_path / "out"), str(path)],
+                ["weights", str(expdir), "-o", str(tmp_path / "w.png"), "--wavs", str(path)],
+                ["run", "-m", "inference", "-e", str(expdir), "-t", str(path)],
+            ):
+                try:
+                    assert main(command) == 2 and told in capsys.readouterr().err
+                finally:
+                    s3prl_fusion.unregister()
+
     @pytest.mark.parametrize(
         "argv, message",
         [
+            (["-u", "fbank", "--window", "0.5"], "--window 0.5 must be 1 second or more"),
+            (["-u", "fbank", "--window", "nan"], "--window nan must be 1 second or more"),
             (["-u", "fused_wavlm_hubrt"], "unknown alias 'hubrt'"),
             (["-u", "fban"], "unknown upstream 'fban'"),
             (["-u", PAIR, "-k", "x.pt"], "takes no checkpoint of its own"),
@@ -124,81 +217,6 @@ class TestExtract:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
         assert main(["extract", "-u", "fbank", "--device", "cuda:1", str(speech), "-o", str(tmp_path / "out")]) == 2
         assert "device 'cuda:1': torch finds no GPU here; say cpu" in capsys.readouterr().err
-
-
-class TestSoundFiles:
-    def test_folders_are_searched_and_files_keep_their_names(self, speech):
-        assert list(find_files([speech]).values()) == [Path("a/1"), Path("b/1"), Path("b/2")]
-        assert list(find_files([speech / "b/2.wav"]).values()) == [Path("2")]
-
-    def test_suffixes_may_be_in_capitals(self, tmp_path):
-        soundfile.write(tmp_path / "A.WAV", np.zeros(100), 16000)
-        assert list(find_files([tmp_path]).values()) == [Path("A")]
-
-    def test_two_of_one_name_are_refused(self, speech, tmp_path):
-        for name in ("x.wav", "x.flac"):
-            soundfile.write(tmp_path / name, np.zeros(100), 16000)
-        with pytest.raises(ValueError, match="would both be called x; remove one"):
-            find_files([tmp_path])
-        with pytest.raises(ValueError, match=r"would both be called 1; give the folder above both"):
-            find_files([speech / "a/1.wav", speech / "b/1.flac"])
-
-    def test_what_is_not_there_is_refused(self, tmp_path):
-        with pytest.raises(FileNotFoundError, match=r"no\.wav does not exist"):
-            find_files([tmp_path / "no.wav"])
-        with pytest.raises(FileNotFoundError, match="has no sound file in it"):
-            find_files([tmp_path])
-
-    def test_unusable_files_are_refused_by_name(self, tmp_path):
-        soundfile.write(tmp_path / "fast.wav", np.zeros(100), 44100)
-        soundfile.write(tmp_path / "two.wav", np.zeros((100, 2)), 16000)
-        (tmp_path / "text.wav").write_text("no sound")
-        with pytest.raises(ValueError, match=r"3 of 3 files are unusable") as error:
-            find_files([tmp_path])
-        for part in (
-            "fast.wav: 1 channel(s), 44100 Hz; needed is mono at 16000 Hz: ffmpeg -i",
-            "two.wav: 2 channel(s), 16000 Hz",
-            "text.wav: not readable as audio (",
-        ):
-            assert part in str(error.value)
-
-    def test_files_of_nothing_and_of_no_numbers_are_refused_by_name(self, tmp_path):
-        soundfile.write(tmp_path / "void.wav", np.zeros(0), 16000)
-        (tmp_path / "void.mp3").write_bytes(b"")
-        for name in ("void.wav", "void.mp3"):
-            with pytest.raises(ValueError, match=rf"{name}: no samples; remove it"):
-                find_files([tmp_path / name])
-        soundfile.write(tmp_path / "nan.wav", np.full(100, np.nan, dtype=np.float32), 16000, subtype="FLOAT")
-        with pytest.raises(ValueError, match=r"nan\.wav has NaN or infinite samples"):
-            load(tmp_path / "nan.wav")
-
-    @pytest.mark.parametrize("suffix", ["wav", "flac", "mp3"])
-    @pytest.mark.parametrize("lost", [1, 1000, 6000])
-    def test_files_that_lack_their_end_are_refused(self, tmp_path, suffix, lost):
-        path = tmp_path / f"cut.{suffix}"
-        soundfile.write(path, 0.1 * np.random.default_rng(0).standard_normal(32000), 16000)
-        assert find_files([path])
-        path.write_bytes(path.read_bytes()[:-lost])
-        with pytest.raises(ValueError, match=rf"cut\.{suffix}: the end is missing; fetch or unpack it again"):
-            find_files([path])
-
-    @pytest.mark.parametrize("size", [2**31 - 1, 2**32 - 1, 2**32 - 37])
-    def test_a_wav_from_a_pipe_is_whole(self, tmp_path, size):
-        """ffmpeg and sox cannot go back to write its length."""
-        path = tmp_path / "piped.wav"
-        soundfile.write(path, np.zeros(16000), 16000)
-        header, data, samples = path.read_bytes().partition(b"data")
-        path.write_bytes(header + data + size.to_bytes(4, "little") + samples[4:])
-        assert count_samples([path], "") == [16000]
-
-    @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "opus", "mp3"])
-    def test_whole_files_of_any_length_are_taken(self, tmp_path, suffix):
-        form = {"format": "OGG", "subtype": "OPUS"} if suffix == "opus" else {}
-        lengths = [1, 400, 1152, 16001, 40000]
-        for length in lengths:
-            soundfile.write(tmp_path / f"{length}.{suffix}", 0.1 * np.ones(length), 16000, **form)
-        counted = count_samples([tmp_path / f"{length}.{suffix}" for length in lengths], "")
-        assert counted == [len(soundfile.read(tmp_path / f"{length}.{suffix}")[0]) for length in lengths]
 
 
 class TestWeights:

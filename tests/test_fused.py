@@ -9,7 +9,7 @@ import torch
 from tiny_models import ToyUpstream, wavs
 from torch import nn
 
-from s3prl_fusion import FusedUpstream, FusionConfig, MemberConfig
+from s3prl_fusion import FusedUpstream, FusionConfig, FusionFeaturizer, MemberConfig
 from s3prl_fusion.upstreams.fused import check_wavs
 
 LENGTHS = (16000, 9001, 4321, 1600)
@@ -146,6 +146,77 @@ def test_layers_select_and_order_states():
     assert all(torch.equal(state, plain[layer]) for state, layer in zip(selected, (3, 0, 4)))
 
 
+class Trimming(ToyUpstream):
+    """Gives no frames for the zeros that end a batch, and tells of the batch in each of its numbers."""
+
+    def forward(self, wavs):
+        longest = max(int(wav.nonzero()[-1]) + 1 if wav.any() else len(wav) for wav in wavs)
+        return {
+            "hidden_states": [
+                state + len(wavs) for state in super().forward([w[:longest] for w in wavs])["hidden_states"]
+            ]
+        }
+
+
+@pytest.mark.fault(
+    "`mel`, `linear` or another member that trims, and a waveform that ends in digital silence",
+    "as many frames as its samples give, the last one with sound held; alone as in any batch",
+)
+class TestDigitalSilence:
+    NOISE = 0.1 * torch.randn(16000, generator=torch.Generator().manual_seed(0))
+    SILENT = torch.cat([NOISE, torch.zeros(8000)])
+
+    @pytest.fixture(params=["mel", "linear", Trimming], ids=["mel", "linear", "own"])
+    def upstream(self, request) -> FusedUpstream:
+        return load(request.param) if isinstance(request.param, str) else fuse(request.param(160))
+
+    @torch.no_grad()
+    def test_frames_follow_from_the_samples_and_the_last_one_holds(self, upstream):
+        states, own = upstream([self.SILENT])["hidden_states"], upstream.members[0]([self.SILENT])["hidden_states"]
+        usual = upstream([torch.randn(24000)])["hidden_states"][0].size(1)
+        for state, trimmed in zip(states, own):
+            sound = trimmed.size(1)
+            assert state.size(1) == usual > sound and torch.equal(state[:, :sound], trimmed)
+            assert (state[:, sound:] == trimmed[:, -1:]).all()
+
+    @torch.no_grad()
+    def test_a_batch_does_not_matter(self, upstream):
+        others = [self.NOISE, 0.1 * torch.randn(30000), torch.zeros(9000)]
+        alone = [upstream([wav])["hidden_states"] for wav in (self.SILENT, *others)]
+        for batch in ([0, 1], [2, 0], [3, 0], [0, 1, 2, 3]):
+            together = upstream([(self.SILENT, *others)[i] for i in batch])["hidden_states"]
+            for row, i in enumerate(batch):
+                for state, expected in zip(together, alone[i]):
+                    assert torch.equal(state[row, : expected.size(1)], expected[0])
+
+    @torch.no_grad()
+    @pytest.mark.parametrize("sound", [1, 100, 481, 1000])
+    def test_silence_but_for_its_beginning_is_finite(self, sound):
+        upstream = load("mel", "linear", "fbank")
+        wav = torch.cat([self.NOISE[:sound], torch.zeros(4000)])
+        alone = upstream([wav])["hidden_states"]
+        assert {state.size(1) for state in alone} == {(sound + 4000) // 160 + 1}
+        assert all(state.isfinite().all() for state in alone)
+
+    def test_its_fusion_is_featurized(self):
+        upstream = load("mel", "linear")
+        with torch.no_grad():
+            (features,) = FusionFeaturizer(upstream)([self.SILENT], upstream([self.SILENT]))
+        assert len(features) == 150
+
+    def test_the_cache_gives_the_same(self, tmp_path):
+        config = {"members": ["mel", "fbank"]}
+        cached, plain = (
+            FusedUpstream(FusionConfig.from_dict({**config, **more})).eval()
+            for more in ({"cache": {"dir": str(tmp_path)}}, {})
+        )
+        with torch.no_grad():
+            expected = plain([self.SILENT])["hidden_states"]
+            for _ in range(2):
+                for state, other in zip(cached([self.SILENT, self.NOISE])["hidden_states"], expected):
+                    torch.testing.assert_close(state[:1], other, rtol=1e-3, atol=2e-3)
+
+
 @pytest.mark.parametrize("layer", [5, -6])
 def test_a_layer_that_a_member_lacks_is_refused(layer):
     with pytest.raises(ValueError, match=rf"member 'toy0' has hidden states 0 to 4; its layers ask for {layer}"):
@@ -219,9 +290,9 @@ def test_the_rate_is_the_fastest_members_and_an_int():
 
 
 class TestMembersThatCannotBeFused:
-    def test_no_rate(self):
-        with pytest.raises(TypeError, match=r"member 'toy0' has no get_downsample_rates"):
-            fuse(nn.Identity())
+    def test_no_hidden_states_at_all(self):
+        with pytest.raises(ValueError, match=r"member 'toy0' gives no hidden_states, but a list"):
+            fuse(nn.Identity())(wavs(16000))
 
     @pytest.mark.parametrize("rate", [0, 20.0, "320"])
     def test_a_rate_that_is_no_int(self, rate):
@@ -316,7 +387,7 @@ def test_after_the_first_batch_every_member_runs_once_a_batch():
     for i, member in enumerate(members):
         member.register_forward_hook(lambda *args, i=i: calls.append(i))
     fused = fuse(*members)
-    fused(wavs(16000))
+    fused(wavs(16000, 9000))
     calls.clear()
     for lengths in ((16000, 9000), (400,)):
         fused(wavs(*lengths))

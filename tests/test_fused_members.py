@@ -156,7 +156,7 @@ class TestOneForwardForSeveralMembers:
         config = fusion({**hubert, "layers": [3]}, "fbank", {**hubert, "layers": [0, -2]})
         upstream = FusedUpstream(config).eval()
         assert len(loaded) == 2 and upstream.members[0] is upstream.members[2] and len(upstream.members) == 3
-        upstream(wavs(16000))
+        upstream(wavs(*LENGTHS))
         upstream.members[0].register_forward_hook(lambda *_: runs.append(1))
         with torch.no_grad():
             ours = upstream(wavs(*LENGTHS))["hidden_states"]

@@ -28,10 +28,14 @@ def fused(*members, **options) -> FusedUpstream:
 @torch.no_grad()
 def test_alone_it_gives_its_own_hidden_states(member):
     upstream = fused(member)
-    own = load_members(upstream.fusion)[0].eval()(wavs(*LENGTHS))["hidden_states"]
-    own = list(own.values()) if isinstance(own, dict) else own
-    states = upstream(wavs(*LENGTHS))["hidden_states"]
-    assert len(states) == len(own) and all(torch.equal(a, b) for a, b in zip(states, own))
+    states, loaded = upstream(wavs(*LENGTHS))["hidden_states"], load_members(upstream.fusion)[0].eval()
+    # What trims is run on each utterance alone, as its frames in a batch depend on the others'.
+    batches = [[wav] for wav in wavs(*LENGTHS)] if upstream.grid.trims[0] else [wavs(*LENGTHS)]
+    for row, batch in enumerate(batches):
+        own = loaded(batch)["hidden_states"]
+        own = list(own.values()) if isinstance(own, dict) else own
+        assert len(states) == len(own)
+        assert all(torch.equal(a[row : row + len(batch), : b.size(1)], b) for a, b in zip(states, own))
     assert all(state.isfinite().all() for state in states)
 
 
@@ -53,6 +57,7 @@ def test_beside_fbank_it_is_on_one_grid_and_its_fusion_learns(member, interface)
         with torch.no_grad():
             states = upstream(wavs(*LENGTHS))
         features = featurizer(wavs(*LENGTHS), states)
+    assert upstream.grid.rates == upstream.grid.claims  # measured, and what s3prl says
     assert len({state.shape[:2] for state in states["hidden_states"]}) == 1
     expected = [round(length / featurizer.downsample_rate) for length in LENGTHS]
     assert all(0 <= n - len(sequence) < 5 for n, sequence in zip(expected, features))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -161,6 +163,78 @@ def test_spoilt_audio_is_named(task, name, spoil, fault, corpora, tmp_path, caps
     spoil(path)
     told = refused(capsys, task, corpora, tmp_path / "data")
     assert "1 of " in told and f"{path}: {fault}" in told
+
+
+@pytest.mark.fault("a corpus with `._*` files of a Mac, `.DS_Store` and hidden folders", "prepared as if without them")
+@pytest.mark.parametrize("task", list(TASKS))
+def test_hidden_files_do_not_matter(task, corpora, tmp_path):
+    assert run(task, corpora, tmp_path / "clean") == 0
+    root = corpora[TASKS[task].corpus.name]
+    for path in [path for path in root.rglob("*") if path.is_file()]:
+        path.with_name(f"._{path.name}").write_bytes(b"Mac OS X")
+        path.with_name(".DS_Store").write_bytes(b"Mac OS X")
+        (path.parent / ".Trashes").mkdir(exist_ok=True)
+        (path.parent / ".Trashes" / path.name).write_bytes(b"Mac OS X")
+    assert run(task, corpora, tmp_path / "data") == 0
+    made = [contents(tmp_path / name) for name in ("clean", "data")]
+    assert [*made[0].values()] == [*made[1].values()]
+
+
+@pytest.mark.fault("a corpus whose folders are symlinks to other disks", "prepared as any other")
+@pytest.mark.parametrize(
+    ("task", "linked"),
+    [
+        *((task, name) for task in ("asr", "pr") for name in ("train-clean-100/19", "dev-clean/84/121123")),
+        ("asr", "test-clean"),
+        *((task, name) for task in ("sid", "sv") for name in ("dev", "test/wav", "dev/wav/id10002")),
+        *(("sv", name) for name in ("dev/wav/id10001/1zcIwhmdeo4", "test/wav/id10270/8YfW04nYxZ4")),
+        *(("er", name) for name in ("Session2", "Session1/sentences/wav", "Session4/dialog")),
+    ],
+)
+def test_links_are_followed(task, linked, corpora, tmp_path):
+    assert run(task, corpora, tmp_path / "clean") == 0
+    folder, disk = corpora[TASKS[task].corpus.name] / linked, tmp_path / "disk"
+    folder.rename(disk)
+    folder.symlink_to(disk)
+    (disk / "back").symlink_to(disk.parent)
+    assert run(task, corpora, tmp_path / "data") == 0
+    made = [contents(tmp_path / name) for name in ("clean", "data")]
+    assert [*made[0].values()] == [*made[1].values()]
+
+
+@pytest.mark.fault("LibriSpeech with utterances as mp3 or m4a", "refused: counted, and the first one named")
+@pytest.mark.parametrize("task", ["asr", "pr"])
+@pytest.mark.parametrize("suffix", [".mp3", ".m4a"])
+def test_utterances_of_other_formats_are_named(task, suffix, corpora, tmp_path, capsys):
+    path = corpora["librispeech"] / CHAPTER / "19-198-0002.flac"
+    other = path.rename(path.with_suffix(suffix))
+    told = refused(capsys, task, corpora, tmp_path / "data")
+    assert (
+        f"1 sound files below {corpora['librispeech']}/train-clean-100 are neither .flac nor .wav, first {other}"
+        in told
+    )
+
+
+@pytest.mark.fault("VoxCeleb1 as the m4a of an official download", "refused, with the line that makes wavs of it")
+@pytest.mark.parametrize("task", ["sid", "sv"])
+@pytest.mark.parametrize("folder", ["wav", "aac"])
+def test_voxceleb_as_m4a(task, folder, corpora, tmp_path, capsys):
+    root = corpora["voxceleb1"]
+    clean = contents(root)
+    for path in root.rglob("*.wav"):
+        path.rename(path.with_suffix(".m4a"))
+    for part in ("dev", "test"):
+        (root / part / "wav").rename(root / part / folder)
+    told = refused(capsys, task, corpora, tmp_path / "data")
+    assert "are m4a; make wavs of them: " in told
+    ffmpeg = tmp_path / "bin" / "ffmpeg"
+    ffmpeg.parent.mkdir()
+    ffmpeg.write_text('#!/bin/sh\ncp "$3" "$8"\n')
+    ffmpeg.chmod(0o755)
+    line = told.partition("make wavs of them: ")[2]
+    subprocess.run(line, shell=True, check=True, env={"PATH": f"{ffmpeg.parent}:{os.environ['PATH']}"})
+    assert {path: content for path, content in contents(root).items() if path.suffix != ".m4a"} == clean
+    assert run(task, corpora, tmp_path / "data") == 0
 
 
 @pytest.mark.parametrize("tasks", ["asr,pr", "pr,asr", "sid,sv", "sid,sid", "sv,sv"])

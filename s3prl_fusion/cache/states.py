@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.amp import is_autocast_available
 
 from . import codec
 from .key import FORMAT, fingerprint, key_of
@@ -103,7 +104,7 @@ class CachedStates:
         self.hits += entry is not None
         if entry is not None:
             return entry
-        with _alone(member, torch.device(self.config.device or wav.device)):
+        with alone(member, torch.device(self.config.device or wav.device)):
             entry = codec.encode([state[0] for state in run([wav])], self.dtype)
         if len(wav) == crop_samples:
             self.disk.warn_once(
@@ -117,13 +118,14 @@ class CachedStates:
 
 
 @contextmanager
-def _alone(member: nn.Module, device: torch.device) -> Iterator[None]:
+def alone(member: nn.Module, device: torch.device) -> Iterator[None]:
     """Run a member so that nothing around it shows in what it gives, and nothing of it afterwards: some draw random
     numbers also in evaluation mode (s3prl/upstream/wavlm/WavLM.py:624), which a hit would not draw."""
     training, states = member.training, (random.getstate(), np.random.get_state())
+    autocast = torch.autocast(device.type, enabled=False) if is_autocast_available(device.type) else nullcontext()
     member.eval()
     try:
-        with torch.no_grad(), torch.autocast(device.type, enabled=False), torch.random.fork_rng(_gpus(device)):
+        with torch.no_grad(), autocast, torch.random.fork_rng(_gpus(device)):
             yield
     finally:
         random.setstate(states[0])

@@ -57,7 +57,10 @@ def main(args: argparse.Namespace) -> int:
 
 
 def fill(args: argparse.Namespace) -> int:
-    """Compute the hidden states of a corpus's sound files, and store those that are not there yet."""
+    """Compute the hidden states of a corpus's sound files, and store those that are not there yet.
+
+    A file that cannot be used is named, the others are stored, and the exit status is 1.
+    """
     import torch
     from tqdm import tqdm
 
@@ -66,27 +69,32 @@ def fill(args: argparse.Namespace) -> int:
     from ..devices import check_device
     from ..host.members import check
     from ..host.upstream import FusedUpstream
+    from ..skipping import Skipping
 
     first, step = parse_shard(args.shard)
     check_device(args.device)
     fusion = _fusion(args)
     check(fusion)
     files = list(find_files(args.corpus))[first::step]
+    skipping = Skipping(files)
     upstream = FusedUpstream(fusion).to(args.device).eval()
     stores = [cache.store(member) for cache, member in zip(upstream.caches, upstream.members)]
     disk = stores[0].disk
     with torch.no_grad(), tqdm(files, unit="utterance") as bar:
         for file in bar:
-            wav = load(file)
-            key = key_of(wav)
-            if not all(store.path(key).is_file() for store in stores):
-                upstream.member_states([wav.to(args.device)])
+            if file in skipping.faults:
+                continue
+            with skipping.naming(file):
+                wav = load(file)
+                key = key_of(wav)
+                if not all(store.path(key).is_file() for store in stores):
+                    upstream.member_states([wav.to(args.device)])
             if not disk.writing:
                 print(f"stopped at {file}: see the warning above", file=sys.stderr)
                 return 1
             bar.set_postfix_str(f"{_size(disk.written)} written", refresh=False)
-    print(f"{len(files)} utterances are in {disk.root}, {_size(disk.written)} of them new")
-    return 0
+    print(f"{len(files) - len(skipping.faults)} utterances are in {disk.root}, {_size(disk.written)} of them new")
+    return skipping.status()
 
 
 def parse_shard(text: str) -> tuple[int, int]:

@@ -2,6 +2,8 @@
 
 With -u, the hidden states of an upstream: for each member (layers, frames, width), on the fusion's common frame grid.
 With -e, what a trained experiment's featurizer makes of them: (frames, width). Files that are there are left alone.
+A sound file that cannot be used is named, the others are done, and the exit status is 1. With --window, a long one is
+run in windows: the same number of frames, in less memory; a window hears nothing of those before it.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import argparse
 import io
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +19,7 @@ from ..audio import find_files, load
 from ..errors import UsageError
 from ..files import write_whole
 from ..names import resolve
+from ..skipping import Skipping
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-g", "--model-config", metavar="FILE", help="-u fused: the fusion YAML; else the upstream's")
     parser.add_argument("-k", "--ckpt", metavar="CKPT", help="checkpoint of a stock upstream")
     parser.add_argument("--format", choices=FORMATS, default="npy", help="default: npy, a file a member")
+    parser.add_argument("--window", type=float, metavar="SECONDS", help="run longer files in windows; default: whole")
     parser.add_argument("--device", default="cpu", help="default: cpu")
     parser.add_argument("--overwrite", action="store_true", help="write files anew that are there already")
 
@@ -47,6 +52,8 @@ def main(args: argparse.Namespace) -> int:
 
     if args.experiment and (args.model_config or args.ckpt):
         raise UsageError("-g and -k go with -u; an experiment (-e) brings its own upstream")
+    if args.window is not None and not 1 <= args.window < float("inf"):
+        raise UsageError(f"--window {args.window:g} must be 1 second or more, e.g. 30")
     fusion = None if args.experiment else resolve(args.upstream, args.model_config, args.ckpt)
     names = fusion.member_names if fusion else ["fused"]
     files = find_files(args.wavs)
@@ -54,12 +61,19 @@ def main(args: argparse.Namespace) -> int:
     left = {f: t for f, t in targets.items() if args.overwrite or not all(path.exists() for path in t)}
     if len(left) < len(files):
         print(f"{len(files) - len(left)} of {len(files)} are there already; --overwrite writes them anew")
-    if left:
-        features = _featurize(args, fusion)
-        for file, paths in tqdm(left.items(), unit="file"):
+    if not left:
+        return 0
+    advice = "; give --window SECONDS, e.g. 30" if args.window is None else ""
+    skipping = Skipping(list(left), advice, others=len(files) - len(left))
+    features, written = _featurize(args, fusion), 0
+    for file, paths in tqdm(left.items(), unit="file"):
+        if file in skipping.faults:
+            continue
+        with skipping.naming(file):
             _write(dict(zip(names, features(load(file)))), paths, args.format)
-    print(f"{len(left)} written below {args.output}")
-    return 0
+            written += 1
+    print(f"{written} written below {args.output}")
+    return skipping.status()
 
 
 def _featurize(args: argparse.Namespace, fusion: FusionConfig | None) -> Callable[[Tensor], list[Tensor]]:
@@ -69,18 +83,20 @@ def _featurize(args: argparse.Namespace, fusion: FusionConfig | None) -> Callabl
     from ..devices import check_device
     from ..host.load import load_experiment
     from ..host.upstream import FusedUpstream
+    from ..upstreams.windows import states_in_windows
 
     if fusion is None:
         experiment = load_experiment(args.experiment, args.device)
-        return lambda wav: experiment.features([wav])
+        return lambda wav: experiment.features([wav], window=args.window)
     check_device(args.device)
     upstream = FusedUpstream(fusion).to(args.device).eval()
 
     @torch.no_grad()
-    def hidden_states(wav: Tensor) -> list[Tensor]:
-        return [torch.cat(states) for states in upstream.member_states([wav.to(args.device)])]
+    def by_member(wav: Tensor) -> list[Tensor]:
+        states = iter(states_in_windows(upstream, wav.to(args.device), args.window))
+        return [torch.cat(list(islice(states, count))) for count in upstream.layers]
 
-    return hidden_states
+    return by_member
 
 
 def _targets(stem: Path, names: list[str], kind: str) -> list[Path]:

@@ -88,11 +88,12 @@ def occlusion(ckpt: str, wavs: Sequence[str], device: str) -> tuple[str, pandas.
     import torch
     from tqdm import tqdm
 
-    from ..audio import find_files, load
+    from ..audio import count_samples, find_files, load
     from ..featurizer import FusionFeaturizer
     from ..host.load import load_experiment
 
     files = find_files(wavs)
+    count_samples(list(files), "sound files")
     experiment = load_experiment(ckpt, device)
     if not isinstance(experiment.featurizer, FusionFeaturizer):
         raise UsageError(

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ..audio import find_sounds
+from ..decoding import CONVERT
 from ..errors import CorpusError
 from .lines import check_names, read_lines
 
@@ -27,15 +29,22 @@ def find_audio(split: Path) -> dict[Path, Path]:
     """Find `{utterance: file}` below a split's folder, sorted. An utterance is its file's path without the suffix.
 
     Raises:
-        CorpusError: an utterance is there as both .flac and .wav.
+        CorpusError: an utterance is there as both .flac and .wav, or as something else alone.
     """
     files: dict[Path, Path] = {}
-    for file in sorted(split.rglob("[!.]*")):  # archives made on a Mac bring ._*.flac along
+    sounds = find_sounds(split)
+    for file in sounds:
         if file.suffix.lower() in SUFFIXES:
             utterance = file.with_suffix("")
             if utterance in files:
                 raise CorpusError(f"{files[utterance]} and {file} are the same utterance; remove one of them")
             files[utterance] = file
+    others = [file for file in sounds if file.with_suffix("") not in files]
+    if others:
+        raise CorpusError(
+            f"{len(others)} sound files below {split} are neither .flac nor .wav, first {others[0]}; make them so: "
+            f"{CONVERT}"
+        )
     return files
 
 

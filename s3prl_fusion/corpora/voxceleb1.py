@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from ..audio import count_samples
+from ..audio import count_samples, find_sounds
 from ..errors import CorpusError, MissingFileError
-from ..files import write_whole
+from ..files import walk, write_whole
 from .base import Corpus, Option, Source, holds, warn_count
 from .lines import check_names, read_lines, read_text
 
@@ -27,10 +28,21 @@ TRIALS_HELP = (
     "get https://www.robots.ox.ac.uk/~vgg/data/voxceleb/meta/veri_test.txt (37,720 trials) and put it into the "
     "VoxCeleb1 folder, or pass it with --voxceleb1-trials"
 )
+TO_WAV = (
+    r"""its clips are m4a; make wavs of them: find -L DIR -name '*.m4a' -exec sh -c 'for f; do """
+    r"""w=$(echo "${f%.m4a}.wav" | sed "s:/aac/:/wav/:"); mkdir -p "$(dirname "$w")"; """
+    r"""ffmpeg -nostdin -i "$f" -ac 1 -ar 16000 "$w"; done' _ {} +"""
+)
 SPEAKER_LIST_HELP = (
     "get https://www.robots.ox.ac.uk/~vgg/data/voxceleb/meta/iden_split.txt and put it into the VoxCeleb1 folder, or "
     "pass it with --voxceleb1-list"
 )
+
+
+def _help(voxceleb1: Path) -> str:
+    """Say what to do where clips are missing: they may be there as the m4a of an official download."""
+    is_m4a = any(file.suffix.lower() == ".m4a" for file in walk(voxceleb1))
+    return TO_WAV.replace("DIR", shlex.quote(str(voxceleb1))) if is_m4a else HELP
 
 
 def find_speaker_list(voxceleb1: Path, given: Path | None) -> Path:
@@ -90,9 +102,9 @@ def find_listed(voxceleb1: Path, path: Path) -> dict[Path, str]:
     """
     from tqdm import tqdm
 
-    roots = sorted(folder for folder in voxceleb1.glob("*/wav") if folder.is_dir())
+    roots = sorted(folder for folder in voxceleb1.glob("[!.]*/wav") if folder.is_dir())
     if not roots:
-        raise CorpusError(f"no {voxceleb1}/*/wav folders; {HELP}")
+        raise CorpusError(f"no {voxceleb1}/*/wav folders; {_help(voxceleb1)}")
     found: dict[Path, str] = {}
     missing: list[str] = []
     splits = read_speaker_list(path)
@@ -105,14 +117,28 @@ def find_listed(voxceleb1: Path, path: Path) -> dict[Path, str]:
     if missing:
         raise CorpusError(
             f"{len(missing)} of {len(splits)} clips of {path} are not under {voxceleb1}/*/wav, first {missing[0]}; "
-            f"{HELP}"
+            f"{_help(voxceleb1)}"
         )
     return found
 
 
 def find_clips(voxceleb1: Path) -> list[Path]:
-    """Return the clips of `voxceleb1/{dev,test}/wav/`, sorted by path."""
-    return sorted(clip for part in ("dev", "test") for clip in (voxceleb1 / part / "wav").glob("id*/*/*.wav"))
+    """Return the clips of `voxceleb1/{dev,test}/wav/`, sorted by path.
+
+    Raises:
+        CorpusError: There are clips that are no wav.
+    """
+    speakers = [speaker for part in ("dev", "test") for speaker in (voxceleb1 / part / "wav").glob("id*")]
+    clips = sorted(clip for speaker in speakers for clip in speaker_clips(speaker))
+    others = [clip for clip in clips if clip.suffix != ".wav"]
+    if others:
+        raise CorpusError(f"{len(others)} clips of {voxceleb1} are no .wav, first {others[0]}; {_help(voxceleb1)}")
+    return clips
+
+
+def speaker_clips(speaker: Path) -> list[Path]:
+    """Return the sound files `video/clip.*` of a speaker's folder, sorted by path."""
+    return [clip for clip in find_sounds(speaker) if len(clip.relative_to(speaker).parts) == 2]
 
 
 def warn_counts(clips: Iterable[Path]) -> None:
@@ -168,7 +194,10 @@ def check_trials(voxceleb1: Path, path: Path) -> list[str]:
     clips = sorted({clip for trial in labels for clip in trial.split()})
     missing = [clip for clip in clips if not (root / clip).is_file()]
     if missing:
-        raise CorpusError(f"{len(missing)} of {len(clips)} clips of {path} are not under {root}, first {missing[0]}")
+        raise CorpusError(
+            f"{len(missing)} of {len(clips)} clips of {path} are not under {root}, first {missing[0]}; "
+            f"{_help(voxceleb1)}"
+        )
     warn_count("VoxCeleb1's list of trials", len(lines), TRIALS, "trials")
     if len(labels) < len(lines):
         print(f"{path}: {len(lines) - len(labels)} trials are there twice and count once", file=sys.stderr)
@@ -189,10 +218,12 @@ def hold_out(voxceleb1: Path) -> tuple[list[str], list[str]]:
     root = voxceleb1 / "dev" / "wav"
     speakers = sorted(folder.name for folder in root.glob("id*") if folder.is_dir())
     if len(speakers) < 4:
-        raise CorpusError(f"{root} has {len(speakers)} speakers; SV needs 4 or more, 2 of them for dev; {HELP}")
+        raise CorpusError(
+            f"{root} has {len(speakers)} speakers; SV needs 4 or more, 2 of them for dev; {_help(voxceleb1)}"
+        )
     draw = random.Random(1337)
     held_out = sorted(draw.sample(speakers, min(DEV_SPEAKERS, max(2, len(speakers) // 4))))
-    clips = {s: sorted(path.relative_to(root).as_posix() for path in (root / s).glob("*/*.wav")) for s in held_out}
+    clips = {s: [path.relative_to(root).as_posix() for path in speaker_clips(root / s)] for s in held_out}
     several = [speaker for speaker in held_out if len(clips[speaker]) > 1]
     if not several or not all(clips.values()):
         raise CorpusError(
@@ -217,8 +248,8 @@ def prepare(source: Source, products: Collection[str], folder: Path) -> None:
         lists = {"speaker_list": read_text(speaker_list)}
     else:
         trials = check_trials(source.root, find_trials(source.root, source.file("voxceleb1-trials")))
-        speakers, dev = hold_out(source.root)
         clips = find_clips(source.root)
+        speakers, dev = hold_out(source.root)
         for part in ("dev", "test"):
             check_names((clip_name(clip.as_posix()), clip) for clip in clips if clip.parts[-5] == part)
         identified = folder / CORPUS.paths("speaker_list")[0]

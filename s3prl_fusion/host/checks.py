@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from .. import checkpoint
-from ..audio import count_samples
+from ..audio import load
 from ..cache.config import DIR_VARIABLE, CacheConfig
 from ..config import FusionConfig
 from ..errors import MissingFileError, UsageError, within
@@ -87,7 +86,7 @@ def check_run(args: argparse.Namespace, config: dict[str, Any], patches: Patches
     used = {"train": training, "evaluate": [args.evaluate_split]}.get(args.mode, [])
     recipes.check_texts(args.downstream, config, used)
     if args.mode == "inference":
-        count_samples([Path(args.evaluate_split)], "sound file")
+        load(args.evaluate_split)
         recipes.add_inference(args.downstream, config, patches)
     return fusion
 

@@ -7,25 +7,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Union
 
 import torch
 from torch import Tensor, nn
 
 from .. import checkpoint
-from ..audio import check_wavs
+from ..audio import check_wavs, load
 from ..devices import check_device
 from ..errors import UsageError
 from ..featurizer import FusionFeaturizer
 from ..names import absolute, is_fused_name, is_yaml
+from ..upstreams.outputs import are_finite
+from ..upstreams.windows import states_in_windows
 from .checks import fusion_of
 from .ckpt import find_ckpt, read_ckpt
 from .hub import quiet_torchaudio
-from .members import entries
+from .members import entries, stock_loader
 from .patches import Patches
 from .recipes import find, table
 from .recipes.ctc import supply_libriphone
 from .upstream import FusedUpstream
+
+Wavs = Sequence[Union[Tensor, str, Path]]
 
 
 @dataclass(frozen=True)
@@ -47,24 +51,43 @@ class LoadedExperiment:
     config: dict[str, Any]
 
     @torch.no_grad()
-    def features(self, wavs: Sequence[Tensor]) -> list[Tensor]:
+    def features(self, wavs: Wavs, window: float | None = None) -> list[Tensor]:
         """Compute what the downstream gets.
 
         Args:
-            wavs: B waveforms, each (T',), 16 kHz, on any device, of any precision.
+            wavs: B waveforms, each (T',), 16 kHz, on any device, of any precision; or paths of sound files.
+            window: seconds that the upstream hears at once, one waveform after the other, so that long ones need less
+                memory; None for all.
 
         Returns:
             B sequences of (T_i, D).
 
         Raises:
+            CorpusError: a file cannot be read, or is not mono at 16 kHz; it is named. Or a hidden state is not finite.
             KindError, UsageError: a waveform is empty, not finite, not 1-D or not floating point; its index is named.
+                Or a window, where the experiment has other features than hidden_states (``-s``). Or the features are
+                not finite.
         """
-        check_wavs(wavs)
-        wavs = [wav.to(self.args.device, torch.float32) for wav in wavs]
-        return self.featurizer(wavs, self.upstream(wavs))
+        loaded = [wav.to(self.args.device, torch.float32) for wav in _loaded(wavs)]
+        features = self._features(loaded, window)
+        if not are_finite(features):
+            raise UsageError(
+                "the upstream's hidden states are finite, and the trained featurizer's features are not: the training "
+                "has diverged, or the checkpoint is damaged"
+            )
+        return features
+
+    def _features(self, wavs: list[Tensor], window: float | None) -> list[Tensor]:
+        if window is None:
+            return self.featurizer(wavs, self.upstream(wavs))
+        selection = self.args.upstream_feature_selection
+        if selection != "hidden_states":
+            raise UsageError(f"a window needs hidden_states; the experiment was trained with -s {selection}")
+        by_wav = [{"hidden_states": states_in_windows(self.upstream, wav, window)} for wav in wavs]
+        return [self.featurizer([wav], states)[0] for wav, states in zip(wavs, by_wav)]
 
     @torch.no_grad()
-    def predict(self, wavs: Sequence[Tensor]) -> list[str]:
+    def predict(self, wavs: Wavs) -> list[str]:
         """Say about each waveform what the recipe does: its transcript, phonemes, speaker or emotion.
 
         One after the other, as ``-m inference`` does: in a batch, features have frames of padding, which heads hear.
@@ -73,7 +96,7 @@ class LoadedExperiment:
             wavs: as for `features`.
 
         Raises:
-            KindError, UsageError: as for `features`.
+            CorpusError, KindError, UsageError: as for `features`.
             UsageError: the recipe has no prediction (SV's has none); use `features` and ``downstream``.
         """
         recipe = find(self.args.downstream, self.config)
@@ -83,8 +106,14 @@ class LoadedExperiment:
                 f"the recipe {self.args.downstream!r} has no prediction here, only {able} have; "
                 "call .downstream on .features(wavs)"
             )
-        check_wavs(wavs)
-        return [label for wav in wavs for label in recipe.predict(self.downstream, self.features([wav]))]
+        return [label for wav in _loaded(wavs) for label in recipe.predict(self.downstream, self.features([wav]))]
+
+
+def _loaded(wavs: Wavs) -> list[Tensor]:
+    """Read what is a path, and check all."""
+    loaded = [load(wav) if isinstance(wav, (str, Path)) else wav for wav in wavs]
+    check_wavs(loaded)
+    return loaded
 
 
 def load_experiment(
@@ -138,10 +167,9 @@ def _upstream(args: argparse.Namespace, states: dict[str, Any]) -> nn.Module:
     fusion = fusion_of(args, lambda: checkpoint.read(states["Featurizer"]))
     if not fusion.stock:
         return FusedUpstream(fusion)
-    known = entries()
-    if args.upstream not in known:
+    if args.upstream not in entries():
         raise UsageError(f"the experiment's upstream {args.upstream!r} is not in s3prl's hub of this environment")
-    return known[args.upstream](ckpt=args.upstream_ckpt, model_config=args.upstream_model_config, refresh=False)
+    return stock_loader(fusion.members[0])(refresh=False)
 
 
 def _featurizer(upstream: nn.Module, args: argparse.Namespace) -> nn.Module:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -13,12 +14,15 @@ from torch import nn
 
 from ..config import FusionConfig, MemberConfig
 from ..devices import check_device
-from ..errors import MissingFileError, UsageError, unknown, within
+from ..errors import MissingFileError, UsageError, UserError, unknown, within
 from ..grammar import presets
 from ..imports import load_object
 from ..names import is_fused_name
 from ..source import code_digest
-from ..upstreams.entries import ENTRIES, Entry, known
+from ..upstreams.entries import ENTRIES, MODEL_TYPES, Entry, known
+from ..upstreams.outputs import check_output
+from ..upstreams.pretrained import check_ckpt
+from . import loading
 from .hub import hub
 
 Factory = Callable[..., nn.Module]
@@ -76,13 +80,24 @@ def check(fusion: FusionConfig) -> None:
             raise UsageError(f"{where}{member.name!r} is a fused upstream itself; list its members instead")
         if member.name not in factories:
             fused = [*presets(), "fused"] if fusion.stock else []
-            raise UsageError(where + unknown("upstream", member.name, [*factories, *fused]))
+            raise UsageError(where + _unknown(member.name, [*factories, *fused]))
         _check_files(where, member, fusion.stock)
         if member.device is not None:
             try:
                 check_device(member.device)
             except UsageError as error:
                 raise within(where, error) from error
+
+
+def _unknown(name: str, names: list[str]) -> str:
+    """Say that there is no such entry. The entries for transformers' models are few and look alike, so the nearest one
+    would be one for another architecture."""
+    if not name.startswith("hf_"):
+        return unknown("upstream", name, names)
+    loaded = ", ".join(f"{entry} ({kind})" for entry, kind in MODEL_TYPES.items())
+    family = [entry for entry in names if entry.partition("_")[0] == name.split("_")[1]]
+    others = f"; s3prl's own entries of that family: {', '.join(sorted(family))}" if family else ""
+    return f"unknown upstream {name!r}; models saved by transformers are loaded by {loaded}{others}"
 
 
 def _check_files(where: str, member: MemberConfig, stock: bool) -> None:
@@ -98,6 +113,12 @@ def _check_files(where: str, member: MemberConfig, stock: bool) -> None:
         local = what == "model_config" or member.name.endswith("_local")
         if local and isinstance(value, str) and not Path(value).exists():
             raise MissingFileError(f"{where}{what} {value!r} of {member.name!r} does not exist; correct the path")
+    entry = known(member.name).via or member.name
+    if entry in MODEL_TYPES and member.ckpt is not None:
+        try:
+            check_ckpt(entry, member.ckpt)
+        except UserError as error:
+            raise within(where, error) from error
 
 
 def code(fusion: FusionConfig) -> list[str]:
@@ -118,29 +139,33 @@ def load_members(fusion: FusionConfig) -> list[nn.Module]:
     for i, member in enumerate(members):
         same = next((j for j in range(i) if members[j].runs_as(member)), None)
         loaded.append(_load(factories[member.name], member) if same is None else loaded[same])
-        _keep_every_layer(loaded[-1])
     return loaded
 
 
-def _keep_every_layer(member: nn.Module) -> None:
-    """Switch layer drop off, as s3prl does for most of its families (s3prl/upstream/hubert/expert.py:34): in training
-    mode it changes the number of hidden states."""
-    for module in member.modules():
-        if isinstance(getattr(module, "layerdrop", None), float):
-            module.layerdrop = 0.0  # type: ignore[assignment]
+def stock_loader(member: MemberConfig) -> Callable[..., nn.Module]:
+    """Make what loads an upstream for s3prl's own featurizer; each of its outputs is looked at, see `check_output`. It
+    takes what the entry takes beside ckpt and model_config, which are the member's."""
+    factory = entries()[member.name]
+
+    def load(**options: Any) -> nn.Module:
+        upstream = _load(factory, member, **options)
+        upstream.register_forward_hook(partial(check_output, member.name))
+        return upstream
+
+    return load
 
 
-def _load(factory: Factory, member: MemberConfig) -> nn.Module:
+def _load(factory: Factory, member: MemberConfig, **more: Any) -> nn.Module:
     """Call an entry as run_downstream does (s3prl/downstream/runner.py:149), leaving out what is not given.
 
     s3prl's entries read model_config from a file: a mapping is written to one for them.
     """
-    options: dict[str, Any] = {} if member.ckpt is None else {"ckpt": member.ckpt}
+    options = {**more, **({} if member.ckpt is None else {"ckpt": member.ckpt})}
     if member.model_config is None:
-        return factory(**options)
+        return loading.load(member.name, factory, options)
     if isinstance(member.model_config, str) or _own_class(member.name):
-        return factory(model_config=member.model_config, **options)
+        return loading.load(member.name, factory, {**options, "model_config": member.model_config})
     with NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
         yaml.safe_dump(dict(member.model_config), file)
         file.flush()
-        return factory(model_config=file.name, **options)
+        return loading.load(member.name, factory, {**options, "model_config": file.name})

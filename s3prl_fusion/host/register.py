@@ -23,7 +23,7 @@ from ..upstreams import fused
 from . import distributed, shims
 from .checks import check_run, made_of
 from .hub import host_version, hub
-from .members import added_entries, check
+from .members import added_entries, check, stock_loader
 from .patches import Patches
 from .problem import supply_unused
 from .proxy import Proxy
@@ -147,8 +147,8 @@ def _register_runner(runner: ModuleType, patches: Patches) -> None:
         entry = Patches()  # the runner asks the hub for the upstream, which is known here already
         with distributed.leader_first():
             fusion = check_run(args, config, patches)
-        if fusion is not None and not fusion.stock:
-            entry.set(hub(), args.upstream, lambda **_: FusedUpstream(fusion))
+        if fusion is not None:
+            entry.set(hub(), args.upstream, _loader(fusion))
         try:
             stock_init(self, args, config)
         finally:
@@ -168,11 +168,20 @@ def _register_runner(runner: ModuleType, patches: Patches) -> None:
     patches.set(runner, "Featurizer", featurizer)
     patches.set(runner.Runner, "__init__", init)
     patches.set(runner, "torch", Proxy(torch, save=save))
+    patches.set(runner, "torchaudio", Proxy(runner.torchaudio, load=shims.audio.load_speech))  # for -m inference
     patches.set(runner, "DDP", distributed.wrap)
     supply_libriphone(patches)
     # Its checkpoints hold one (s3prl/downstream/runner.py:401). The shims allow it too, but whoever has used
     # torch.serialization.safe_globals for it has taken it back from all.
     shims.checkpoints.allow(patches, [argparse.Namespace])
+
+
+def _loader(fusion: FusionConfig) -> Callable[..., nn.Module]:
+    """Make what the runner calls for an upstream, with ckpt and model_config, which the fusion knows, and refresh."""
+    if not fusion.stock:
+        return lambda **_: FusedUpstream(fusion)
+    load = stock_loader(fusion.members[0])
+    return lambda refresh=False, **_: load(refresh=refresh)
 
 
 def _bare(module: nn.Module) -> nn.Module:

@@ -12,6 +12,8 @@ from typing import Any
 from ..assets import demo_dir
 
 WHISPER = "hf_whisper_custom"
+# The architecture (config.json's model_type) that each entry for transformers' models loads.
+MODEL_TYPES = {"hf_hubert_custom": "hubert", "hf_wav2vec2_custom": "wav2vec2", WHISPER: "whisper"}
 
 
 @dataclass(frozen=True)

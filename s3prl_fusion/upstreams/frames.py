@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Callable, Mapping, Sequence
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from ..alignment import align_frames
 from ..audio import SAMPLE_RATE
 from ..errors import KindError, UsageError
+from .rates import USUAL_RATE, measure_rate
 
 # Utterances shorter than this, or than three frames of the slowest member, are looked at one member at a time: s3prl's
 # upstreams need less for two frames.
@@ -25,30 +27,47 @@ class FrameGrid:
     """The frames of several members, and how they come onto those of the fastest one (the paper, section III).
 
     Args:
-        members: modules with ``get_downsample_rates(key) -> int``.
+        members: modules; what ``get_downsample_rates(key) -> int`` says, where there is one, is what is tried first.
         names: what messages call them.
 
     Attributes:
-        rates: each member's, in samples a frame.
-        rate: the fastest member's.
+        rates: each member's, in samples a frame; empty until `measure`.
         first_frames: how many samples each member's first frame takes, see `first_frame`; empty until someone has found
-            out, which `min_samples` and `align` need.
+            out, which `min_samples`, `hold` and `align` need.
+        trims: whether a member leaves out the digital silence that ends a waveform, by its index; only of those of whom
+            someone has found out, see `trims`.
 
     Raises:
-        KindError: a member does not say its rate.
+        KindError: what a member says is no number of samples.
         UsageError: two rates are too far apart.
     """
 
     def __init__(self, members: Sequence[nn.Module], names: Sequence[str]) -> None:
-        self.rates = [_rate(member, name) for member, name in zip(members, names)]
-        self.rate = min(self.rates)
+        self.names = list(names)
+        self.claims = [_claim(member, name) for member, name in zip(members, names)]
+        self.rates: list[int] = []
         self.first_frames: list[int] = []
-        fast, slow = (self.rates.index(extreme(self.rates)) for extreme in (min, max))
-        if self.rates[slow] > MAX_RATE_RATIO * self.rates[fast]:
+        self.trims: dict[int, bool] = {}
+        self._check_ratio([claim or USUAL_RATE for claim in self.claims])
+
+    @property
+    def rate(self) -> int:
+        """The fastest member's."""
+        return min(self.rates)
+
+    def measure(self, counts: Sequence[Callable[[int], int]]) -> None:
+        """Find the rates, with each member's ``count(num_samples)`` of frames; see `rates.measure_rate`."""
+        rates = [measure_rate(*member) for member in zip(counts, self.claims, self.names)]
+        self._check_ratio(rates)
+        self.rates = rates
+
+    def _check_ratio(self, rates: Sequence[int]) -> None:
+        fast, slow = (rates.index(extreme(rates)) for extreme in (min, max))
+        if rates[slow] > MAX_RATE_RATIO * rates[fast]:
             raise UsageError(
-                f"member {names[slow]!r} gives a frame every {self.rates[slow]} samples, and {names[fast]!r} every "
-                f"{self.rates[fast]}; members' rates must be within a factor of {MAX_RATE_RATIO}: leave one of the two "
-                "out"
+                f"member {self.names[slow]!r} gives a frame every {rates[slow]} samples, and {self.names[fast]!r} "
+                f"every {rates[fast]}; members' rates must be within a factor of {MAX_RATE_RATIO}: leave one of the "
+                "two out"
             )
 
     def is_short(self, num_samples: int) -> bool:
@@ -56,8 +75,21 @@ class FrameGrid:
         return num_samples < max(SHORT_SAMPLES, SHORT_FRAMES * max(self.rates))
 
     def min_samples(self, i: int) -> int:
-        """Return the fewest samples for which member i gives `MIN_FRAMES` frames."""
-        return self.first_frames[i] + (MIN_FRAMES - 1) * self.rates[i]
+        """Return the fewest samples for which member i gives `MIN_FRAMES` frames, and runs: a window that is centred on
+        its frame needs some to mirror at the ends."""
+        return max(self.first_frames[i] + (MIN_FRAMES - 1) * self.rates[i], 2 * self.rates[i])
+
+    def hold(self, i: int, outputs: Sequence[Mapping[str, Any]], lengths: Sequence[int]) -> dict[str, list[Tensor]]:
+        """Batch what member i gives for each utterance alone; the last frame of each stands for those that it trims.
+
+        Args:
+            i: the member.
+            outputs: of one utterance each, with states (1, T_b, D).
+            lengths: of the utterances, in samples.
+        """
+        frames = max(self._valid_frames(i, length) for length in lengths)
+        by_layer = zip(*(hidden_states(output) for output in outputs))
+        return {"hidden_states": [torch.stack([_held(state[0], frames) for state in layer]) for layer in by_layer]}
 
     def align(self, outputs: Sequence[list[Tensor]], lengths: Sequence[Sequence[int]]) -> list[list[Tensor]]:
         """Bring all members' states onto the fastest one's frames.
@@ -87,16 +119,22 @@ class FrameGrid:
         return max(0, (num_samples - self.first_frames[i]) // self.rates[i] + 1)
 
 
-def _rate(member: nn.Module, name: str) -> int:
+def _claim(member: nn.Module, name: str) -> int | None:
+    """Ask a member for its rate; None where it says nothing."""
     rate_of = getattr(member, "get_downsample_rates", None)
     if rate_of is None:
-        raise KindError(f"member {name!r} has no get_downsample_rates(key), so its frames cannot be aligned; add one")
+        return None
     rate = rate_of("hidden_states")
     if type(rate) is not int or rate < 1:
         raise KindError(
             f"member {name!r}: get_downsample_rates must give a positive int, samples a frame; got {rate!r}"
         )
     return rate
+
+
+def _held(state: Tensor, frames: int) -> Tensor:
+    """Bring (T, D) to ``frames`` by its last frame."""
+    return torch.cat([state, state[-1:].expand(max(0, frames - len(state)), -1)])[:frames]
 
 
 def first_frame(count: Callable[[int], int], rate: int) -> int:
@@ -114,10 +152,42 @@ def first_frame(count: Callable[[int], int], rate: int) -> int:
     return high - frames * rate
 
 
-def counter(run: Callable[[Sequence[Tensor]], dict[str, Any]], rate: int, device: torch.device) -> Callable[[int], int]:
+def trims(run: Callable[[Sequence[Tensor]], dict[str, Any]], rate: int, device: torch.device) -> bool:
+    """Find out, by running it, whether a member gives fewer frames where a waveform ends in digital silence.
+
+    s3prl's ``mel`` and ``linear`` take trailing zeros for the padding of a batch
+    (s3prl/upstream/baseline/preprocessor.py:159).
+    """
+    samples = max(SAMPLE_RATE, 2 * SHORT_FRAMES * rate)
+    noise = torch.randn(samples, generator=torch.Generator().manual_seed(0))
+    silent = noise.clone()
+    silent[samples // 2 :] = 0
+    given, given_silence = (run([wav.to(device)]) for wav in (noise, silent))
+    if "hidden_states" not in given:
+        return False  # what is wrong with that is said when it is fused
+    return hidden_states(given_silence)[0].size(1) < hidden_states(given)[0].size(1)
+
+
+def untrimmable(wav: Tensor, rate: int) -> Tensor:
+    """Let a waveform (T',) that is silence but for its very beginning end in a sample that is no zero, and no sound.
+
+    With the silence trimmed, less than `MIN_FRAMES` frames would be left.
+    """
+    sound = wav.nonzero()
+    if not 0 < len(sound) or sound[-1] >= (MIN_FRAMES + 1) * rate:
+        return wav
+    return torch.cat([wav[:-1], wav.new_full((1,), torch.finfo(wav.dtype).tiny)])
+
+
+def counter(run: Callable[[Sequence[Tensor]], Sequence[Tensor]], device: torch.device) -> Callable[[int], int]:
     """Make ``count(num_samples)``: the frames that a member gives for so many samples of noise, by running it."""
-    noise = torch.randn(SAMPLE_RATE + rate, generator=torch.Generator().manual_seed(0)).to(device)
-    return lambda num_samples: hidden_states(run([noise[:num_samples]]))[0].size(1)
+
+    @cache
+    def count(num_samples: int) -> int:
+        noise = torch.randn(num_samples, generator=torch.Generator().manual_seed(0))
+        return run([noise.to(device)])[0].size(1)
+
+    return count
 
 
 def hidden_states(output: Mapping[str, Any]) -> list[Tensor]:

@@ -12,10 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..audio import check_wavs
-from ..cache.states import caches_of
+from ..cache.states import alone, caches_of
 from ..errors import UsageError
 from ..identity import describe
-from .frames import FrameGrid, counter, first_frame, hidden_states
+from .frames import FrameGrid, counter, first_frame, hidden_states, trims, untrimmable
+from .outputs import are_finite, check_finite
 
 if TYPE_CHECKING:
     from ..config import FusionConfig, MemberConfig
@@ -34,7 +35,7 @@ class FusedUpstream(nn.Module):
     Args:
         fusion: what is fused.
         members: the upstreams themselves, in the fusion's order: modules whose call maps a list of waveforms to a dict
-            with ``hidden_states`` and that have ``get_downsample_rates(key) -> int``.
+            with ``hidden_states``. Their frames' rates are measured, whatever ``get_downsample_rates(key)`` says.
         made_of: the fusion's description; made here where nobody knows more, see `identity.describe`.
 
     Attributes:
@@ -48,7 +49,7 @@ class FusedUpstream(nn.Module):
         crop_samples: length of the random crops that it is trained on; the caches do not store these. The host sets it.
 
     Raises:
-        UserError: there are more or fewer members than the fusion names, or one does not say its rate.
+        UserError: there are more or fewer members than the fusion names, or what one says of its rate is no number.
     """
 
     def __init__(
@@ -72,7 +73,9 @@ class FusedUpstream(nn.Module):
         self.register_load_state_dict_post_hook(_forget_caches)
 
     def get_downsample_rates(self, key: str | None = None) -> int:
-        """Return samples a frame, for every hidden state: the fastest member's."""
+        """Return samples a frame, for every hidden state: the fastest member's, measured at the first call."""
+        own = (m for m, config in zip(self.members, self.fusion.members) if config.device is None)
+        self._measure(next((p.device for m in own for p in m.parameters()), torch.device("cpu")))
         return self.grid.rate
 
     def forward(self, wavs: Sequence[Tensor]) -> dict[str, list[Tensor]]:
@@ -85,7 +88,8 @@ class FusedUpstream(nn.Module):
             ``{"hidden_states": [...]}``: the members' L_1 + ... + L_N states in order, each (B, T, D_i).
 
         Raises:
-            KindError, UsageError: a waveform is empty, not finite, not 1-D or not floating point; its index is named.
+            KindError, UsageError: a waveform is empty, not finite, not 1-D or not floating point, or a hidden state is
+                not finite; the utterance's index is named.
         """
         check_wavs(wavs)
         grouped = self.member_states(wavs)
@@ -93,19 +97,47 @@ class FusedUpstream(nn.Module):
 
     def member_states(self, wavs: Sequence[Tensor], cached: bool = True) -> list[list[Tensor]]:
         """Return what `forward` does, unchecked, grouped by member; computed now if not ``cached``."""
+        self._measure(wavs[0].device)
         short = self.grid.is_short(min(len(wav) for wav in wavs))
         if len(self.members) > 1 or short:
-            self._probe(wavs[0].device)
+            self._measure(wavs[0].device, first_frames=True)
         least = [self.grid.min_samples(i) if short else 0 for i in range(len(self.members))]
         padded = [[_pad(wav, samples) for wav in wavs] if short else wavs for samples in least]
         outputs = self._read_all(padded) if cached and self.caches else self._run_all(padded)
         self._check_shapes(outputs)
+        if not are_finite([state for states in outputs for state in states]):
+            for i, states in enumerate(outputs):
+                self._check_finite(i, states, padded[i])
         if len(self.members) == 1:
             return outputs
         return self.grid.align(outputs, [[len(wav) for wav in given] for given in padded])
 
     def run_member(self, i: int, wavs: Sequence[Tensor]) -> dict[str, Any]:
-        """Run member i on B waveforms, each (T',), on its device, in its precision; its output is of all its layers."""
+        """Run member i on B waveforms, each (T',), on its device, in its precision; its output is of all its layers.
+
+        On each alone, where it trims: what such a member gives in a batch depends on what else is in there.
+        """
+        if not self._trims(i, wavs):
+            return self._run(i, wavs)
+        outputs = [self._run(i, [untrimmable(wav, self.grid.rates[i])]) for wav in wavs]
+        return self.grid.hold(i, outputs, [len(wav) for wav in wavs])
+
+    def _trims(self, i: int, wavs: Sequence[Tensor]) -> bool:
+        """Tell whether member i trims, see `frames.trims`; found out once, with the first waveforms where it shows."""
+        device = wavs[0].device
+        self._measure(device)
+        if i not in self.grid.trims:
+            if len({len(wav) for wav in wavs}) == 1 and not any(wav[-1] == 0 for wav in wavs):
+                return False
+            with alone(self, device):
+                # Whoever offers to count frames by samples does not look at these.
+                counts = hasattr(self.members[i], "num_frames")
+                self.grid.trims[i] = not counts and trims(partial(self._run, i), self.grid.rates[i], device)
+        if self.grid.trims[i]:
+            self._measure(device, first_frames=True)
+        return self.grid.trims[i]
+
+    def _run(self, i: int, wavs: Sequence[Tensor]) -> dict[str, Any]:
         config = self.fusion.members[i]
         if config.device is not None:
             wavs = [wav.to(config.device, non_blocking=True) for wav in wavs]
@@ -140,7 +172,9 @@ class FusedUpstream(nn.Module):
 
         def compute(i: int, batch: Sequence[Tensor]) -> list[Tensor]:
             config = self.fusion.members[i]
-            return _fetch(_select(self.run_member(i, batch), config), config, batch[0].device)
+            states = _fetch(_select(self.run_member(i, batch), config), config, batch[0].device)
+            self._check_finite(i, states, batch)
+            return states
 
         return [
             cache(self.members[i], partial(compute, i), wavs[i], self.crop_samples)
@@ -150,7 +184,13 @@ class FusedUpstream(nn.Module):
     def _check_shapes(self, outputs: list[list[Tensor]]) -> None:
         """Note the members' layers and widths in the first call, and refuse others later."""
         widths = [{state.size(-1) for state in states} for states in outputs]
-        for config, found in zip(self.fusion.members, widths):
+        for config, found, states in zip(self.fusion.members, widths, outputs):
+            frames = {state.size(1) for state in states}
+            if len(frames) > 1:
+                raise UsageError(
+                    f"member {config.name!r} has hidden states of several lengths, {sorted(frames)} frames; choose "
+                    "`layers` of one length in a fusion YAML, or name it once for each"
+                )
             if len(found) > 1:
                 raise UsageError(
                     f"member {config.name!r} has hidden states of several widths, {sorted(found)}; an interface takes "
@@ -166,23 +206,31 @@ class FusedUpstream(nn.Module):
                     f"{now[1]}; every call must give the same: turn its layer drop off (layerdrop: 0)"
                 )
 
-    @torch.no_grad()
-    def _probe(self, device: torch.device) -> None:
-        """Find once, for each member, how many samples its first frame takes, see `first_frame`; a member may offer
-        ``num_frames(num_samples) -> int``, and is run otherwise."""
-        if self.grid.first_frames:
+    def _check_finite(self, i: int, states: Sequence[Tensor], wavs: Sequence[Tensor]) -> None:
+        config = self.fusion.members[i]
+        check_finite(
+            config.name, states, [len(wav) for wav in wavs], self.grid.rates[i], config.layers or range(len(states))
+        )
+
+    def _measure(self, device: torch.device, first_frames: bool = False) -> None:
+        """Find once each member's rate, and if asked for how many samples its first frame takes, see `first_frame`; a
+        member may offer ``num_frames(num_samples) -> int``, and is run otherwise."""
+        grid = self.grid
+        if grid.rates and (grid.first_frames or not first_frames):
             return
-        training = self.training
-        self.eval()
-        first_frames: list[int] = []
-        for i, (member, rate) in enumerate(zip(self.members, self.grid.rates)):
-            if self.sources[i] < i:
-                first_frames.append(first_frames[self.sources[i]])
-                continue
-            count = getattr(member, "num_frames", None) or counter(partial(self.run_member, i), rate, device)
-            first_frames.append(first_frame(count, rate))
-        self.grid.first_frames = first_frames
-        self.train(training)
+        counts: list[Callable[[int], int]] = []
+        for i, member in enumerate(self.members):
+            own = getattr(member, "num_frames", None) or counter(partial(self._states_alone, i), device)
+            counts.append(own if self.sources[i] == i else counts[self.sources[i]])
+        if not grid.rates:
+            grid.measure(counts)
+        if first_frames:
+            grid.first_frames = [first_frame(count, rate) for count, rate in zip(counts, grid.rates)]
+
+    def _states_alone(self, i: int, wavs: Sequence[Tensor]) -> list[Tensor]:
+        config = self.fusion.members[i]
+        with alone(self.members[i], torch.device(config.device or wavs[0].device)):
+            return _select(self._run(i, wavs), config)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FusedUpstream:
         """Do what ``to``, ``cuda`` and ``float`` do: members with a device of their own stay there."""
@@ -207,10 +255,11 @@ def _forget_caches(module: FusedUpstream, incompatible_keys: object) -> None:
         cache.forget()
 
 
-def _select(output: dict[str, Any], config: MemberConfig) -> list[Tensor]:
+def _select(output: Any, config: MemberConfig) -> list[Tensor]:
     """Return a member's hidden states as a list, of the layers that the config asks for."""
-    if "hidden_states" not in output:
-        raise UsageError(f"member {config.name!r} gives no hidden_states, only {sorted(output)}; it cannot be fused")
+    if not isinstance(output, Mapping) or "hidden_states" not in output:
+        given = f"only {sorted(output)}" if isinstance(output, Mapping) else f"but a {type(output).__name__}"
+        raise UsageError(f"member {config.name!r} gives no hidden_states, {given}; it cannot be fused")
     states = hidden_states(output)
     if config.layers is None:
         return states

@@ -10,16 +10,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..audio import SAMPLE_RATE
-from ..errors import KindError
-
-DOWNSAMPLE_RATE = 320
+from ..errors import KindError, UsageError
+from . import pretrained
+from .entries import WHISPER
 
 
 class WhisperUpstream(nn.Module):
     """The encoder of a Whisper model; the decoder is dropped after loading.
 
     Hidden states are the embedding output and every block's output, the last one after the final layer norm, as
-    transformers gives them: 13 for the small model. Each is cropped to ceil(len / 320) frames.
+    transformers gives them: 13 for the small model. Each is cropped to ceil(len / 320) frames, where the model has
+    OpenAI's spectrogram, of a frame every 160 samples.
 
     Args:
         ckpt: a local folder or a hub id that ``WhisperModel.from_pretrained`` reads, e.g. ``"openai/whisper-small"``.
@@ -30,7 +31,8 @@ class WhisperUpstream(nn.Module):
             floor, and its convolutions see that floor beyond the last frame; here neither is there.
 
     Raises:
-        OSError: transformers finds no model at ``ckpt``; its message says where it looked.
+        MissingFileError: there is no model at ``ckpt``, or a file of it is missing; the message names it.
+        UsageError: it is another model, or its weights or its spectrogram are not its own.
     """
 
     def __init__(self, ckpt: str, pad_to_30s: bool = True) -> None:
@@ -39,18 +41,26 @@ class WhisperUpstream(nn.Module):
 
         if not isinstance(pad_to_30s, bool):
             raise KindError(f"pad_to_30s must be true or false; got {pad_to_30s!r}")
-        self.extractor = WhisperFeatureExtractor.from_pretrained(ckpt)
-        self.encoder = WhisperModel.from_pretrained(ckpt).encoder.float()
+        pretrained.check_ckpt(WHISPER, ckpt)
+        self.extractor = pretrained.load_extractor(WhisperFeatureExtractor, ckpt)
+        self.encoder = pretrained.load_model(WHISPER, WhisperModel, ckpt, part="encoder.").encoder
+        bins = (self.extractor.feature_size, self.encoder.config.num_mel_bins)
+        if bins[0] != bins[1]:
+            raise UsageError(
+                f"{ckpt}: preprocessor_config.json makes {bins[0]} mel bins, and config.json's model takes {bins[1]}; "
+                "the two are of different models: fetch it again"
+            )
         self.pad_to_30s = pad_to_30s
-        self.window = self.encoder.config.max_source_positions * DOWNSAMPLE_RATE
+        self.rate = 2 * self.extractor.hop_length  # the second convolution halves the spectrogram's frames
+        self.window = self.encoder.config.max_source_positions * self.rate
 
     def get_downsample_rates(self, key: str | None = None) -> int:
-        """Return samples a frame: 320, for every hidden state."""
-        return DOWNSAMPLE_RATE
+        """Return samples a frame, for every hidden state."""
+        return self.rate
 
     def num_frames(self, num_samples: int) -> int:
         """Count the frames of an utterance of ``num_samples`` samples."""
-        return -(-num_samples // DOWNSAMPLE_RATE)
+        return -(-num_samples // self.rate)
 
     def forward(self, wavs: Sequence[Tensor]) -> dict[str, list[Tensor]]:
         """Encode waveforms.
@@ -94,7 +104,7 @@ class WhisperUpstream(nn.Module):
         longest = int(frames.max())
         # Zeros after every utterance keep the spectrogram's end free of reflection and of the batch; at the end of a
         # whole window Whisper's own spectrogram is reflected.
-        mel = self._mel(wavs, min(longest * DOWNSAMPLE_RATE + self.extractor.n_fft, self.window))[..., : 2 * longest]
+        mel = self._mel(wavs, min(longest * self.rate + self.extractor.n_fft, self.window))[..., : 2 * longest]
         valid = (torch.arange(longest) < frames.unsqueeze(1)).to(mel.device)
         fine = valid.repeat_interleave(2, dim=1).unsqueeze(1)
         encoder = self.encoder

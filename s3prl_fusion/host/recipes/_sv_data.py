@@ -14,11 +14,12 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from ...corpora.lines import read_lines
-from ...corpora.voxceleb1 import read_trials
+from ...corpora.voxceleb1 import read_trials, speaker_clips
 from ...errors import UsageError
 from ...files import cache_dir, write_json
 from ..distributed import leader_first
 from ..shims import sox
+from ..shims.audio import load_speech
 
 # s3prl/downstream/sv_voxceleb1/dataset.py:22.
 EFFECTS = [
@@ -31,7 +32,7 @@ EFFECTS = [
 
 def read_trimmed(path: Path) -> np.ndarray:
     """Read a clip without its silences: (T,) float32, empty if there is no sound in it."""
-    return sox.apply_effects_file(path, EFFECTS)[0][0].numpy()
+    return sox.apply_effects_tensor(*load_speech(path), EFFECTS)[0][0].numpy()
 
 
 def read_sound(path: Path) -> np.ndarray:
@@ -100,7 +101,7 @@ class TrainingClips(Clips):
         clips = [
             path.relative_to(self.root).as_posix()
             for speaker in self.all_speakers
-            for path in sorted((self.root / speaker).glob("*/*.wav"))
+            for path in speaker_clips(self.root / speaker)
         ]
         with leader_first():
             lengths = trimmed_lengths(self.root, clips)

@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Union
 
+from ...audio import SAMPLE_RATE, decode
+from ...audio import load as speech
 from ..patches import Patches
 from .shim import Shim
 
@@ -68,15 +70,25 @@ def load(uri: File, frame_offset: int = 0, num_frames: int = -1) -> tuple[Tensor
         (channels, T) float32 in [-1, 1], and the sample rate in Hz.
 
     Raises:
-        RuntimeError: soundfile cannot read it; the message names it.
+        CorpusError: of a path, the file is not readable or damaged; the message names it.
+        RuntimeError: of an open file, soundfile cannot read it.
     """
     import soundfile
     import torch
 
+    if isinstance(uri, (str, os.PathLike)):
+        samples, rate = decode(uri)
+        end = None if num_frames == -1 else frame_offset + num_frames
+        return torch.from_numpy(samples[frame_offset:end]).t(), rate
     with soundfile.SoundFile(uri) as file:
         file.seek(min(frame_offset, file.frames))
         samples = file.read(num_frames, dtype="float32", always_2d=True)
         return torch.from_numpy(samples).t(), file.samplerate
+
+
+def load_speech(uri: str | os.PathLike[str]) -> tuple[Tensor, int]:
+    """Do as `load`, for what must be mono at 16 kHz, see `s3prl_fusion.audio.load`: (1, T) and the rate."""
+    return speech(uri)[None], SAMPLE_RATE
 
 
 def _has_no_codec() -> bool:

@@ -1,0 +1,177 @@
+"""Models that transformers has saved: of the right architecture, with all of their weights, the same at every call."""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ..errors import MissingFileError, UsageError, UserError
+from .entries import MODEL_TYPES, aliases
+
+_HUB_ID = re.compile(r"\w[\w.-]*(/[\w.-]+)?")
+_WEIGHTS = ("*.safetensors", "*.bin")
+# What transformers may begin anew: SpecAugment's vector, which a frozen upstream never uses.
+_UNUSED = ("masked_spec_embed",)
+# Weight norm before and after torch 2.0.
+_RENAMED = (("weight_g", "parametrizations.weight.original0"), ("weight_v", "parametrizations.weight.original1"))
+
+
+def check_ckpt(name: str, ckpt: str) -> None:
+    """Refuse a folder that an entry of `entries.MODEL_TYPES` cannot load; nothing but JSON is read, a hub id passes.
+
+    Raises:
+        MissingFileError: neither a folder nor a hub id, or a file is not in it; the message names it.
+        UsageError: it is a file, or of another architecture.
+    """
+    folder = Path(ckpt)
+    if not folder.is_dir():
+        if folder.is_file():
+            raise UsageError(
+                f"ckpt {ckpt!r} of {name!r} is a file; give the folder that it is in, as transformers saves"
+            )
+        if not _HUB_ID.fullmatch(ckpt):
+            raise MissingFileError(
+                f"ckpt {ckpt!r} of {name!r} is no folder, nor a hub id (owner/name); correct the path"
+            )
+        return
+    if not (folder / "config.json").is_file():
+        raise MissingFileError(f"{folder} has no config.json, which {name!r} reads; is it a folder of transformers?")
+    _check_type(name, ckpt, _read_json(folder / "config.json").get("model_type"))
+    if not any(any(folder.glob(pattern)) for pattern in _WEIGHTS):
+        raise MissingFileError(
+            f"{folder} has no weights (model.safetensors or pytorch_model.bin); fetch or save it again"
+        )
+    if not any((folder / file).is_file() for file in ("preprocessor_config.json", "processor_config.json")):
+        raise MissingFileError(_no_extractor(ckpt))
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UsageError(f"{path} is not valid JSON: {error}; fetch or save it again") from error
+    if not isinstance(found, dict):
+        raise UsageError(f"{path} must be a JSON object; got {found!r}")
+    return found
+
+
+def _no_extractor(ckpt: str) -> str:
+    return (
+        f"{ckpt} has no preprocessor_config.json, which says how it takes waveforms; no other model's is used instead. "
+        "Copy the file from where the model comes from, or save what it was trained with (transformers: "
+        "Wav2Vec2FeatureExtractor(do_normalize=..., return_attention_mask=...).save_pretrained(FOLDER))"
+    )
+
+
+def _check_type(name: str, ckpt: str, found: Any) -> None:
+    """Compare an architecture; configs of before 2020 do not say theirs."""
+    if found is None or found == MODEL_TYPES[name]:
+        return
+    fitting = next((entry for entry, kind in MODEL_TYPES.items() if kind == found), None)
+    advice = f"say {fitting!r}" if fitting else f"none of {', '.join(MODEL_TYPES)} loads that type"
+    relative = aliases().get(str(found).replace("-", "_").replace("_audio", ""))
+    if relative and not fitting:
+        advice += f"; s3prl's own models of it are {', '.join(filter(None, (relative.name, relative.large)))}"
+    raise UsageError(
+        f"{ckpt} is a model of type {found!r} (its config.json), and {name!r} loads {MODEL_TYPES[name]!r}; {advice}"
+    )
+
+
+def load_extractor(cls: Any, ckpt: str) -> Any:
+    """Load a feature extractor of transformers.
+
+    Raises:
+        MissingFileError: there is none at ``ckpt``.
+        UsageError: it is for another sampling rate than 16 kHz.
+    """
+    from ..audio import SAMPLE_RATE
+
+    try:
+        extractor = cls.from_pretrained(ckpt)
+    except OSError as error:
+        if Path(ckpt).is_dir():
+            raise MissingFileError(_no_extractor(ckpt)) from error
+        raise MissingFileError(_in_short(ckpt, error)) from error
+    if extractor.sampling_rate != SAMPLE_RATE:
+        raise UsageError(f"{ckpt} is a model of {extractor.sampling_rate} Hz; speech is at {SAMPLE_RATE} Hz here")
+    return extractor
+
+
+def load_model(name: str, cls: Any, ckpt: str, part: str = "") -> Any:
+    """Load a model of transformers in float32, whatever precision it was saved in.
+
+    Args:
+        name: the entry, one of `entries.MODEL_TYPES`.
+        cls: the model's class.
+        ckpt: a folder or a hub id.
+        part: what is used of it, with a dot at the end; all by default.
+
+    Raises:
+        MissingFileError: transformers finds no model.
+        UsageError: it is of another architecture, cannot be read, or its weights are not the architecture's.
+    """
+    with _in_one_line(ckpt):
+        config, _ = cls.config_class.get_config_dict(ckpt)
+        _check_type(name, ckpt, config.get("model_type"))
+        model, info = cls.from_pretrained(ckpt, output_loading_info=True)
+    own = tuple(f"{child}." for child, _ in model.named_children())
+    missing, unexpected = (_renamed(info[key], cls.base_model_prefix) for key in ("missing_keys", "unexpected_keys"))
+    # What another head or the pretraining had is not under the model's own modules.
+    faults = {
+        "lacks": {key for key in missing - unexpected if key.startswith(part) and key not in _UNUSED},
+        "has beside the model's": {key for key in unexpected - missing if key.startswith(part or own)},
+    }
+    for what, keys in faults.items():
+        if keys:
+            more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+            raise UsageError(
+                f"{ckpt} {what} weights: {', '.join(sorted(keys)[:3])}{more}; {name!r} would not be the model that was "
+                "saved. Its config.json must be the one that it was trained with"
+            )
+    model.float()
+    keep_steady(model)
+    return model
+
+
+def _renamed(keys: Any, prefix: str) -> set[str]:
+    """Name weights as today's torch does, without the prefix that a model with a head gives them."""
+    names = {key[len(prefix) + 1 :] if prefix and key.startswith(f"{prefix}.") else key for key in keys}
+    for old, new in _RENAMED:
+        names = {key[: -len(old)] + new if key.endswith(f".{old}") else key for key in names}
+    return names
+
+
+@contextmanager
+def _in_one_line(ckpt: str) -> Iterator[None]:
+    try:
+        yield
+    except (UserError, MemoryError, ImportError):
+        raise
+    except OSError as error:
+        raise MissingFileError(_in_short(ckpt, error)) from error
+    except Exception as error:  # safetensors, pickle, torch and transformers each have their own
+        raise UsageError(_in_short(ckpt, error)) from error
+
+
+def _in_short(ckpt: str, error: Exception) -> str:
+    return f"{ckpt}: transformers cannot load it: {textwrap.shorten(str(error), 300)}"
+
+
+def keep_steady(model: nn.Module) -> None:
+    """Switch off what changes hidden states, or their number, in training mode and is no dropout: layer drop, as s3prl
+    does for its own families (s3prl/upstream/hubert/expert.py:34), and SpecAugment, which they leave out too."""
+    for module in model.modules():
+        if isinstance(getattr(module, "layerdrop", None), float):
+            module.layerdrop = 0.0  # type: ignore[assignment]
+        config = getattr(module, "config", None)
+        if hasattr(config, "model_type"):  # transformers reads both there
+            for option, off in (("layerdrop", 0.0), ("apply_spec_augment", False)):
+                if hasattr(config, option):
+                    setattr(config, option, off)

@@ -1,0 +1,54 @@
+"""How many samples a frame of an upstream takes: measured, as what upstreams say of it is a constant in their code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..audio import SAMPLE_RATE
+from ..errors import UsageError
+
+# What is tried where a member says nothing: most encoders' rate.
+USUAL_RATE = 320
+# A second waveform, longer by so many frames, shows whether a claim is right to 2 percent.
+STEPS = 50
+LONGEST = 4 * SAMPLE_RATE
+# Of frames that come in groups the rate is known so exactly; a claim nearer to it is believed.
+IRREGULAR = 0.1
+
+
+def measure_rate(count: Callable[[int], int], claimed: int | None, name: str) -> int:
+    """Find the samples a frame; two calls of ``count`` confirm a claim.
+
+    Args:
+        count: the frames that the member gives for so many samples.
+        claimed: what it says itself, if anything.
+        name: what messages call it.
+
+    Raises:
+        UsageError: its frames do not grow with the waveform.
+    """
+    guess = claimed or USUAL_RATE
+    steps = max(2, min(STEPS, SAMPLE_RATE // guess))
+    if count(SAMPLE_RATE + steps * guess) - count(SAMPLE_RATE) == steps:
+        return guess
+    grown = count(LONGEST) - count(SAMPLE_RATE)
+    if grown < 2:
+        raise UsageError(
+            f"member {name!r} gives {count(SAMPLE_RATE)} frames for {SAMPLE_RATE} samples and {count(LONGEST)} for "
+            f"{LONGEST}: these are no frames in time; it cannot be used"
+        )
+    first, second, last = (_fewest(count, count(SAMPLE_RATE) + more) for more in (1, 2, grown))
+    rate = (last - first) / (grown - 1)
+    if abs(second - first - rate) <= 1:
+        return round(rate)
+    rate = (LONGEST - SAMPLE_RATE) / grown
+    return guess if claimed and abs(claimed - rate) <= IRREGULAR * rate else round(rate)
+
+
+def _fewest(count: Callable[[int], int], frames: int) -> int:
+    """Find the fewest samples between `SAMPLE_RATE` and `LONGEST` that give so many frames, by bisection."""
+    low, high = SAMPLE_RATE, LONGEST
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if count(middle) >= frames else (middle, high)
+    return high
