@@ -46,7 +46,7 @@ def says_what_it_is(fusion: FusionConfig) -> None:
 
 @property_of(
     "fusion YAMLs with values, keys or characters changed",
-    700,
+    300,
     text=st.sampled_from(TREES).flatmap(mutations.changed).flatmap(mutations.written),
 )
 def test_a_fusion_yaml_is_read_or_refused(text):
@@ -102,7 +102,7 @@ CHANGED = st.sampled_from(sorted(TINY)).flatmap(
 
 @property_of(
     "recipes' YAMLs with values, keys or characters changed, under `superb --dry-run`",
-    120,
+    80,
     recipe=CHANGED,
 )
 def test_a_recipe_yaml_starts_or_is_refused(corpora, recipe_configs, recipe):
@@ -131,7 +131,7 @@ def test_a_recipe_yaml_starts_or_is_refused(corpora, recipe_configs, recipe):
 
 @property_of(
     "options of `superb --dry-run`",
-    150,
+    80,
     words=st.lists(
         st.tuples(
             st.sampled_from(["--lr", "--seeds", "--interfaces", "--jobs", "--device", "-t", "-u", "--slurm", "--"]),

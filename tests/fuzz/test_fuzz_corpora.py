@@ -40,7 +40,7 @@ def prepared(task: str, made: Made, output: Path) -> Outcome:
 
 @property_of(
     "LibriSpeech with odd names, tables, sounds and links, under `prepare asr` and `pr`",
-    60,
+    40,
     task=st.sampled_from(["asr", "pr"]),
     plan=made_corpora.LIBRISPEECH,
     samples=SAMPLES,
@@ -60,7 +60,7 @@ def test_librispeech(task, plan, samples):
 
 @property_of(
     "LibriSpeech with odd things, prepared and read by the recipes of ASR and PR",
-    20,
+    12,
     task=st.sampled_from(["asr", "pr"]),
     plan=made_corpora.LIBRISPEECH,
     samples=SAMPLES,
@@ -101,7 +101,7 @@ def said(expert: Any, labels: Any) -> str:
 
 
 @property_of(
-    "VoxCeleb1 with odd lists, sounds and links, under `prepare sid`", 40, plan=made_corpora.VOXCELEB1, samples=SAMPLES
+    "VoxCeleb1 with odd lists, sounds and links, under `prepare sid`", 20, plan=made_corpora.VOXCELEB1, samples=SAMPLES
 )
 def test_sid(plan, samples):
     with folder() as here:
@@ -109,12 +109,12 @@ def test_sid(plan, samples):
         done = prepared("sid", made, here / "data")
         if done.refusal is None:
             rows = (here / "data" / "iden_split.txt").read_text(encoding="utf-8").splitlines()
-            assert sorted(row.split() for row in rows) == sorted(text.split() for text in made.texts.values())
+            assert sorted(row.split() for row in rows if row) == sorted(text.split() for text in made.texts.values())
         return done.refusal
 
 
 @property_of(
-    "VoxCeleb1 with odd lists, sounds and links, under `prepare sv`", 40, plan=made_corpora.VOXCELEB1, samples=SAMPLES
+    "VoxCeleb1 with odd lists, sounds and links, under `prepare sv`", 12, plan=made_corpora.VOXCELEB1, samples=SAMPLES
 )
 def test_sv(plan, samples):
     with folder() as here:
@@ -133,7 +133,7 @@ def test_sv(plan, samples):
 
 
 @property_of(
-    "IEMOCAP with odd labels, sounds and links, under `prepare er`", 40, plan=made_corpora.IEMOCAP, samples=SAMPLES
+    "IEMOCAP with odd labels, sounds and links, under `prepare er`", 20, plan=made_corpora.IEMOCAP, samples=SAMPLES
 )
 def test_er(plan, samples):
     with folder() as here:

@@ -43,7 +43,7 @@ def unambiguous(names: list[str]) -> bool:
 
 @property_of(
     "names of known upstreams: `fused_wavlm_hubert_chconv`",
-    400,
+    150,
     names=st.lists(st.sampled_from(ALIASES), min_size=1, max_size=4, unique=True).filter(unambiguous),
     large=st.booleans(),
     interface=st.sampled_from([None, *INTERFACES]),
@@ -63,7 +63,7 @@ def test_short_names_are_what_they_say(names, large, interface):
 
 @property_of(
     "names of hub entries: `fused__fbank__mfcc`",
-    400,
+    150,
     entries=st.lists(
         st.one_of(st.sampled_from(ENTRY_NAMES), st.from_regex(r"[a-z][a-z0-9]{0,9}", fullmatch=True)),
         min_size=1,
@@ -84,7 +84,7 @@ def test_long_names_are_what_they_say(entries, interface):
 
 @property_of(
     "odd names",
-    1000,
+    400,
     name=st.one_of(
         ODD,
         st.lists(st.one_of(st.sampled_from(PIECES), ODD), max_size=6).map("_".join),

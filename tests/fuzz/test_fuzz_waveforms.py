@@ -101,7 +101,7 @@ def test_waveforms_are_fused_alone_as_in_a_batch(fused, members, batch):
 
 @property_of(
     "batches that are none: NaN, empty, integers, two channels",
-    60,
+    30,
     members=MEMBERS,
     odd=st.sampled_from(["nan", "inf", "empty", "integers", "channels", "no batch", "an array"]),
     place=st.integers(0, 1),
@@ -134,7 +134,7 @@ NAMES = st.sampled_from(["a", "a.b", "ä", "a b", "中", "a'b", "%s", "-a"])
 
 @property_of(
     "sound files of any format, name and fault, under `extract`",
-    40,
+    25,
     files=st.lists(st.tuples(TYPES, FAULTS, LENGTHS, st.sampled_from(KINDS)), min_size=1, max_size=3),
     name=NAMES,
 )
