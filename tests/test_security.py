@@ -431,14 +431,18 @@ def test_a_checkpoints_yaml_is_not_the_users(upstream, evil, marker, tmp_path, e
 
 @pytest.mark.fault("a checkpoint that was trained on a repository of the hub", "refused until it is allowed by name")
 @pytest.mark.parametrize("more", [{"hub": "huggingface"}, {"from_hf_hub": True}])
-def test_a_checkpoint_fetches_no_repository(more, tmp_path, monkeypatch):
-    from s3prl_fusion.host import past
+def test_a_checkpoint_fetches_no_repository(more, monkeypatch):
+    from s3prl_fusion.host.checks import check_run
+    from s3prl_fusion.host.past import check_repository
 
-    save(states(upstream="them/theirs", **more), tmp_path / "a.ckpt")
+    args = states(upstream="them/theirs", past_exp="a.ckpt", **more)["Args"]
     with pytest.raises(UsageError, match="repository of the hub whose code would run .*--allow-code them/theirs"):
-        past.restore(tmp_path / "a.ckpt")
+        check_run(args, {}, Patches())
     monkeypatch.setenv(permissions.VARIABLE, "them/theirs")
-    assert past.restore(tmp_path / "a.ckpt")["Args"].upstream == "them/theirs"
+    check_repository(args)
+    monkeypatch.setenv(permissions.VARIABLE, "")
+    args.past_exp = None  # the user's own word: --hub huggingface -u them/theirs
+    check_repository(args)
 
 
 def test_the_option_is_for_every_command_and_for_what_it_starts(tmp_path, monkeypatch):

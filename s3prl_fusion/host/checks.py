@@ -17,7 +17,7 @@ from ..identity import describe
 from ..names import is_fused_name, resolve
 from . import members, recipes
 from .ckpt import read_ckpt
-from .past import overridden
+from .past import check_repository, overridden
 from .patches import Patches
 
 Record = Callable[[], "Mapping[str, Any] | None"]
@@ -77,6 +77,7 @@ def check_run(args: argparse.Namespace, config: dict[str, Any], patches: Patches
         UserError: something is wrong with them.
     """
     fusion = None
+    check_repository(args)
     if getattr(args, "hub", None) != "huggingface":
         named = not args.past_exp or overridden(args, "upstream")
         fusion = fusion_of(args, lambda: _remembered(args), named)

@@ -51,18 +51,22 @@ def restore(path: Any, **options: Any) -> dict[str, Any]:
         **options: torch.load's, in whose place this is called.
 
     Raises:
-        UsageError: it is none, or its upstream is a repository of code that the user has not allowed.
+        UsageError: it is none.
     """
     from .ckpt import read_experiment
 
     states = read_experiment(path)
-    args = states["Args"]
-    fetched = getattr(args, "hub", None) == "huggingface" or getattr(args, "from_hf_hub", False)
-    if fetched and not is_allowed(args.upstream):
-        raise UsageError(
-            f"{path} was trained on {args.upstream}, a repository of the hub whose code would run here: read it, then "
-            f"allow it with {OPTION} {args.upstream}"
-        )
     for name in _PLACES:
-        vars(args).pop(name, None)
+        vars(states["Args"]).pop(name, None)
     return states
+
+
+def check_repository(args: argparse.Namespace) -> None:
+    """Raise UsageError where a checkpoint says that the upstream is a repository of the hub, whose code would run
+    (s3prl/downstream/runner.py:122), and the user has not allowed it."""
+    fetched = getattr(args, "hub", None) == "huggingface" or getattr(args, "from_hf_hub", False)
+    if fetched and args.past_exp and not is_allowed(args.upstream):
+        raise UsageError(
+            f"{args.past_exp} was trained on {args.upstream}, a repository of the hub whose code would run here: read "
+            f"it, then allow it with {OPTION} {args.upstream}"
+        )

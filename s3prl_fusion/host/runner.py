@@ -61,7 +61,9 @@ def complete_arguments(argv: Sequence[str]) -> list[str]:
         if path is not None and not Path(path).exists():
             raise UsageError(f"{option} {path} does not exist; correct the path")
     if args.past_exp is not None and Path(args.past_exp).is_file() and not zipfile.is_zipfile(args.past_exp):
-        raise UsageError(f"-e {args.past_exp} is no checkpoint of s3prl's run_downstream; give one, or a run's folder")
+        raise UsageError(
+            f"-e {args.past_exp} is no whole checkpoint of s3prl's run_downstream; give one, or a run's folder"
+        )
     folder = None if args.past_exp is None else Path(args.past_exp)
     if folder and folder.is_dir() and not any(folder.glob("states-*.ckpt")):
         raise UsageError(f"-e {args.past_exp} has no states-*.ckpt; train there first (-m train -p {args.past_exp})")
