@@ -29,6 +29,7 @@ from s3prl_fusion.errors import MissingFileError, UsageError
 from s3prl_fusion.host import confined, shims
 from s3prl_fusion.host.ckpt import read_ckpt
 from s3prl_fusion.host.patches import Patches
+from s3prl_fusion.host.recipes._names import check_names
 from s3prl_fusion.host.runner import complete_arguments
 from s3prl_fusion.host.weights import Damaged, is_whole, read_weights
 
@@ -158,11 +159,30 @@ def test_a_recipe_yaml_names_classes(recipe, recipe_configs, marker, tmp_path, c
     assert f"config.downstream_expert.{key}.select: unknown name" in capsys.readouterr().err and not marker.exists()
 
 
+@pytest.mark.fault("Python as the name of an optimizer or a scheduler", "refused: the known names")
+@pytest.mark.parametrize("section", ["optimizer", "scheduler"])
+def test_optimizers_and_schedulers_are_named(section):
+    with pytest.raises(UsageError, match=rf"config\.{section}\.name: unknown {section} .Adam or open"):
+        check_names("emotion", {section: {"name": "Adam or open('x')"}})
+    check_names("emotion", {"optimizer": {"name": "TorchOptim"}, "scheduler": {"name": "linear_schedule_with_warmup"}})
+
+
+@pytest.mark.fault("a split or a fold whose name leads out of the experiment's folder", "refused: key and value")
+@pytest.mark.parametrize(
+    "key", ["runner.eval_dataloaders", "runner.train_dataloader", "downstream_expert.datarc.test_fold"]
+)
+@pytest.mark.parametrize("name", ["../../dev", "/tmp/dev", "..", "fold1/../../x", ""])
+def test_splits_and_folds_are_plain_names(key, name):
+    config = states()["Config"]
+    set_key(config, key, [name] if key.endswith("s") else name)
+    with pytest.raises(UsageError, match=rf"config\.{re.escape(key)}: '{re.escape(name)}' must be of letters"):
+        check_names("emotion", config)
+
+
 @pytest.mark.parametrize("path", sorted(downstream_configs_dir().glob("*.yaml")), ids=lambda path: path.name)
 def test_the_shipped_configs_name_what_there_is(path):
     from s3prl_fusion.host.hub import hub
     from s3prl_fusion.host.recipes import table
-    from s3prl_fusion.host.recipes._names import check_names
     from s3prl_fusion.host.recipes.ctc import supply_libriphone
     from s3prl_fusion.host.recipes.sv_voxceleb1 import _expert_module
 
