@@ -156,7 +156,7 @@ def test_a_recipe_yaml_names_classes(recipe, recipe_configs, marker, tmp_path, c
     (tmp_path / "a.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     words = ["-m", "train", "-u", "fbank", "-d", recipe, "-c", str(tmp_path / "a.yaml"), "-p", "exp", "--device", "cpu"]
     assert main(["run", *words]) == 2
-    assert f"config.downstream_expert.{key}.select: unknown name" in capsys.readouterr().err and not marker.exists()
+    assert f"downstream_expert.{key}.select" in capsys.readouterr().err and not marker.exists()
 
 
 @pytest.mark.fault("Python as the name of an optimizer or a scheduler", "refused: the known names")
