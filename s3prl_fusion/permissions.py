@@ -59,13 +59,18 @@ def _absolute(name: str) -> str:
     return name
 
 
-def is_allowed(name: str | Path) -> bool:
-    """Tell whether the user has allowed a file, a module or a repository: itself, or the folder or package it is in."""
+def is_allowed(name: str | Path, within: bool = True) -> bool:
+    """Tell whether the user has allowed a file, a module or a repository.
+
+    Args:
+        name: of it.
+        within: whether it is enough that the folder or package that it is in is allowed.
+    """
     if not Path(name).exists():
-        return any(str(name) == other or str(name).startswith(f"{other}.") for other in _listed())
+        return any(str(name) == other or (within and str(name).startswith(f"{other}.")) for other in _listed())
     path = Path(name).resolve()
     folders = [Path(other).resolve() for other in _listed() if Path(other).exists()]
-    return any(path == folder or folder in path.parents for folder in folders)
+    return any(path == folder or (within and folder in path.parents) for folder in folders)
 
 
 def check_code(kind: str, name: str, beside: Path | None) -> None:

@@ -335,7 +335,7 @@ def test_objects_in_a_members_checkpoint_are_not_built(entry, write, switch, mar
 def test_a_checkpoint_that_the_user_allows_is_read(marker, tmp_path, monkeypatch):
     zipped({"a": Payload(marker)}, tmp_path / "a.ckpt")
     zipped({"a": Payload(marker)}, tmp_path / "b.ckpt")
-    monkeypatch.setenv(permissions.VARIABLE, str(tmp_path / "b.ckpt"))
+    monkeypatch.setenv(permissions.VARIABLE, os.pathsep.join([str(tmp_path), str(tmp_path / "b.ckpt")]))
     with pytest.raises(UsageError, match="is not read"):
         read_weights(tmp_path / "a.ckpt")
     assert not marker.exists()

@@ -109,7 +109,8 @@ def load(path: Any, map_location: Any = None, weights_only: bool | None = None, 
 
     if not isinstance(path, (str, Path)):  # an open file, which is not named by anything in a config
         return torch.load(path, map_location=map_location, **{**options, "weights_only": True})
-    return read_weights(path, map_location=map_location, trusted=_trusted and weights_only is False)
+    # Stock reads what was saved on a GPU to a GPU, or fails; s3prl moves the model itself.
+    return read_weights(path, map_location=map_location or "cpu", trusted=_trusted and weights_only is False)
 
 
 class _Eval:

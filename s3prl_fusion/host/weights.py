@@ -45,7 +45,7 @@ def read_weights(path: str | os.PathLike[str], mmap: bool = False, trusted: bool
     if damage:
         raise Damaged(f"{path} is damaged: {damage}; fetch or copy it again, or remove it")
     options = {"map_location": "cpu", **options, **({"mmap": True} if mmap and is_zip else {})}
-    if trusted or permissions.is_allowed(path):
+    if trusted or permissions.is_allowed(path, within=False):
         return torch.load(path, **options, weights_only=False)
     if is_zip and _is_torchscript(path):
         raise _refusal(path, "it is a TorchScript archive, a program and not weights")
