@@ -6,7 +6,6 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator, Mapping
-from functools import reduce
 from importlib import import_module, util
 from types import ModuleType
 from typing import Any
@@ -57,7 +56,9 @@ def _check_maker(section: str, settings: Any) -> None:
 def _check_plain(config: Mapping[str, Any]) -> None:
     """Refuse splits and folds, which begin files' names in the expdir, that would lead out of it."""
     for key in ("runner.eval_dataloaders", "runner.train_dataloader", "downstream_expert.datarc.test_fold"):
-        found = reduce(lambda node, part: node.get(part) if isinstance(node, Mapping) else None, key.split("."), config)
+        found: Any = config
+        for part in key.split("."):
+            found = found.get(part) if isinstance(found, Mapping) else None
         for name in found if isinstance(found, list) else [found]:
             if isinstance(name, str) and not re.fullmatch(r"\w[\w.-]*", name):
                 raise UsageError(f"config.{key}: {name!r} must be of letters, digits, '.', '_' and '-'")
