@@ -61,9 +61,9 @@ def _refused(name: str, options: dict[str, Any], downloads: Downloads, error: Ex
     """Say which file an entry could not load; an error of one without any stays what it is."""
     files = [str(options[key]) for key in ("ckpt", "model_config") if isinstance(options.get(key), str)]
     files = [str(path) for path in downloads.files] or files
-    if not files or isinstance(error, Damaged):
+    if not files:
         return error
-    said = textwrap.shorten(f"{type(error).__name__}: {error}", 300)
+    said = textwrap.shorten(str(error) if isinstance(error, Damaged) else f"{type(error).__name__}: {error}", 300)
     return UsageError(
         f"{name!r} cannot load {', '.join(files)}: {said}. Is it a checkpoint of this architecture, and whole? "
         "`s3prl-fusion list` shows entries; fetch it again if it is damaged"
