@@ -107,7 +107,7 @@ def _check_end(sound: SoundFile, path: Path) -> None:
             raise Fault(CUT if streams == 0 else f"{streams} recordings, one after the other: {CONVERT}")
     if sound.frames == 0:
         raise Fault(EMPTY)
-    if sound.format == "FLAC" and containers.flac_goes_on(path.read_bytes()):
+    if sound.format == "FLAC" and containers.flac_goes_on(path):
         raise Fault(MORE)
 
 
