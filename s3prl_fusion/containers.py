@@ -36,7 +36,10 @@ def flac_goes_on(path: Path) -> bool:
     import soundfile
 
     with path.open("rb") as file:
-        header = int.from_bytes(file.read(_FLAC_TOTAL.stop)[_FLAC_TOTAL], "big")
+        start = file.read(_FLAC_TOTAL.stop)
+    if not start.startswith(b"fLaC"):
+        return False  # behind a tag of another format
+    header = int.from_bytes(start[_FLAC_TOTAL], "big")
     try:
         with _Retold(path, (header + 1).to_bytes(8, "big")) as retold, soundfile.SoundFile(retold) as sound:
             sound.seek(header & ((1 << _FLAC_BITS) - 1))
