@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from . import __version__
@@ -73,7 +74,7 @@ def check(remembered: Mapping[str, Any] | None, fusion: FusionConfig, made_of: M
         )
     before, now = remembered.get("made_of"), made_of
     if before is None:  # of a release that kept no more than names
-        past = FusionConfig.from_dict(remembered["fusion"])
+        past = FusionConfig.from_record(remembered["fusion"])
         before, now = describe(past, contents=False), describe(fusion, contents=False)
     found = list(differences(before, now))
     if found:
@@ -87,3 +88,9 @@ def release(version: str) -> list[str]:
     """Tell what must be equal of two versions: the major one, and before 1.0 the minor one too."""
     parts = version.split(".")
     return parts[:2] if parts[0] == "0" else parts[:1]
+
+
+def states_by_step(expdir: Path) -> list[Path]:
+    """List the ``states-<step>.ckpt`` of an experiment's folder, the first step first."""
+    states = [path for path in expdir.glob("states-*.ckpt") if path.stem.rpartition("-")[2].isdecimal()]
+    return sorted(states, key=lambda path: int(path.stem.rpartition("-")[2]))

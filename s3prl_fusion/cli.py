@@ -10,6 +10,7 @@ from typing import Sequence
 
 from . import __version__
 from .errors import UserError, in_words
+from .permissions import OPTION, take_option
 
 # Said here, so that only the command that was named is imported.
 COMMANDS = {
@@ -28,6 +29,9 @@ COMMANDS = {
     "doctor": "versions, what does not fit together, what is missing, and whether a fused forward works",
 }
 
+DESCRIPTION = "SUPERB with fused upstreams, on s3prl."
+EPILOG = f"Each command takes {OPTION} NAME, several times: a file, module or hub id of others whose code may run here."
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command, and show what the user can mend as one line.
@@ -41,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     name = _named(argv)
     try:
+        argv = take_option(argv)
+        name = _named(argv)
         args = build_parser(argv).parse_args(argv[:1] if name == "run" else argv)
         return args.command(argv[1:] if name == "run" else args)
     except BrokenPipeError:
@@ -67,7 +73,7 @@ def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 
     The arguments of `run` are run_downstream's affair: they are not parsed here.
     """
-    parser = argparse.ArgumentParser("s3prl-fusion", description="SUPERB with fused upstreams, on s3prl.")
+    parser = argparse.ArgumentParser("s3prl-fusion", description=DESCRIPTION, epilog=EPILOG)
     parser.add_argument("--version", action="version", version=f"s3prl-fusion {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="name")
     for name, text in COMMANDS.items():

@@ -12,7 +12,9 @@ import yaml
 from .cache.config import CacheConfig
 from .errors import KindError, MissingFileError, UsageError, mapping, unknown, within
 from .grammar import parse
+from .imports import is_own
 from .interfaces import DEFAULT_INTERFACE, build_interface, interface_class, interface_options, list_interfaces
+from .permissions import check_code
 from .relative_paths import resolve_paths
 
 PRECISIONS = ("float32", "bf16", "fp16")
@@ -166,23 +168,36 @@ class FusionConfig:
         return cls(members=parsed, **config)
 
     @classmethod
-    def from_yaml(cls, path: str | Path) -> FusionConfig:
+    def from_yaml(cls, path: str | Path, named: bool = True) -> FusionConfig:
         """Read a fusion YAML. Relative paths that exist beside the file are taken from there: of members, and of the
         module of a user's own interface.
 
+        Args:
+            path: the file.
+            named: whether the user has named it; else a checkpoint has, and what lies beside it runs only if allowed.
+
         Raises:
             MissingFileError: there is no such file.
-            UsageError, KindError: it is not YAML, or see `from_dict`; the message names the file.
+            UsageError, KindError: it is not YAML, or see `from_dict`, or its interface is code that the user has not
+                named (see `permissions`); the message names the file.
         """
         path = Path(path)
         if not path.is_file():
             raise MissingFileError(f"fusion config {str(path)!r} does not exist; give a YAML file with members: [...]")
         try:
-            return cls.from_dict(resolve_paths(path.parent, yaml.safe_load(path.read_text(encoding="utf-8"))))
+            config = resolve_paths(path.parent, yaml.safe_load(path.read_text(encoding="utf-8")))
+            _check_code(config, path.parent if named else None)
+            return cls.from_dict(config)
         except yaml.YAMLError as error:
             raise UsageError(f"{path} is not valid YAML: {error}") from error
         except (ValueError, TypeError) as error:
             raise within(f"{path}: ", error) from error
+
+    @classmethod
+    def from_record(cls, config: Mapping[str, Any]) -> FusionConfig:
+        """Read what a checkpoint or a score remembers of its fusion; as `from_dict`, but code runs only if allowed."""
+        _check_code(config, None)
+        return cls.from_dict(config)
 
     @classmethod
     def from_name(cls, name: str) -> FusionConfig:
@@ -218,6 +233,14 @@ class FusionConfig:
     def to_yaml(self) -> str:
         """Write `to_dict` as YAML text."""
         return yaml.safe_dump(self.to_dict(), sort_keys=False)
+
+
+def _check_code(config: Any, beside: Path | None) -> None:
+    """Look at whose code a raw config names, before it is imported; see `permissions.check_code`."""
+    interface = config.get("interface") if isinstance(config, Mapping) else None
+    name = interface.get("name") if isinstance(interface, Mapping) else interface
+    if isinstance(name, str) and is_own(name):
+        check_code("interface", name, beside)
 
 
 def _member(key: str, value: Any) -> MemberConfig:

@@ -1,9 +1,11 @@
-"""What compressed sound files say of their own length, which libsndfile takes on trust: Ogg, FLAC and MP3, as bytes."""
+"""What compressed sound files say of their own length, which libsndfile takes on trust: Ogg, FLAC and MP3."""
 
 from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 # https://www.rfc-editor.org/rfc/rfc3533#section-6
 _OGG_PAGE, _OGG_HEADER, _OGG_BEGINS, _OGG_ENDS = b"OggS", 27, 2, 4
@@ -29,20 +31,36 @@ def ogg_streams(data: bytes) -> int:
     return streams if flags & _OGG_ENDS and position <= len(data) else 0
 
 
-def flac_goes_on(data: bytes) -> bool:
-    """Tell whether a FLAC file has a sample behind those that its header counts; data begin with the header."""
+def flac_goes_on(path: Path) -> bool:
+    """Tell whether a FLAC file has a sample behind those that its header counts."""
     import soundfile
 
-    header = int.from_bytes(data[_FLAC_TOTAL], "big")
-    total = header & ((1 << _FLAC_BITS) - 1)
-    told = bytearray(data)
-    told[_FLAC_TOTAL] = (header + 1).to_bytes(8, "big")
+    with path.open("rb") as file:
+        start = file.read(_FLAC_TOTAL.stop)
+    if not start.startswith(b"fLaC"):
+        return False  # behind a tag of another format
+    header = int.from_bytes(start[_FLAC_TOTAL], "big")
     try:
-        with soundfile.SoundFile(io.BytesIO(told)) as sound:
-            sound.seek(total)
+        with _Retold(path, (header + 1).to_bytes(8, "big")) as retold, soundfile.SoundFile(retold) as sound:
+            sound.seek(header & ((1 << _FLAC_BITS) - 1))
             return len(sound.read(1)) == 1
     except soundfile.LibsndfileError:
         return False
+
+
+class _Retold(io.FileIO):
+    """A FLAC file whose header tells of another number of samples."""
+
+    def __init__(self, path: Path, total: bytes) -> None:
+        super().__init__(path)
+        self._total = total
+
+    def readinto(self, buffer: Any) -> int:
+        start = self.tell()
+        count = super().readinto(buffer)
+        for at in range(max(start, _FLAC_TOTAL.start), min(start + count, _FLAC_TOTAL.stop)):
+            memoryview(buffer).cast("B")[at - start] = self._total[at - _FLAC_TOTAL.start]
+        return count
 
 
 @dataclass(frozen=True)

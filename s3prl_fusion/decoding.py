@@ -25,7 +25,18 @@ CONVERT = f"ffmpeg -i FILE -ac 1 -ar {SAMPLE_RATE} NEW.wav"
 CUT = "the end is missing; fetch or unpack it again"
 MORE = f"its header tells of fewer samples than there are: {CONVERT}"
 EMPTY = "no samples; remove it, or fetch it again"
-_JUNK = 4096  # bytes behind a WAV's samples that may be someone's tag
+# libsndfile takes what is there for all, and only notes in its log what the header says,
+_SHORT = (
+    re.compile(r"^ *(?:data|Data Size|SSND|riff|Riff size) *: (?P<told>\d+) \(should be (?P<there>\d+)\)", re.M),
+    re.compile(r"'COMM' chunk \((?P<told>\d+)\)[^(]*'SSND' chunk \((?P<there>\d+)\)"),
+    re.compile(r"count (?P<there>\d+) does not match value from 'ds64' chunk of (?P<told>\d+)"),
+)
+# and where its samples end, of WAV and RF64, and as a sum of AU.
+_BEHIND = (
+    re.compile(r"Unknown chunk marker .* at position (\w+)\. Exiting"),
+    re.compile(r"Data Offset : (\d+)\s+Data Size   : (\d+)$", re.M),
+)
+_JUNK = 4096  # bytes behind the samples that may be someone's tag
 
 
 class Fault(Exception):
@@ -85,13 +96,14 @@ def _check_form(sound: SoundFile, speech: bool) -> None:
 
 def _check_end(sound: SoundFile, path: Path) -> None:
     """Refuse what holds fewer or more samples than its header says; of MP3, `_samples` does."""
-    # libsndfile takes a short file for what is there, and only notes in its log what the header says.
-    short = re.search(r"^ *(?:data|Data Size|SSND|riff|Riff size) *: (\d+) \(should be (\d+)\)", sound.extra_info, re.M)
-    if short and int(short[2]) < int(short[1]) < UNKNOWN_SIZE:
-        raise Fault(CUT)
-    junk = re.search(r"Unknown chunk marker .* at position (\d+)\. Exiting", sound.extra_info)
-    if junk and path.stat().st_size - int(junk[1]) > _JUNK:
-        raise Fault(MORE)
+    for pattern in _SHORT:
+        short = pattern.search(sound.extra_info)
+        if short and int(short["there"]) < int(short["told"]) < UNKNOWN_SIZE:
+            raise Fault(CUT)
+    for pattern in _BEHIND:
+        behind = pattern.search(sound.extra_info)
+        if behind and path.stat().st_size - sum(int(number, 0) for number in behind.groups()) > _JUNK:
+            raise Fault(MORE)
     if sound.format == "NIST":
         told = re.search(rb"\nsample_count -i (\d+)", _first_bytes(path, 1024))
         if told and int(told[1]) > sound.frames:
@@ -102,7 +114,7 @@ def _check_end(sound: SoundFile, path: Path) -> None:
             raise Fault(CUT if streams == 0 else f"{streams} recordings, one after the other: {CONVERT}")
     if sound.frames == 0:
         raise Fault(EMPTY)
-    if sound.format == "FLAC" and containers.flac_goes_on(path.read_bytes()):
+    if sound.format == "FLAC" and containers.flac_goes_on(path):
         raise Fault(MORE)
 
 

@@ -1,4 +1,7 @@
-"""A user's own objects, named as ``module:Name``, where ``module`` can be imported or is the path of a Python file."""
+"""A user's own objects, named as ``module:Name``, where ``module`` can be imported or is the path of a Python file.
+
+Who named them is looked at before: see `permissions`.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from . import permissions
 from .errors import UsageError, unknown
 
 
@@ -36,7 +40,7 @@ def load_object(kind: str, name: str, wanted: type, advice: str = "") -> tuple[A
     """
     where, _, attribute = name.rpartition(":")
     try:
-        module = _module_at(str(Path(where).resolve())) if where.endswith(".py") else import_module(where)
+        module = _module_at(str(Path(where).resolve())) if where.endswith(".py") else _module_called(where)
     except (ImportError, OSError, ValueError, SyntaxError) as error:
         raise UsageError(
             f"{kind} {name!r}: {where!r} cannot be imported ({error}); {advice}give the file's path "
@@ -56,12 +60,27 @@ def _objects_in(module: ModuleType, wanted: type) -> list[str]:
     ]
 
 
+def _module_called(name: str) -> ModuleType:
+    package = name.partition(".")[0]
+    if name not in sys.modules and package != __package__ and importlib.util.find_spec(package):
+        _say(name)
+    return import_module(name)
+
+
+def _say(where: str) -> None:
+    """Say on the screen whose code runs, and note that it was named."""
+    permissions.remember(where)
+    print(f"[s3prl_fusion] runs the code of {where}", file=sys.stderr, flush=True)
+
+
 @functools.cache
 def _module_at(path: str) -> ModuleType:
     name = f"{Path(path).stem}_{zlib.crc32(path.encode()):08x}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ImportError("it is no Python file")
+    if Path(path).is_file():
+        _say(path)
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

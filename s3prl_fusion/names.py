@@ -16,6 +16,8 @@ from .assets import downstream_configs_dir
 from .cache.config import CacheConfig
 from .config import FusionConfig, InterfaceConfig, MemberConfig
 from .errors import MissingFileError, UsageError
+from .imports import is_own
+from .permissions import check_code
 
 FUSIONS = "fusion/*.yaml"  # in downstream_configs
 _YAML = re.compile(r"(?P<path>.+\.ya?ml)(__(?P<interface>.+))?")
@@ -31,7 +33,7 @@ def is_yaml(name: str) -> bool:
     return bool(_YAML.fullmatch(name))
 
 
-def resolve(name: str, model_config: str | None = None, ckpt: str | None = None) -> FusionConfig:
+def resolve(name: str, model_config: str | None = None, ckpt: str | None = None, named: bool = True) -> FusionConfig:
     """Turn what run_downstream's ``-u``, ``-g`` and ``-k`` say into a fusion; a stock upstream is a fusion of one.
 
     Reads files, loads nothing, and asks s3prl nothing: whether its members can load is `host.members.check`'s affair.
@@ -40,6 +42,7 @@ def resolve(name: str, model_config: str | None = None, ckpt: str | None = None)
         name: see the top of this file.
         model_config: of ``fused``, the fusion YAML; of a stock upstream, its own.
         ckpt: of a stock upstream.
+        named: whether the user says it, or a checkpoint does: see `FusionConfig.from_yaml`.
 
     Returns:
         The fusion. A fused one has the cache that the environment asks for if it names none itself.
@@ -53,25 +56,29 @@ def resolve(name: str, model_config: str | None = None, ckpt: str | None = None)
         raise UsageError(
             f"{name!r} takes no checkpoint of its own (-k {ckpt}); give its members theirs in a fusion YAML"
         )
-    fusion = _fused(name, model_config)
+    fusion = _fused(name, model_config, named)
     return fusion if fusion.cache else replace(fusion, cache=CacheConfig.from_env())
 
 
-def _fused(name: str, model_config: str | None) -> FusionConfig:
+def _fused(name: str, model_config: str | None, named: bool) -> FusionConfig:
     if name == "fused":
         if model_config is None:
             raise UsageError(
                 "the upstream 'fused' needs a fusion YAML: -u fused -g fusion.yaml (or its path in place of the name, "
                 "-u fusion.yaml, or a name: fused_wavlm_hubert)"
             )
-        return FusionConfig.from_yaml(find_shipped("-g", model_config, FUSIONS))
+        return FusionConfig.from_yaml(find_shipped("-g", model_config, FUSIONS), named)
     if model_config is not None:
         raise UsageError(f"{name!r} says it all and takes no -g {model_config}; give the file to the upstream 'fused'")
     yaml = _YAML.fullmatch(name)
     if yaml is None:
         return FusionConfig.from_name(name)
-    fusion = FusionConfig.from_yaml(find_shipped("-u", yaml["path"], FUSIONS))
-    return fusion if yaml["interface"] is None else with_interface(fusion, yaml["interface"])
+    fusion = FusionConfig.from_yaml(find_shipped("-u", yaml["path"], FUSIONS), named)
+    if yaml["interface"] is None:
+        return fusion
+    if not named and is_own(yaml["interface"]):
+        check_code("interface", yaml["interface"], None)
+    return with_interface(fusion, yaml["interface"])
 
 
 def with_interface(fusion: FusionConfig, interface: str) -> FusionConfig:

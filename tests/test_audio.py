@@ -237,11 +237,22 @@ class TestLengths:
     def test_a_flac_whose_header_is_wrong(self, tmp_path, told, part):
         assert part in fault(rewrite(write(tmp_path / "a.flac"), tell_samples(told)))
 
-    @pytest.mark.fault("a wav whose header tells of fewer samples than there are", "refused by name")
-    def test_a_wav_whose_header_is_wrong(self, tmp_path):
-        size = struct.pack("<I", 20000)
-        path = rewrite(write(tmp_path / "a.wav"), lambda data: data[:40] + size + data[44:])
-        assert "fewer samples" in fault(path)
+    @pytest.mark.fault("a wav, aiff, au or rf64 whose header tells of fewer samples than there are", "refused by name")
+    @pytest.mark.parametrize(
+        "suffix, at, form",
+        [("wav", b"data", "<4xI"), ("au", b".snd", ">8xI"), ("aiff", b"SSND", ">4xI"), ("rf64", b"ds64", "<16xQ")],
+    )
+    def test_a_header_that_is_wrong(self, tmp_path, suffix, at, form):
+        path = write(tmp_path / f"a.{suffix}")
+
+        def change(data: bytes) -> bytes:
+            start = data.index(at)
+            told = struct.pack(form, 20000)
+            skipped = struct.calcsize(form.rstrip("IQ"))
+            return data[: start + skipped] + told[skipped:] + data[start + len(told) :]
+
+        assert len(load(path)) == 32000
+        assert "fewer samples" in (told := fault(rewrite(path, change))) or "the end is missing" in told
 
     @pytest.mark.fault("an ogg file of several recordings, one after the other", "refused by name")
     def test_an_ogg_of_two_recordings(self, tmp_path):

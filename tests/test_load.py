@@ -114,6 +114,25 @@ def test_inference_refuses_a_wrong_file_in_one_line(content, told, trained, tmp_
     assert any(re.search(f"speech.wav: {told}", line) for line in lines) and "Traceback" not in "".join(lines)
 
 
+@pytest.mark.fault("run -m inference -e with somebody's checkpoint", "writes where the user is, not where it says")
+def test_inference_writes_where_the_user_is(trained, tmp_path, monkeypatch):
+    states, victim = read_ckpt(find_ckpt(trained("voxceleb1"))), tmp_path / "victim"
+    states["Args"].expdir, states["Args"].cache_dir = str(victim), str(victim)
+    for name in ("theirs", "here", "named"):
+        (tmp_path / name).mkdir()
+    torch.save(states, tmp_path / "theirs" / "a.ckpt")
+    soundfile.write(tmp_path / "a.wav", wavs(20000)[0].numpy(), 16000)
+    monkeypatch.chdir(tmp_path / "here")
+    words = ["run", "-m", "inference", "-t", "../a.wav", "-e", "../theirs/a.ckpt", "--device", "cpu"]
+    for folder, more in (("here", []), ("named", ["-p", str(tmp_path / "named")])):
+        try:
+            assert main([*words, *more]) == 0
+        finally:
+            s3prl_fusion.unregister()
+        assert (tmp_path / folder / "inference.txt").is_file()
+    assert not victim.exists() and [path.name for path in (tmp_path / "theirs").iterdir()] == ["a.ckpt"]
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_features_are_those_of_the_checkpoints_own_weights(recipe, trained):
     experiment = load_experiment(trained(recipe))

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -240,6 +241,54 @@ def test_a_checkpoint_cut_off_by_a_kill_is_dropped(fake):
     assert run_all([experiment], jobs=1) == {}
     assert fake.resumed() == ["False", "False"]
     assert drop_broken_checkpoints(experiment.folder.path) == []
+
+
+def damaged(path: Path, how: str) -> None:
+    """Cut a checkpoint off, or flip one bit of its weights."""
+    data = bytearray(path.read_bytes())
+    data[data.rindex(b"\x80\x3e") + 1] ^= 1  # of the best score, 0.25
+    path.write_bytes(data[: len(data) // 2] if how == "half" else data)
+
+
+@pytest.mark.fault("superb again after a run's best checkpoint was cut off or damaged", "trained on from before it")
+@pytest.mark.parametrize("how", ["half", "flip"])
+def test_a_damaged_best_checkpoint_is_trained_again_from_the_last_one_before_it(fake, how):
+    (experiment,) = fake.experiments("up")
+    assert run_all([experiment], jobs=1) == {}
+    folder, model = experiment.folder, torch.load(fake.folder / "up 0.0001 1337.ckpt", weights_only=False)
+    shutil.copy(folder.path / "states-1.ckpt", folder.path / "states-2.ckpt")
+    torch.save({**model, "Downstream": {"best_score": torch.tensor([0.125])}}, folder.path / "states-0.ckpt")
+    damaged(folder.best_ckpt(experiment.task), how)
+    experiment.stamp("score").path.unlink()
+    seen = run_all([experiment], jobs=1)
+    assert seen == {} and fake.resumed() == ["False", "True"] and folder.result.is_file()
+    # What the runner then wrote anew, after the one that it went on from.
+    assert sorted(path.name for path in folder.path.glob("states-*")) == ["states-0.ckpt", "states-1.ckpt"]
+    assert "dev-best.ckpt was damaged or gone: trained again from states-0" in folder.log("train").read_text()
+    assert not folder.path.with_name("sid.old1").exists()
+
+
+@pytest.mark.fault("the same, where no checkpoint from before it is left", "set aside, trained from the start")
+def test_a_damaged_best_checkpoint_without_one_before_it(fake):
+    (experiment,) = fake.experiments("up")
+    assert run_all([experiment], jobs=1) == {}
+    damaged(experiment.folder.best_ckpt(experiment.task), "half")
+    assert run_all([experiment], jobs=1) == {} and run_all([experiment], jobs=1) == {}
+    assert fake.resumed() == ["False", "False"]
+    assert experiment.folder.path.with_name("sid.old1").is_dir()
+
+
+@pytest.mark.fault("superb again after a bit of the last states-*.ckpt has changed", "the one before is gone on from")
+def test_a_damaged_state_is_dropped(fake):
+    (experiment,) = fake.experiments("up")
+    fake.behave(broken=["up"])
+    run_all([experiment], jobs=1)
+    folder = experiment.folder
+    shutil.copy(folder.path / "states-1.ckpt", folder.path / "states-9.ckpt")
+    damaged(folder.path / "states-9.ckpt", "flip")
+    fake.behave()
+    assert run_all([experiment], jobs=1) == {} and fake.resumed() == ["False", "True"]
+    assert [path.name for path in folder.path.glob("states-*")] == ["states-1.ckpt"]
 
 
 def test_a_failure_does_not_stop_the_others(fake):

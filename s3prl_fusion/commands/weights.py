@@ -69,7 +69,7 @@ def shares(ckpt: str) -> tuple[str, pandas.DataFrame]:
         if "weights" not in state:
             raise UsageError(f"{upstream!r} has a single hidden state: there is nothing to weigh")
         return SHARES["weighted_sum"], _table([upstream], [None], [state["weights"].softmax(dim=0)])
-    config = FusionConfig.from_dict(remembered["fusion"])
+    config = FusionConfig.from_record(remembered["fusion"])
     name, options = config.interface.name, config.interface.options
     interface = build_interface(name, remembered["layers"], remembered["dims"], config.interface.output_dim, **options)
     interface.load_state_dict(state)

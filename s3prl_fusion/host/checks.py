@@ -17,26 +17,28 @@ from ..identity import describe
 from ..names import is_fused_name, resolve
 from . import members, recipes
 from .ckpt import read_ckpt
+from .past import check_repository, overridden
 from .patches import Patches
 
 Record = Callable[[], "Mapping[str, Any] | None"]
 
 
-def fusion_of(args: argparse.Namespace, record: Record) -> FusionConfig:
+def fusion_of(args: argparse.Namespace, record: Record, named: bool) -> FusionConfig:
     """Resolve a run's upstream; of a past experiment whose YAML is gone, what its checkpoint remembers.
 
     Args:
         args: run_downstream's.
         record: reads the checkpoint's `checkpoint.record`; None where there is no checkpoint.
+        named: whether the user says the upstream; a checkpoint's runs no code that is not allowed.
     """
     try:
-        return resolve(args.upstream, args.upstream_model_config, args.upstream_ckpt)
+        return resolve(args.upstream, args.upstream_model_config, args.upstream_ckpt, named)
     except MissingFileError as error:
         gone, remembered = error, record() if is_fused_name(args.upstream) else None
     if remembered is None:
         raise gone
     try:
-        fusion = FusionConfig.from_dict(remembered["fusion"])
+        fusion = FusionConfig.from_record(remembered["fusion"])
     except UsageError as error:
         raise within(
             f"{args.upstream} is gone, with which the experiment was trained (give where it is now with -u, or with "
@@ -75,8 +77,10 @@ def check_run(args: argparse.Namespace, config: dict[str, Any], patches: Patches
         UserError: something is wrong with them.
     """
     fusion = None
+    check_repository(args)
     if getattr(args, "hub", None) != "huggingface":
-        fusion = fusion_of(args, lambda: _remembered(args))
+        named = not args.past_exp or overridden(args, "upstream")
+        fusion = fusion_of(args, lambda: _remembered(args), named)
         check_upstream(fusion, args)
         if args.init_ckpt and not fusion.stock:
             _check_ckpt(args, fusion)

@@ -8,7 +8,11 @@ from typing import Any
 
 import torch
 
+from ..checkpoint import states_by_step
 from ..errors import MissingFileError, UsageError
+from .weights import read_weights
+
+_KINDS = {"Args": argparse.Namespace, "Config": dict, "Featurizer": dict, "Downstream": dict}
 
 
 def find_ckpt(expdir_or_ckpt: str | Path) -> Path:
@@ -20,7 +24,7 @@ def find_ckpt(expdir_or_ckpt: str | Path) -> Path:
     path = Path(expdir_or_ckpt)
     if path.is_file():
         return path
-    by_step = sorted(path.glob("states-*.ckpt"), key=lambda ckpt: int(ckpt.stem.rpartition("-")[2]))
+    by_step = states_by_step(path)
     found = [*by_step, *sorted(path.glob("dev*best.ckpt"))]
     if not found:
         raise MissingFileError(
@@ -38,17 +42,30 @@ def read_ckpt(path: str | Path, mmap: bool = False) -> dict[str, Any]:
         mmap: tensors are read when they are used, for who wants few of them.
 
     Raises:
-        UsageError: it is not one.
+        UsageError: it is not one, is damaged, or holds more than weights and settings.
     """
     # A Namespace (s3prl/downstream/runner.py:401) runs nothing, so it stays allowed: torch has one list for all
     # threads, which none could take it from while another one reads.
     torch.serialization.add_safe_globals([argparse.Namespace])
-    try:
-        states = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
-    except Exception as error:  # what torch raises for a file that is none, or is cut short, depends on its bytes
-        raise UsageError(f"{path} cannot be read as a checkpoint: {error}") from error
+    states = read_weights(path, mmap)
     keys = states if isinstance(states, dict) else {}
-    lacking = [key for key in ("Args", "Config", "Featurizer", "Downstream") if key not in keys]
+    lacking = [key for key, kind in _KINDS.items() if not isinstance(keys.get(key), kind)]
     if lacking:
         raise UsageError(f"{path} is no checkpoint of s3prl's run_downstream: it has no {', '.join(lacking)}")
+    return states
+
+
+def read_experiment(path: str | Path) -> dict[str, Any]:
+    """Do as `read_ckpt`, for what is built anew from its Args and Config.
+
+    Raises:
+        UsageError: as for it, or its Args name no upstream or no downstream.
+    """
+    states = read_ckpt(path)
+    lacking = [name for name in ("upstream", "downstream") if not isinstance(getattr(states["Args"], name, None), str)]
+    if lacking or not isinstance(states["Config"].get("downstream_expert"), dict):
+        raise UsageError(
+            f"{path} is no checkpoint of s3prl's run_downstream: it has no "
+            f"{', '.join(f'Args.{name}' for name in lacking) or 'Config.downstream_expert'}"
+        )
     return states

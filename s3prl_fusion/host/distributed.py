@@ -67,7 +67,7 @@ def mend_main(run_downstream: ModuleType, on_gpu: bool, patches: Patches) -> Non
 
     cuda = Proxy(torch.cuda, set_device=set_device)
     group = Proxy(torch.distributed, init_process_group=init_process_group)
-    patches.set(run_downstream, "torch", Proxy(torch, cuda=cuda, distributed=group))
+    patches.set(run_downstream, "torch", Proxy(run_downstream.torch, cuda=cuda, distributed=group))
 
 
 def check_resumed(args: argparse.Namespace) -> None:

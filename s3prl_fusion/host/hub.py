@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
-from ..errors import HostError
+from ..errors import HostError, UsageError, unknown
 from . import shims
 
 HOSTS = ("s3prl", "espnet-s3prl")  # distributions with a module named s3prl
@@ -46,6 +46,13 @@ def s3prl_folder() -> Path:
     if spec is None or spec.origin is None:
         raise HostError("s3prl is not installed; pip install --upgrade s3prl-fusion installs it and what it needs")
     return Path(spec.origin).resolve().parent
+
+
+def check_downstream(name: str) -> None:
+    """Raise UsageError for what is none of s3prl's downstreams, which it imports by that name."""
+    recipes = {file.parent.name for file in (s3prl_folder() / "downstream").glob("*/expert.py")}
+    if name not in recipes:
+        raise UsageError(unknown("downstream", name, recipes))
 
 
 def host_version() -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -21,11 +22,12 @@ from ..names import absolute, is_fused_name, is_yaml
 from ..upstreams.outputs import are_finite
 from ..upstreams.windows import states_in_windows
 from .checks import fusion_of
-from .ckpt import find_ckpt, read_ckpt
-from .hub import quiet_torchaudio
+from .ckpt import find_ckpt, read_experiment
+from .hub import check_downstream, hub, quiet_torchaudio
 from .members import entries, stock_loader
 from .patches import Patches
 from .recipes import find, table
+from .recipes._names import check_names
 from .recipes.ctc import supply_libriphone
 from .upstream import FusedUpstream
 
@@ -136,11 +138,12 @@ def load_experiment(
     Raises:
         MissingFileError: there is no checkpoint, or a file that it was trained with is gone; the message names it.
         UsageError: the file is no checkpoint of s3prl's runner, or is of another fusion than its YAML says now, or
-            there is no such device; or `upstream` is no YAML, or the experiment's is not fused.
+            there is no such device; or `upstream` is no YAML, or the experiment's is not fused; or the checkpoint
+            names code that the user has not (see docs/security.md).
     """
     check_device(device)
     path = find_ckpt(expdir_or_ckpt)
-    states = read_ckpt(path)
+    states = read_experiment(path)
     args, config = states["Args"], states["Config"]
     if upstream is not None:
         if not (is_yaml(str(upstream)) and is_fused_name(args.upstream)):
@@ -150,10 +153,12 @@ def load_experiment(
             )
         args.upstream, args.upstream_model_config = absolute(str(upstream)), None
     args.device, args.init_ckpt, args.expdir = device, str(path), str(path.parent)
-    with quiet_torchaudio(), torch.random.fork_rng():
-        model = _restored(_upstream(args, states), states, "Upstream", device)
+    hub()  # what s3prl lacks is supplied from here on, and it evaluates nothing
+    with quiet_torchaudio(), torch.random.fork_rng(), _without_corpus(args, states):
+        check_names(args.downstream, config)
+        model = _restored(_upstream(args, states, named=upstream is not None), states, "Upstream", device)
         featurizer = _restored(_featurizer(model, args), states, "Featurizer", device)
-        downstream = _restored(_downstream(featurizer, args, config, states), states, "Downstream", device)
+        downstream = _restored(_downstream(featurizer, args, config), states, "Downstream", device)
     return LoadedExperiment(model, featurizer, downstream, args, config)
 
 
@@ -163,8 +168,8 @@ def _restored(module: nn.Module, states: dict[str, Any], name: str, device: str)
     return module.to(device).eval()
 
 
-def _upstream(args: argparse.Namespace, states: dict[str, Any]) -> nn.Module:
-    fusion = fusion_of(args, lambda: checkpoint.read(states["Featurizer"]))
+def _upstream(args: argparse.Namespace, states: dict[str, Any], named: bool) -> nn.Module:
+    fusion = fusion_of(args, lambda: checkpoint.read(states["Featurizer"]), named)
     if not fusion.stock:
         return FusedUpstream(fusion)
     if args.upstream not in entries():
@@ -184,16 +189,22 @@ def _featurizer(upstream: nn.Module, args: argparse.Namespace) -> nn.Module:
     )
 
 
-def _downstream(
-    featurizer: nn.Module, args: argparse.Namespace, config: dict[str, Any], states: dict[str, Any]
-) -> nn.Module:
-    recipe, patches = find(args.downstream, config), Patches()
-    supply_libriphone(patches)
+@contextmanager
+def _without_corpus(args: argparse.Namespace, states: dict[str, Any]) -> Iterator[None]:
+    """Let the recipe's expert be built where its corpus is gone, until the block ends."""
+    check_downstream(args.downstream)
+    patches = Patches()
     try:
+        supply_libriphone(patches)
+        recipe = find(args.downstream, states["Config"])
         if recipe:
-            recipe.without_corpus(config, states["Downstream"], patches)
-        return import_module(f"s3prl.downstream.{args.downstream}.expert").DownstreamExpert(
-            upstream_dim=featurizer.output_dim, upstream_rate=featurizer.downsample_rate, **config, **vars(args)
-        )
+            recipe.without_corpus(states["Config"], states["Downstream"], patches)
+        yield
     finally:
         patches.undo()
+
+
+def _downstream(featurizer: nn.Module, args: argparse.Namespace, config: dict[str, Any]) -> nn.Module:
+    return import_module(f"s3prl.downstream.{args.downstream}.expert").DownstreamExpert(
+        upstream_dim=featurizer.output_dim, upstream_rate=featurizer.downsample_rate, **config, **vars(args)
+    )

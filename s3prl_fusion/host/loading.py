@@ -10,8 +10,10 @@ from torch import nn
 
 from ..errors import UsageError, UserError
 from ..upstreams import pretrained
+from .confined import trusting
 from .downloads import Downloads
 from .patches import Patches
+from .weights import Damaged
 
 
 def load(name: str, entry: Callable[..., nn.Module], options: dict[str, Any]) -> nn.Module:
@@ -31,20 +33,25 @@ def load(name: str, entry: Callable[..., nn.Module], options: dict[str, Any]) ->
         _mend_transformers(patches)
         unloaded = _watch(patches)
         try:
-            member = entry(**options)
-        except _PASSED:
-            raise
+            member = _call(entry, options)
         except Exception as error:  # of torch.load, load_state_dict, or the entry's own reading of what it has loaded
+            if isinstance(error, _PASSED) and not isinstance(error, Damaged):
+                raise
             if not downloads.remove_broken():
                 raise _refused(name, options, downloads, error) from error
             unloaded.clear()
-            member = entry(**options)
+            member = _call(entry, options)
     finally:
         patches.undo()
     for module, missing in unloaded.values():
         _check_loaded(name, options, module, missing)
     pretrained.keep_steady(member)
     return member
+
+
+def _call(entry: Callable[..., nn.Module], options: dict[str, Any]) -> nn.Module:
+    with trusting(options.get("ckpt") is None):
+        return entry(**options)
 
 
 _PASSED = (UserError, ImportError, MemoryError)
@@ -56,7 +63,7 @@ def _refused(name: str, options: dict[str, Any], downloads: Downloads, error: Ex
     files = [str(path) for path in downloads.files] or files
     if not files:
         return error
-    said = textwrap.shorten(f"{type(error).__name__}: {error}", 300)
+    said = textwrap.shorten(str(error) if isinstance(error, Damaged) else f"{type(error).__name__}: {error}", 300)
     return UsageError(
         f"{name!r} cannot load {', '.join(files)}: {said}. Is it a checkpoint of this architecture, and whole? "
         "`s3prl-fusion list` shows entries; fetch it again if it is damaged"

@@ -167,7 +167,7 @@ def _register_runner(runner: ModuleType, patches: Patches) -> None:
     # The runner has the name bound since its import (s3prl/downstream/runner.py:24): it is replaced there.
     patches.set(runner, "Featurizer", featurizer)
     patches.set(runner.Runner, "__init__", init)
-    patches.set(runner, "torch", Proxy(torch, save=save))
+    patches.set(runner, "torch", Proxy(runner.torch, save=save))
     patches.set(runner, "torchaudio", Proxy(runner.torchaudio, load=shims.audio.load_speech))  # for -m inference
     patches.set(runner, "DDP", distributed.wrap)
     supply_libriphone(patches)

@@ -11,13 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Callable, Iterator, Sequence
 
-from ..errors import UsageError, UserError, unknown
+from ..errors import UsageError, UserError, within
 from ..files import read_mapping
 from ..names import FUSIONS, absolute, find_shipped, is_yaml, resolve
-from . import distributed
+from . import distributed, past
 from .arguments import parse
-from .hub import s3prl_folder
+from .hub import check_downstream
 from .patches import Patches
+from .proxy import Proxy
 
 
 def run(argv: Sequence[str], fill_in: Callable[[dict[str, Any]], None] | None = None) -> None:
@@ -60,12 +61,15 @@ def complete_arguments(argv: Sequence[str]) -> list[str]:
         if path is not None and not Path(path).exists():
             raise UsageError(f"{option} {path} does not exist; correct the path")
     if args.past_exp is not None and Path(args.past_exp).is_file() and not zipfile.is_zipfile(args.past_exp):
-        raise UsageError(f"-e {args.past_exp} is no checkpoint of s3prl's run_downstream; give one, or a run's folder")
-    past = None if args.past_exp is None else Path(args.past_exp)
-    if past and past.is_dir() and not any(past.glob("states-*.ckpt")):
+        raise UsageError(
+            f"-e {args.past_exp} is no whole checkpoint of s3prl's run_downstream; give one, or a run's folder"
+        )
+    folder = None if args.past_exp is None else Path(args.past_exp)
+    if folder and folder.is_dir() and not any(folder.glob("states-*.ckpt")):
         raise UsageError(f"-e {args.past_exp} has no states-*.ckpt; train there first (-m train -p {args.past_exp})")
     if args.mode == "inference" and args.evaluate_split is not None and not Path(args.evaluate_split).is_file():
         raise UsageError(f"-t {args.evaluate_split} does not exist; -m inference needs a sound file")
+    completed += past.place(args)
     if args.past_exp is None and not _resumes(args):
         completed += _new_experiment(args)
     elif args.upstream is not None and is_yaml(args.upstream):
@@ -96,9 +100,10 @@ def _new_experiment(args: argparse.Namespace) -> list[str]:
     for option, value in (("-u UPSTREAM", args.upstream), ("-d DOWNSTREAM", args.downstream)):
         if value is None:
             raise UsageError(f"{option} is missing, and there is no -e to restore it from")
-    recipes = {file.parent.name for file in (s3prl_folder() / "downstream").glob("*/expert.py")}
-    if args.downstream not in recipes:
-        raise UsageError(f"-d: {unknown('downstream', args.downstream, recipes)}")
+    try:
+        check_downstream(args.downstream)
+    except UsageError as error:
+        raise within("-d: ", error) from error
     if args.expdir is None and args.expname is None:
         raise UsageError("-p EXPDIR (or -n EXPNAME) is missing: where should the experiment be saved?")
     added = []
@@ -137,11 +142,14 @@ def _mended_main(argv: Sequence[str], fill_in: Callable[[dict[str, Any]], None] 
     def get_downstream_args() -> tuple[argparse.Namespace, dict[str, Any], list[str]]:
         args, config, backup_files = stock()
         distributed.check_resumed(args)
+        if args.past_exp and distributed.rank() == 0:
+            print(f"[s3prl_fusion] goes on from {args.init_ckpt}, writes into {args.expdir}", flush=True)
         if fill_in:
             fill_in(config)
         return args, config, backup_files
 
     patches.set(run_downstream, "get_downstream_args", get_downstream_args)
+    patches.set(run_downstream, "torch", Proxy(run_downstream.torch, load=past.restore))
     distributed.mend_main(run_downstream, parse(argv).device != "cpu", patches)
     try:
         yield run_downstream.main

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..checkpoint import RUN_FILE
+from ..checkpoint import RUN_FILE, states_by_step
 from .tasks import TASKS, Task
 
 SEED = 1337  # s3prl's, which stands in no folder's name
@@ -80,6 +80,10 @@ class RunFolder:
     def has_states(self) -> bool:
         """Whether there is a checkpoint to go on from."""
         return any(self.path.glob("states-*.ckpt"))
+
+    def states(self) -> list[Path]:
+        """Every checkpoint to go on from, the first step first."""
+        return states_by_step(self.path)
 
     def is_empty(self) -> bool:
         """Whether nothing is there yet."""

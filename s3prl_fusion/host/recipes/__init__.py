@@ -20,6 +20,7 @@ from ..hub import s3prl_folder
 from ..patches import Patches
 from ..proxy import Proxy
 from ..shims.audio import load_speech
+from ._names import check_names
 
 Config = dict[str, Any]  # of a run, as run_downstream reads it from the YAML file
 
@@ -99,7 +100,7 @@ def mend(downstream: str, config: Config, patches: Patches) -> None:
 
     Raises:
         MissingFileError: a path in the config is not there; the message names the config's key.
-        UsageError: a list of files is malformed.
+        UsageError: a list of files is malformed, or a class is named that the recipe does not have.
     """
     # With max_keep 1 the runner deletes the last checkpoint before it writes the next (s3prl/downstream/runner.py:387):
     # killed in between, an experiment would be lost.
@@ -108,6 +109,7 @@ def mend(downstream: str, config: Config, patches: Patches) -> None:
     if recipe:
         recipe.mend(config, patches)
         read_speech(downstream, patches)
+    check_names(downstream, config)
 
 
 def read_speech(downstream: str, patches: Patches) -> None:

@@ -6,6 +6,7 @@ A shim is applied where what it supplies is missing; `withdraw` takes all back. 
 from __future__ import annotations
 
 from ...errors import HostError
+from ..confined import confine
 from ..patches import Patches
 from . import audio, checkpoints, huggingface, models, sox
 from .shim import Shim
@@ -29,6 +30,7 @@ def supply() -> None:
         lacking = [shim for shim in SHIMS if shim.missing()]
         for shim in lacking:
             shim.apply(_patches)
+        confine(_patches)
     except Exception as error:  # torchaudio beside another torch fails with OSError, RuntimeError or ImportError
         _patches.undo()
         raise HostError(

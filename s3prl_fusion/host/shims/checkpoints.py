@@ -1,9 +1,10 @@
-"""What torch.load may build from a checkpoint: torch 2.6 and later build tensors and plain containers only."""
+"""What torch.load may build from a checkpoint where it is told to load weights only: tensors and plain containers, and
+what is allowed here."""
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any, Sequence
+from typing import Any, Callable, Sequence
 
 from ..patches import Patches
 from .shim import Shim
@@ -36,7 +37,7 @@ def allow(patches: Patches, allowed: Sequence[Any]) -> None:
 
     Args:
         patches: takes them back.
-        allowed: classes or functions, or pairs of one and the name that checkpoints have for it.
+        allowed: classes or functions.
     """
     import torch
 
@@ -54,18 +55,23 @@ def allow(patches: Patches, allowed: Sequence[Any]) -> None:
     patches.add(undo)
 
 
-def _refuses_settings() -> bool:
-    import torch
-
-    return tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 6)
-
-
 def _allow_settings(patches: Patches) -> None:
     import numpy
 
     multiarray = getattr(numpy, "_core", None) or numpy.core
-    moved = [(getattr(multiarray.multiarray, name), f"{home}.{name}") for name in _REBUILDERS for home in _HOMES]
-    allow(patches, [*filter(None, map(_look_up, ALLOWED)), *moved])
+    moved = [_called(getattr(multiarray.multiarray, name), home, name) for name in _REBUILDERS for home in _HOMES]
+    found = [item for item in map(_look_up, ALLOWED) if hasattr(item, "__name__")]  # torch 2.5 asks for it
+    allow(patches, [*found, *moved])
+
+
+def _called(function: Callable[..., Any], module: str, name: str) -> Callable[..., Any]:
+    """Give a function the name that a checkpoint has for it; torch from 2.6 on takes pairs, torch 2.5 does not."""
+
+    def call(*args: Any) -> Any:
+        return function(*args)
+
+    call.__module__, call.__name__, call.__qualname__ = module, name, name
+    return call
 
 
 def _look_up(name: str) -> Any:
@@ -80,10 +86,11 @@ def _look_up(name: str) -> Any:
 SHIMS = (
     Shim(
         "torch.load's allow-list",
-        "torch 2.6 and later load weights only; checkpoints of s3prl and of its upstreams hold settings too",
+        "torch 2.6 and later load weights only, and torch 2.5 does when told to; checkpoints of s3prl and of its "
+        "upstreams hold settings too",
         "https://github.com/pytorch/pytorch/releases/tag/v2.6.0",
         "torch.load(",
-        _refuses_settings,
+        lambda: True,
         _allow_settings,
     ),
 )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import time
+import zipfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import partial
+from pathlib import Path
 from queue import SimpleQueue
 
 from ... import identity
@@ -28,17 +30,51 @@ def forget(experiment: Experiment, *stages: str) -> None:
             path.unlink()
 
 
+def recover(experiment: Experiment) -> bool:
+    """Delete damaged checkpoints of an experiment that goes on. Where the best one is lost, go back to the last
+    checkpoint from before it: trained on from there, the same one comes again.
+
+    Returns:
+        False if the best one is lost and there is none from before it: the training has to begin anew.
+    """
+    folder, stamp = experiment.folder, experiment.stamp("train")
+    best, before = folder.best_ckpt(experiment.task), stamp.read()
+    if before.get("key") != experiment.key("train"):  # none, or another one, which is set aside as it is
+        return True
+    dropped = drop_broken_checkpoints(folder.path)
+    if best.is_file() or not (best in dropped or before.get("status") == "done"):
+        return True
+    states = folder.states()
+    scores = [_best_so_far(path) for path in states]
+    earlier = [number for number, score in enumerate(scores) if score != scores[-1]]
+    if not earlier:
+        return False
+    for path in states[earlier[-1] + 1 :]:
+        path.unlink()
+    stamp.write(before["key"], "running", before.get("seconds", 0.0), made_of=before.get("made_of"))
+    with folder.log("train").open("a", encoding="utf-8") as log:
+        log.write(f"{best.name} was damaged or gone: trained again from {states[earlier[-1]].name}\n")
+    return True
+
+
+def _best_so_far(ckpt: Path) -> float | None:
+    from ...host.ckpt import read_ckpt
+
+    score = read_ckpt(ckpt, mmap=True)["Downstream"].get("best_score")
+    return None if score is None else float(score)
+
+
 def train(experiment: Experiment, children: Children, progress: Progress) -> None:
     """Train, or resume what was interrupted. An experiment under other settings is set aside, never overwritten."""
     from ...host.ckpt import read_ckpt
 
     folder, stamp, made_of = experiment.folder, experiment.stamp("train"), experiment.made_of()
+    is_lost = not recover(experiment)
     key, before = identity.digest(made_of), stamp.read()
-    if not folder.is_empty() and experiment.changes():
+    if not folder.is_empty() and (is_lost or experiment.changes()):
         folder.path.rename(folder.aside())
         before = {}
     folder.path.mkdir(parents=True, exist_ok=True)
-    drop_broken_checkpoints(folder.path)
     resumed = bool(before) and folder.has_states()
     earlier = float(before.get("seconds", 0.0)) if resumed else 0.0
     forget(experiment, "evaluate", "score")
@@ -93,8 +129,15 @@ RUN = {"train": train, "evaluate": evaluate, "score": score}
 
 
 def is_done(experiment: Experiment, stage: str) -> bool:
-    """Whether a stage has ended under the same settings, and what it wrote is still there."""
-    return experiment.stamp(stage).is_done(experiment.key(stage), experiment.outputs(stage))
+    """Whether a stage has ended under the same settings, and what it wrote is still there, and whole where a later
+    stage needs it."""
+    done = experiment.stamp(stage).is_done(experiment.key(stage), experiment.outputs(stage))
+    if not done or stage != "train":
+        return done
+    from ...host.weights import is_whole
+
+    best = experiment.folder.best_ckpt(experiment.task)
+    return zipfile.is_zipfile(best) and (is_done(experiment, "score") or is_whole(best))
 
 
 def run_stage(

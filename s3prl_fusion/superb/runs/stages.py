@@ -10,7 +10,6 @@ import signal
 import subprocess
 import threading
 import time
-import zipfile
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -75,8 +74,10 @@ class Stamp:
 
 
 def drop_broken_checkpoints(expdir: Path) -> list[Path]:
-    """Delete checkpoints that a kill cut off in mid-write, so that the resume does not trip over them."""
-    broken = [path for path in sorted(expdir.glob("*.ckpt")) if not zipfile.is_zipfile(path)]
+    """Delete checkpoints that are cut off or damaged, so that the resume does not trip over them."""
+    from ...host.weights import is_whole
+
+    broken = [path for path in sorted(expdir.glob("*.ckpt")) if not is_whole(path)]
     broken += sorted(expdir.glob(".*.ckpt.*.tmp"))
     for path in broken:
         path.unlink()

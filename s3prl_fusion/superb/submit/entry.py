@@ -154,7 +154,7 @@ def measure(entry: Entry, device: str = "cpu") -> Costs:
 
     check_device(device)
     try:
-        upstream, featurizer = load_pair(FusionConfig.from_dict(entry.first.fusion), device)
+        upstream, featurizer = load_pair(FusionConfig.from_record(entry.first.fusion), device)
     except Exception as error:  # a hub, a missing package, a file that is gone: what they raise is theirs
         raise SubmissionError(
             f"{entry.name} cannot be loaded here to count its multiply-accumulates: {error}. Mend that, or say "
