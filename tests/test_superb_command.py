@@ -145,7 +145,7 @@ def test_runs_that_are_done_are_comments_of_a_dry_run(tmp_path, monkeypatch, cap
 def test_a_dry_run_does_not_import_s3prl(tmp_path):
     code = (
         "import sys; from s3prl_fusion.cli import main; status = main(sys.argv[1:]);"
-        "print([name for name in ('s3prl.hub', 'torchaudio', 'transformers') if name in sys.modules], status)"
+        "print([name for name in ('s3prl.hub', 'transformers') if name in sys.modules], status)"
     )
     words = ["superb", "--demo", "-t", "sid", "-u", "fused_demo,fused__fbank__mfcc,wavlm_base_plus", "--dry-run"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

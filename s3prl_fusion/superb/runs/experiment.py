@@ -187,8 +187,8 @@ class Experiment:
         return values
 
     def _recipe(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the recipe's values and what other options change. Our own paths are left out; of a file of the user's in
-        the place of a shipped one the content counts."""
+        """Return the recipe's values, and what other options change. Our own paths are left out; of a user's own file
+        in the place of a shipped one the content counts."""
         recipe = self.recipe()
         about_upstream = ("override", "upstream_trainable", "upstream_feature_normalize", "upstream_model_config")
         selections = ("upstream_feature_selection", "upstream_layer_selection", "upstream_ckpt")
