@@ -171,6 +171,8 @@ class TestCompletedArguments:
             (["-o", "args.exdir=x"], "-o args.exdir=x: unknown argument 'exdir'.*did you mean 'expdir'"),
             (["-o", "config.optimizer.lr=fast"], r"asr\.yaml: optimizer\.lr must be a number above 0; got 'fast'"),
             (["-o", "config.runner.total_steps.x=1"], "total_steps has the value 200000, and no keys of its own"),
+            (["-l", "3"], "'fbank' has hidden states 0 to 0; its layers ask for 3"),
+            (["-u", "fbnk"], "unknown upstream 'fbnk'.*did you mean 'fbank'"),
             (["-c", "mine.yaml"], r"mine\.yaml: it has no optimizer\nmine\.yaml: it has no downstream_expert"),
             (["-c", "list.yaml"], r"list\.yaml must be a mapping of keys to values; got \[1\]"),
             (["-c", "twice.yaml"], r"twice\.yaml is not valid YAML: line 2: the key 'runner' is there twice"),
@@ -184,6 +186,7 @@ class TestCompletedArguments:
         Path("twice.yaml").write_text("runner: {}\nrunner: {}\n")
         with pytest.raises(UserError, match=told):
             run([*NEW, *more])
+        assert not Path("exp").exists()
 
     def test_what_the_installed_s3prl_alone_knows_is_left_to_it(self, tmp_path, monkeypatch):
         (tmp_path / "run_downstream.py").write_text('parser.add_argument("--brand_new")\n')

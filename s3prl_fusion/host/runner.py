@@ -31,13 +31,7 @@ def run(argv: Sequence[str], fill_in: Callable[[dict[str, Any]], None] | None = 
         UserError: a mistake of the user's.
     """
     completed = complete_arguments(argv)
-    from ..devices import check_device
-
-    args = parse(completed)
-    if not args.help:
-        if args.mode is None:
-            raise UsageError("-m is missing: -m train, -m evaluate or -m inference")
-        check_device(args.device)
+    check_arguments(parse(completed))
     from .hub import host_version, quiet_torchaudio
     from .register import register
 
@@ -87,6 +81,27 @@ def complete_arguments(argv: Sequence[str]) -> list[str]:
         args.device = default_device()
         completed += ["--device", args.device]
     return completed + distributed.completed_arguments(args)
+
+
+def check_arguments(args: argparse.Namespace) -> None:
+    """Refuse a device that is not there, and an upstream that cannot load, before s3prl is imported.
+
+    Args:
+        args: complete.
+
+    Raises:
+        UserError: says what.
+    """
+    from ..devices import check_device
+    from .checks import check_upstream
+
+    if args.help:
+        return
+    if args.mode is None:
+        raise UsageError("-m is missing: -m train, -m evaluate or -m inference")
+    check_device(args.device)
+    if args.past_exp is None and not _resumes(args) and args.hub != "huggingface":
+        check_upstream(resolve(args.upstream, args.upstream_model_config, args.upstream_ckpt), args)
 
 
 def default_device() -> str:
