@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +27,7 @@ def cache_dir() -> Path:
 def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary path beside ``path`` that takes its place when the block ends without an error."""
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
         yield temporary
         os.replace(temporary, path)
@@ -50,7 +51,7 @@ def whole_files(folder: str | os.PathLike[str], keep: Iterable[Path] = ()) -> It
         keep: files and folders, relative to ``folder``, that the draft begins with, where they exist.
     """
     folder = Path(folder)
-    draft = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    draft = folder.with_name(f".{folder.name}.{secrets.token_hex(8)}.tmp")
     missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     try:
         draft.mkdir(parents=True)

@@ -113,6 +113,19 @@ def test_mistakes_of_runs_are_found_before_anything_is_written(
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
+@pytest.mark.fault("superb with a lexicon or list that is not there", "told by --dry-run too, with the option")
+def test_files_of_corpora_that_are_not_there(tmp_path, monkeypatch, capsys, known_upstreams):
+    monkeypatch.chdir(tmp_path)
+    words = ["-u", "fbank", "-t", "pr,sid", "-o", "exp", "--librispeech", ".", "--voxceleb1", ".", "--dry-run"]
+    assert main(["superb", *words, "--lexicon", "a.txt,b.txt", "--voxceleb1-list", "c.txt"]) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert [line.partition("--")[2] for line in told] == [
+        "lexicon: a.txt does not exist",
+        "lexicon: b.txt does not exist",
+        "voxceleb1-list: c.txt does not exist",
+    ]
+
+
 @pytest.mark.fault("superb with several mistakes", "all of them are told at once, one line each")
 def test_mistakes_are_told_together(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

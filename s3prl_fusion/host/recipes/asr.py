@@ -13,7 +13,8 @@ from ...corpora.symbols import read_letters
 from ...schema import SWITCH, TEXT, Kind, OneOf, Section, number, whole
 from ..patches import Patches
 from . import Recipe, _asr_data
-from ._settings import BATCH, PATH, SPLITS, WORKERS, Model, splits_of, with_splits
+from ._models import Model
+from ._settings import BATCH, PATH, SPLITS, WORKERS, splits_of, with_splits
 from ._shared import check_paths, supply_file
 
 

@@ -20,7 +20,8 @@ from ..defined import definitions
 from ..hub import s3prl_folder
 from ..patches import Patches
 from . import Recipe, _libriphone
-from ._settings import BATCH, PATH, SPLITS, WORKERS, Model, splits_of, with_splits
+from ._models import Model
+from ._settings import BATCH, PATH, SPLITS, WORKERS, splits_of, with_splits
 from ._shared import check_paths, logits, supply_file
 
 OTHERS = ("librispeech", "snips", "common_voice", "sbcsae")  # s3prl/downstream/ctc/data.py:50

@@ -18,7 +18,8 @@ from ..defined import Signature, definitions
 from ..hub import s3prl_folder
 from ..patches import Patches
 from . import Recipe
-from ._settings import BATCH, PATH, WORKERS, Model, dev_and_test, options
+from ._models import Model
+from ._settings import BATCH, PATH, WORKERS, dev_and_test, options
 from ._shared import check_paths, empty, logits
 
 

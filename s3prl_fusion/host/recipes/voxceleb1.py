@@ -16,7 +16,8 @@ from ...files import cache_dir, write_whole
 from ...schema import Section, whole
 from ..patches import Patches
 from . import Recipe
-from ._settings import BATCH, PATH, WORKERS, Model, dev_and_test
+from ._models import Model
+from ._settings import BATCH, PATH, WORKERS, dev_and_test
 from ._shared import check_paths, empty, logits, max_timestep
 
 SETTINGS = Section(
