@@ -11,11 +11,13 @@ import yaml
 
 from .cache.config import CacheConfig
 from .errors import KindError, MissingFileError, UsageError, mapping, unknown, within
+from .files import read_mapping
 from .grammar import parse
 from .imports import is_own
 from .interfaces import DEFAULT_INTERFACE, build_interface, interface_class, interface_options, list_interfaces
 from .permissions import check_code
 from .relative_paths import resolve_paths
+from .schema import LARGEST_WIDTH
 
 PRECISIONS = ("float32", "bf16", "fp16")
 
@@ -94,6 +96,8 @@ class InterfaceConfig:
         _check("interface.output_dim", self.output_dim, int, optional=True)
         if self.output_dim is not None and self.output_dim < 1:
             raise UsageError(f"interface.output_dim must be positive; got {self.output_dim}")
+        if self.output_dim is not None and self.output_dim > LARGEST_WIDTH:
+            raise UsageError(f"interface.output_dim must be at most {LARGEST_WIDTH:,}; got {self.output_dim:,}")
         if self.options:
             mapping("interface", self.options, ["name", "output_dim", *interface_options(self.name)])
             self._check_options()
@@ -184,12 +188,11 @@ class FusionConfig:
         path = Path(path)
         if not path.is_file():
             raise MissingFileError(f"fusion config {str(path)!r} does not exist; give a YAML file with members: [...]")
+        config = read_mapping(path)
         try:
-            config = resolve_paths(path.parent, yaml.safe_load(path.read_text(encoding="utf-8")))
+            config = resolve_paths(path.parent, config)
             _check_code(config, path.parent if named else None)
             return cls.from_dict(config)
-        except yaml.YAMLError as error:
-            raise UsageError(f"{path} is not valid YAML: {error}") from error
         except (ValueError, TypeError) as error:
             raise within(f"{path}: ", error) from error
 

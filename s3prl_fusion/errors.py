@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any, Iterable, Mapping, Sequence
+from typing import Any, Callable, Iterable, Mapping, Sequence
 
 
 class UserError(Exception):
@@ -44,6 +44,29 @@ def in_words(error: BaseException) -> str:
     """Return an error's message, without the traceback that torch puts in front when a data loader's worker raised."""
     text = str(error)
     return text.rpartition(f"{type(error).__name__}: ")[2].rstrip() if text.startswith("Caught ") else text
+
+
+class Mistakes:
+    """Mistakes that are told together, as far as one does not follow from another."""
+
+    def __init__(self) -> None:
+        self._found: list[UserError] = []
+
+    def of(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call a function; None where it raises a UserError, which is kept."""
+        try:
+            return function(*args)
+        except UserError as error:
+            self._found.append(error)
+            return None
+
+    def tell(self) -> None:
+        """Raise what was kept: one as it is, several as one, a line each."""
+        lines = dict.fromkeys(line for error in self._found for line in str(error).splitlines())
+        if len(self._found) > 1:
+            raise UsageError("\n".join(lines))
+        for error in self._found:
+            raise error
 
 
 def mapping(key: str, value: Any, allowed: Sequence[str], other: str = "") -> dict[str, Any]:

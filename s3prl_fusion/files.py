@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,10 @@ from typing import Any, Callable, Iterable, Iterator
 
 import yaml
 
-from .errors import UsageError
+from .errors import KindError, UsageError
+from .schema import Problem, Section, shown
+
+_ANY = Section(others=True)
 
 
 def cache_dir() -> Path:
@@ -23,7 +27,7 @@ def cache_dir() -> Path:
 def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary path beside ``path`` that takes its place when the block ends without an error."""
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
         yield temporary
         os.replace(temporary, path)
@@ -47,7 +51,7 @@ def whole_files(folder: str | os.PathLike[str], keep: Iterable[Path] = ()) -> It
         keep: files and folders, relative to ``folder``, that the draft begins with, where they exist.
     """
     folder = Path(folder)
-    draft = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    draft = folder.with_name(f".{folder.name}.{secrets.token_hex(8)}.tmp")
     missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     try:
         draft.mkdir(parents=True)
@@ -91,28 +95,73 @@ def _walk(folder: Path, around: frozenset[Path]) -> Iterator[Path]:
             yield folder / name
 
 
+class _Loader(yaml.SafeLoader):
+    """A loader that refuses a key that is there twice, of which YAML's own takes the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and (key.tag, key.value) in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} is there twice; leave one out", key.start_mark
+                )
+            seen.add((key.tag, key.value) if isinstance(key, yaml.ScalarNode) else id(key))
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: str | os.PathLike[str]) -> Any:
+    """Read a YAML file.
+
+    Raises:
+        UsageError: it is not YAML, or a key is there twice; the message has the file and the line.
+    """
+    try:
+        return yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        where, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+        told = f"line {where.line + 1}: {problem}" if where else str(error)
+        raise UsageError(f"{path} is not valid YAML: {' '.join(told.split())}") from error
+
+
 def read_mapping(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read a YAML file that must be a mapping.
 
     Raises:
-        UsageError: it is not YAML, or of another kind.
+        UsageError: it is not YAML.
+        KindError: it is empty, or of another kind.
     """
-    try:
-        found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    found = read_yaml(path)
     if not isinstance(found, dict):
-        raise UsageError(f"{path} must be a mapping of keys to values; got {found!r}")
+        raise KindError(f"{path} must be a mapping of keys to values; {_told(found)}")
     return found
 
 
-def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read a JSON object of ours; an empty one where it is not there, cut off or of another kind."""
+def _told(found: Any) -> str:
+    return "it is empty" if found is None else f"got {shown(found)}"
+
+
+def read_json(path: str | os.PathLike[str], section: Section = _ANY, advice: str = "remove it") -> dict[str, Any]:
+    """Read a JSON object; an empty one where there is no such file.
+
+    Args:
+        path: the file.
+        section: what it must hold.
+        advice: what to do where it is not as it should be.
+
+    Raises:
+        UsageError: it is cut off, or holds something else; the message has the file and the advice.
+    """
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+    except FileNotFoundError:
         return {}
-    return found if isinstance(found, dict) else {}
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is damaged: {error}; {advice}") from error
+    problems: list[Problem] = []
+    section("", found, problems)
+    if problems:
+        raise UsageError(f"{path} is damaged: {problems[0].line}; {advice}")
+    return found
 
 
 def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:

@@ -17,7 +17,8 @@ _BLOCK = 1 << 24
 
 
 def code_root(obj: Any) -> Path | None:
-    """Return the file that a class or function is in, or that file's folder where an expert.py lies there.
+    """Return the file that a class or function is in, or that file's folder where an expert.py lies there; the path of
+    a file stands for what is in it.
 
     None for what is built in or was typed into an interpreter.
     """
@@ -64,6 +65,8 @@ def _named_files(root: Path) -> dict[str, Path]:
 
 
 def _source_file(obj: Any) -> Path | None:
+    if isinstance(obj, Path):
+        return obj.absolute()
     # A class is looked up by its module's name, which may be gone or another's by now: two folders may each have loaded
     # an `expert`. Its methods know their file.
     methods = [value for value in vars(obj).values() if inspect.isfunction(value)] if inspect.isclass(obj) else []

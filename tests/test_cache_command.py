@@ -186,6 +186,44 @@ class TestCommand:
         assert main(["cache", "clear", "--yes"]) == 0
         assert [path.name for path in cache.iterdir()] == ["mine"]
 
+    @pytest.mark.fault(
+        "a cache whose member.json is cut, gone or of another kind",
+        "the file is named, the states are used all the same, and clear removes them",
+    )
+    @pytest.mark.parametrize("text", [None, "", '{"name": "fba', "[]", "null", "{}", "3", '{"name": 3, "dtype": "x"}'])
+    def test_a_damaged_member_json_hides_nothing(self, text, corpus, tmp_path, capsys, computed):
+        cache = tmp_path / "cache"
+        assert self.fill(corpus, cache) == 0
+        about = sorted(cache.glob("*/member.json"))[0]
+        before = about.read_text()
+        about.unlink() if text is None else about.write_text(text)
+        capsys.readouterr()
+        assert main(["cache", "stats", "-o", str(cache)]) == 0
+        told = capsys.readouterr()
+        assert sum("| 4 |" in line for line in told.out.splitlines()) == 2 and "| unknown | ? | ? | 4 |" in told.out
+        (line,) = told.err.splitlines()
+        assert line.startswith(f"{about} is {'gone' if text is None else 'damaged'}")
+        assert main(["cache", "verify", "-o", str(cache)]) == 0
+        told = capsys.readouterr()
+        assert "8 files, 0 damaged" in told.out and str(about) in told.err
+        computed.clear()
+        assert self.fill(corpus, cache) == 0 and computed == []
+        soundfile.write(corpus / "new.flac", wavs(3000, seed=7)[0].numpy(), 16000)
+        assert self.fill(corpus, cache) == 0 and about.read_text() == before  # written anew with the next states
+        about.unlink() if text is None else about.write_text(text)
+        assert main(["cache", "clear", "--yes", "-o", str(cache)]) == 0
+        assert not any(cache.iterdir()) and "unknown member, 5 utterances" in capsys.readouterr().out
+
+    @pytest.mark.fault("cache clear on a folder with other people's files", "only what the cache has made is removed")
+    def test_what_is_not_the_caches_stays(self, corpus, tmp_path):
+        (tmp_path / "mine").mkdir()
+        for name, text in (("member.json", '{"name": "x", "dtype": "y"}'), ("model.safetensors", "weights")):
+            (tmp_path / "mine" / name).write_text(text)
+        assert self.fill(corpus, tmp_path) == 0
+        assert main(["cache", "clear", "--yes", "-o", str(tmp_path)]) == 0
+        assert len(list((tmp_path / "mine").iterdir())) == 2
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "mine"]
+
     @pytest.mark.parametrize(
         "argv, message",
         [
@@ -203,7 +241,7 @@ class TestCommand:
         assert main(["cache", *argv]) == 2
         assert re.search(message, capsys.readouterr().err)
 
-    @pytest.mark.parametrize("text", ["", "1", "5/4", "a/2", "1/2/3", "-1/2"])
+    @pytest.mark.parametrize("text", ["", "1", "5/4", "a/2", "1/2/3", "-1/2", "1/²"])
     def test_shards_are_checked(self, text):
         with pytest.raises(ValueError, match="I from 1 to N"):
             parse_shard(text)

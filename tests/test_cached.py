@@ -439,9 +439,12 @@ class TestFaults:
         assert len(files(root)) == 2
         assert [str(w.message) for w in recwarn if "has reached its max_gb" in str(w.message)] and len(recwarn) == 1
 
+    @pytest.mark.fault(
+        "two containers, whose processes have the same id, filling one cache", "every state is stored once, whole"
+    )
     def test_two_processes_at_once(self, tmp_path):
         script = (
-            f"import sys; sys.path[:0] = [{str(Path(__file__).parent)!r}]\n"
+            f"import os, sys; sys.path[:0] = [{str(Path(__file__).parent)!r}]; os.getpid = lambda: 1\n"
             "import torch; from pathlib import Path; from test_cached import fuse, states; from tiny_models import *\n"
             "torch.set_num_threads(1)\n"
             "upstream = fuse(Path(sys.argv[1]), ToyUpstream())\n"

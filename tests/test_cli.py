@@ -13,9 +13,10 @@ import torch
 import s3prl_fusion
 from s3prl_fusion.assets import downstream_configs_dir
 from s3prl_fusion.cli import main
-from s3prl_fusion.errors import MissingFileError, unknown
+from s3prl_fusion.errors import MissingFileError, UserError, unknown
+from s3prl_fusion.host.arguments import parse
 from s3prl_fusion.host.hub import host_version
-from s3prl_fusion.host.runner import complete_arguments
+from s3prl_fusion.host.runner import complete_arguments, run
 
 NEW = ["-m", "train", "-u", "fbank", "-d", "asr", "-p", "exp"]
 
@@ -97,20 +98,23 @@ class TestCompletedArguments:
     @pytest.mark.parametrize("given", [["-c", "mine.yaml"], ["--config", "mine.yaml"], ["--config=mine.yaml"]])
     def test_a_given_config_is_kept(self, given, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
-        Path("mine.yaml").write_text("runner: {}\n")
+        Path("mine.yaml").write_text((downstream_configs_dir() / "asr.yaml").read_text())
         assert "-c" not in self.completed([*NEW, *given], tmp_path)
 
-    @pytest.mark.parametrize("given", ["asr.yaml", "demo/sid.yaml", "downstream_configs/demo/er.yaml"])
-    def test_a_config_that_ships_with_the_package_is_found_by_its_name(self, given, tmp_path, monkeypatch):
+    @pytest.mark.parametrize(
+        "downstream, given",
+        [("asr", "asr.yaml"), ("voxceleb1", "demo/sid.yaml"), ("emotion", "downstream_configs/demo/er.yaml")],
+    )
+    def test_a_config_that_ships_with_the_package_is_found_by_its_name(self, downstream, given, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
-        found = Path(self.completed([*NEW, "-c", given], tmp_path)["-c"])
+        found = Path(self.completed([*NEW, "-d", downstream, "-c", given], tmp_path)["-c"])
         assert (
             found.is_file() and found.parts[-1] == Path(given).name and found.is_relative_to(downstream_configs_dir())
         )
 
     def test_a_file_of_the_same_name_in_the_current_folder_comes_first(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
-        Path("asr.yaml").write_text("runner: {}\n")
+        Path("asr.yaml").write_text((downstream_configs_dir() / "asr.yaml").read_text())
         assert "-c" not in self.completed([*NEW, "-c", "asr.yaml"], tmp_path)
 
     def test_a_config_that_is_nowhere_lists_the_ones_that_ship(self, tmp_path):
@@ -139,6 +143,57 @@ class TestCompletedArguments:
         argv = ["-a", "-u", upstream, "-p", "exp", "-o", "config.runner.total_steps=1"]
         override = self.completed(argv, tmp_path).get("-o")
         assert override == (told and f"config.runner.total_steps=1,,{told.format(tmp_path)}")
+
+    @pytest.mark.fault("run with several -o", "all of them count; s3prl takes the last alone")
+    def test_all_overrides_count(self, tmp_path):
+        argv = [*NEW, "-o", "config.runner.log_step=7", "-o", "config.runner.save_step=7 ,, args.verbose=True"]
+        told = "config.runner.log_step=7,,config.runner.save_step=7,,args.verbose=True"
+        assert self.completed(argv, tmp_path)["-o"] == told
+        assert "-o" not in self.completed([*NEW, "-o", "none"], tmp_path)
+
+    @pytest.mark.fault(
+        "run with an argument, a value or a device that there is not, or an -o or a YAML with a mistake",
+        "refused in one line before s3prl is imported",
+    )
+    @pytest.mark.parametrize(
+        "more, told",
+        [
+            (["--bogus", "1"], "unknown argument of run_downstream '--bogus'"),
+            (["--devise", "cpu"], "unknown argument of run_downstream '--devise'.*did you mean '--device'"),
+            (["stray"], "unknown argument of run_downstream 'stray'"),
+            (["-m", "trian"], "argument -m/--mode: invalid choice: 'trian'"),
+            (["--seed", "-1"], "argument --seed: '-1' is no whole number from 0 to 4294967295"),
+            (["--seed", "4294967296"], "argument --seed: '4294967296' is no whole number"),
+            (["--device", "banana"], "device 'banana' is none that torch knows"),
+            (["--device", "meta"], "device 'meta' cannot be used here"),
+            (["-o", "optimizer.lr=1"], "-o optimizer.lr=1 is not config.KEY=VALUE"),
+            (["-o", "config.optimizer.lr"], "-o config.optimizer.lr is not config.KEY=VALUE"),
+            (["-o", "args.exdir=x"], "-o args.exdir=x: unknown argument 'exdir'.*did you mean 'expdir'"),
+            (["-o", "config.optimizer.lr=fast"], r"asr\.yaml: optimizer\.lr must be a number above 0; got 'fast'"),
+            (["-o", "config.runner.total_steps.x=1"], "total_steps has the value 200000, and no keys of its own"),
+            (["-l", "3"], "'fbank' has hidden states 0 to 0; its layers ask for 3"),
+            (["-u", "fbnk"], "unknown upstream 'fbnk'.*did you mean 'fbank'"),
+            (["-c", "mine.yaml"], r"mine\.yaml: it has no optimizer\nmine\.yaml: it has no downstream_expert"),
+            (["-c", "list.yaml"], r"list\.yaml must be a mapping of keys to values; got \[1\]"),
+            (["-c", "twice.yaml"], r"twice\.yaml is not valid YAML: line 2: the key 'runner' is there twice"),
+        ],
+    )
+    def test_mistakes(self, more, told, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        runner = (downstream_configs_dir() / "asr.yaml").read_text().split("optimizer:")[0]
+        Path("mine.yaml").write_text(runner)
+        Path("list.yaml").write_text("[1]\n")
+        Path("twice.yaml").write_text("runner: {}\nrunner: {}\n")
+        with pytest.raises(UserError, match=told):
+            run([*NEW, *more])
+        assert not Path("exp").exists()
+
+    def test_what_the_installed_s3prl_alone_knows_is_left_to_it(self, tmp_path, monkeypatch):
+        (tmp_path / "run_downstream.py").write_text('parser.add_argument("--brand_new")\n')
+        monkeypatch.setattr("s3prl_fusion.host.hub.s3prl_folder", lambda: tmp_path)
+        assert parse(["--brand_new", "3", "--seed", "7"]).seed == 7
+        with pytest.raises(UserError, match="'--brand_old'; .*did you mean '--brand_new'|did you mean '--brand_new'"):
+            parse(["--brand_old", "3"])
 
     def test_the_arguments_come_first_and_as_they_are(self, tmp_path):
         argv = [*NEW, "-o", "config.runner.total_steps=1", "--seed", "7", "-f"]

@@ -9,6 +9,9 @@ import torch
 import yaml
 
 from s3prl_fusion import FusionConfig, InterfaceConfig, MemberConfig
+from s3prl_fusion.errors import UserError
+from s3prl_fusion.files import read_json
+from s3prl_fusion.schema import Section, whole
 
 FULL = FusionConfig(
     members=(
@@ -145,6 +148,12 @@ REFUSED = [
         r"interface: unknown key 'matchdim'.*did you mean 'match_dim'",
     ),
     ({"members": ["fbank"], "interface": {"output_dim": 0}}, ValueError, r"output_dim must be positive; got 0"),
+    ({"members": ["fbank"], "interface": {"output_dim": 10**11}}, ValueError, r"must be at most 65,536; got 100,000,"),
+    (
+        {"members": ["fbank"], "interface": {"output_dim": "8"}},
+        TypeError,
+        r"output_dim must be null or .* int; got '8'",
+    ),
     ({"members": ["fbank"], "interface": {"output_dim": "512"}}, TypeError, r"output_dim must be .*int; got '512'"),
     ({"members": ["fbank"], "interface": {"output_dim": True}}, TypeError, r"output_dim must be .*int; got True"),
     (["fbank"], TypeError, r"fusion config must be a mapping .*; got \['fbank'\]"),
@@ -190,12 +199,64 @@ def test_broken_yaml_is_named(tmp_path):
 
 def test_an_empty_yaml_is_refused(tmp_path):
     (tmp_path / "empty.yaml").touch()
-    with pytest.raises(TypeError, match=r"empty\.yaml: fusion config must be a mapping"):
+    with pytest.raises(TypeError, match=r"empty\.yaml must be a mapping of keys to values; it is empty"):
         FusionConfig.from_yaml(tmp_path / "empty.yaml")
 
 
 def test_a_file_that_is_not_utf8_is_named(tmp_path):
     path = tmp_path / "fusion.yaml"
     path.write_bytes(b"members: [\xff]")
-    with pytest.raises(ValueError, match=r"fusion\.yaml: .*can't decode"):
+    with pytest.raises(ValueError, match=r"fusion\.yaml is not valid YAML: .*can't decode"):
         FusionConfig.from_yaml(path)
+
+
+@pytest.mark.fault(
+    "a fusion YAML that is empty, no mapping, no YAML, or has a key twice",
+    "one line: the file, what it holds, the line",
+)
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        ("", "must be a mapping of keys to values; it is empty"),
+        ("[fbank]", r"must be a mapping of keys to values; got \['fbank'\]"),
+        ("fbank", "must be a mapping of keys to values; got 'fbank'"),
+        ("3", "must be a mapping of keys to values; got 3"),
+        ("members: [fbank", "is not valid YAML: line 1: expected"),
+        ("members: [fbank]\n---\nmembers: [mfcc]", "is not valid YAML: line 2: but found another document"),
+        ("members: [fbank]\nmembers: [mfcc]", "is not valid YAML: line 2: the key 'members' is there twice"),
+        ("members: [{name: fbank, layers: [0], layers: [0]}]", "line 1: the key 'layers' is there twice"),
+        ("members: [fbank]\nnormalize: 2001-99-99", "is not valid YAML: month must be in"),
+        ("[" * 1500, "is not valid YAML: maximum recursion depth"),
+        ("members: !!python/object/apply:os.getcwd []", "could not determine a constructor"),
+        ("members: {fbank: mfcc}", r"members must be a list; got \{'fbank': 'mfcc'\}"),
+        ("members: [[fbank]]", r"members\[0\] must be a mapping"),
+    ],
+)
+def test_files_that_are_no_fusion(text, told, tmp_path):
+    path = tmp_path / "fusion.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=rf"^{path}:? .*{told}|^{path}: {told}") as raised:
+        FusionConfig.from_yaml(path)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_merged_keys_are_not_there_twice(tmp_path):
+    path = tmp_path / "fusion.yaml"
+    path.write_text("members:\n- &first {name: fbank, precision: bf16}\n- {<<: *first, name: mfcc}\n")
+    assert [member.precision for member in FusionConfig.from_yaml(path).members] == ["bf16", "bf16"]
+
+
+@pytest.mark.fault(
+    "a JSON file of ours that is cut or holds something else", "one line: the file, what it holds, what to do"
+)
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", "3", '"text"', "[" * 100000, '{"seconds": "x"}', '{"seconds": []}']
+)
+def test_json_of_another_kind(text, tmp_path):
+    section, path = Section(more={"seconds": whole()}, others=True), tmp_path / "stamp.json"
+    assert read_json(path, section) == {}
+    path.write_text('{"seconds": 3, "more": null}')
+    assert read_json(path, section) == {"seconds": 3, "more": None}
+    path.write_text(text)
+    with pytest.raises(UserError, match=rf"^{path} is damaged: [^\n]*; fetch it again$"):
+        read_json(path, section, "fetch it again")

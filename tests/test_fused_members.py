@@ -6,10 +6,13 @@ import pytest
 import torch
 from tiny_models import ToyUpstream, wavs
 
-from s3prl_fusion import FusedUpstream, FusionConfig
+from s3prl_fusion import FusedUpstream, FusionConfig, MemberConfig
 from s3prl_fusion.costs import profile_groups
 from s3prl_fusion.host import members as hub_members
+from s3prl_fusion.host.hub import entry_files
+from s3prl_fusion.source import code_digest
 from s3prl_fusion.upstreams import fused as fused_module
+from s3prl_fusion.upstreams.layers import count_layers
 
 LENGTHS = (16000, 9001, 4321, 1600)
 FIXTURES = {
@@ -188,3 +191,46 @@ class TestOneForwardForSeveralMembers:
         pair(wavs(16000))  # looks at the members first
         both, one = (profile_groups(upstream, None, {"all": [16000]}).iloc[-1] for upstream in (pair, alone))
         assert both["upstream"] == one["upstream"] == both["hubert_local.0"] and both["hubert_local.1"] == 0
+
+
+class TestWhatIsToldWithoutLoading:
+    @pytest.mark.fault(
+        "layers, or options of ours, that a member does not have",
+        "refused before it loads: which it has, by the member",
+    )
+    @pytest.mark.parametrize(
+        "member, message",
+        [
+            ({"name": "wavlm_base_plus", "layers": [99]}, "has hidden states 0 to 12; its layers ask for 99"),
+            ({"name": "fbank", "layers": [0, -2]}, "has hidden states 0 to 0; its layers ask for -2"),
+            (
+                {"name": "demo_hubert", "layers": [0, -7]},
+                r"7 hidden states, of which its layers name one twice: \[0, -7\]",
+            ),
+            ({"name": "demo_whisper", "layers": [5]}, "has hidden states 0 to 4; its layers ask for 5"),
+            ({"name": "demo_whisper", "model_config": {"pad_to_30": False}}, "model_config: unknown key 'pad_to_30'"),
+            ({"name": "demo_whisper", "model_config": {"pad_to_30s": "no"}}, "pad_to_30s must be true or false"),
+            ({"name": ""}, "unknown upstream ''"),
+        ],
+    )
+    def test_mistakes(self, member, message, monkeypatch):
+        monkeypatch.setattr(hub_members, "_load", lambda *_: pytest.fail("a member was loaded before the check"))
+        with pytest.raises(ValueError, match=rf"^members\[1\]: ?.*{message}|^members\[1\]{message}"):
+            FusedUpstream(fusion("mfcc", member))
+
+    def test_folders_of_transformers_tell_their_layers(self, tiny_hubert, tiny_wav2vec2, tiny_whisper, tmp_path):
+        rows = [("hf_hubert_custom", tiny_hubert), ("hf_wav2vec2_custom", tiny_wav2vec2)]
+        rows += [("hf_whisper_custom", tiny_whisper), ("demo_hubert", None), ("demo_whisper", None)]
+        for name, ckpt in rows:
+            member = MemberConfig(name, ckpt and str(ckpt), {"pad_to_30s": False} if "whisper" in name else None)
+            assert count_layers(member) == len(states(FusionConfig((member,))))
+        assert count_layers(MemberConfig("hf_hubert_custom", "owner/model")) is None
+        (tmp_path / "config.json").write_text("[]")
+        with pytest.raises(ValueError, match=r"config\.json is damaged: it must be a mapping"):
+            count_layers(MemberConfig("hf_hubert_custom", str(tmp_path)))
+
+    def test_s3prls_files_tell_its_entries_and_their_code(self):
+        told, there = entry_files(), {**hub_members.entries()}
+        lacking = {name for name in there if name not in told} - hub_members.added_entries().keys()
+        assert told.keys() <= there.keys() and len(lacking) < 3  # those are found by importing s3prl
+        assert all(code_digest([told[name]]) == code_digest([there[name]]) for name in told)

@@ -179,7 +179,7 @@ class TestFolder:
     @pytest.mark.fault("weights or a config.json that are cut off", "refused: the folder or file is named")
     def test_what_cannot_be_read_is_refused_in_a_line(self, tiny_hubert, tmp_path):
         for file, message in (
-            ("config.json", r"config\.json is not valid JSON"),
+            ("config.json", r"config\.json is damaged"),
             ("model.safetensors", "cannot load it"),
         ):
             folder = tmp_path / file

@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 from test_superb_pipeline import upstream_of
 
+from s3prl_fusion.assets import downstream_configs_dir
 from s3prl_fusion.cli import main
 from s3prl_fusion.commands import superb as command
 from s3prl_fusion.corpora.base import Prepared
-from s3prl_fusion.superb.runs import launch, options
+from s3prl_fusion.superb.runs import launch, options, plan
 from s3prl_fusion.superb.runs.experiment import Experiment, Settings
 from s3prl_fusion.superb.tasks import TASKS
 
@@ -78,6 +79,92 @@ def test_mistakes_are_found_before_anything_is_written(words, match, tmp_path, m
     message = capsys.readouterr().err
     assert re.search(match, message), message
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.fault(
+    "superb with a wrong device, -o, learning rate or recipe YAML",
+    "refused before anything is prepared or trained, by --dry-run too",
+)
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--device", "banana"], "device 'banana' is none that torch knows"),
+        (["--", "--device", "banana"], "device 'banana' is none that torch knows"),
+        (["--slurm", "x=1", "--device", "banana"], "device 'banana' is none that torch knows"),
+        (["--lr", "1e-3", "--", "-o", "config.optimizer.lr=1"], "-o config.optimizer.lr is what --lr fills in"),
+        (["--", "-o", "config.optimizer.lr=fast"], r"sid\.yaml: optimizer\.lr must be a number above 0; got 'fast'"),
+        (["--", "-o", "config.optimizer.foo=1"], r"sid\.yaml: optimizer: unknown key 'foo'"),
+        (["--", "-o", "config.runner.eval_step=999999"], r"sid\.yaml: runner\.eval_step must be at most total_steps"),
+        (["--", "-o", "config.runner.eval_dataloaders=['test']"], "must have dev, by which dev-best.ckpt is chosen"),
+        (["--configs", "mine"], r"mine/sid\.yaml: downstream_expert\.datarc has no max_timestep"),
+    ],
+)
+@pytest.mark.parametrize("dry", [["--dry-run"], []])
+def test_mistakes_of_runs_are_found_before_anything_is_written(
+    words, told, dry, tmp_path, monkeypatch, capsys, known_upstreams
+):
+    monkeypatch.chdir(tmp_path)
+    text = (downstream_configs_dir() / "sid.yaml").read_text()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "sid.yaml").write_text(re.sub("max_timestep.*", "", text))
+    assert main(["superb", "--demo", "-t", "sid", *dry, *words]) == 2
+    message = capsys.readouterr().err
+    assert re.search(told, message), message
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+@pytest.mark.fault("superb with a lexicon or list that is not there", "told by --dry-run too, with the option")
+def test_files_of_corpora_that_are_not_there(tmp_path, monkeypatch, capsys, known_upstreams):
+    monkeypatch.chdir(tmp_path)
+    words = ["-u", "fbank", "-t", "pr,sid", "-o", "exp", "--librispeech", ".", "--voxceleb1", ".", "--dry-run"]
+    assert main(["superb", *words, "--lexicon", "a.txt,b.txt", "--voxceleb1-list", "c.txt"]) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert [line.partition("--")[2] for line in told] == [
+        "lexicon: a.txt does not exist",
+        "lexicon: b.txt does not exist",
+        "voxceleb1-list: c.txt does not exist",
+    ]
+
+
+@pytest.mark.fault("superb with several mistakes", "all of them are told at once, one line each")
+def test_mistakes_are_told_together(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["--demo", "-t", "asr,er", "-u", "fused_demo_x,fused_wavlm_y", "--seeds", "x", "--lr", "y"]
+    assert main(["superb", *words]) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 4 and "--lr: got 'y'" in told[0] and "--seeds: got 'x'" in told[1]
+    assert "'fused_demo_x'" in told[2] and "'fused_wavlm_y'" in told[3]
+    options = ["-o", "config.runner.eval_step=0,,config.optimizer.lr=-1"]
+    assert main(["superb", "--demo", "-t", "asr,er", "-u", "fbnk", "--device", "x", "--", *options]) == 2
+    told = capsys.readouterr().err
+    for line in ("asr.yaml: runner.eval_step", "asr.yaml: optimizer.lr", "er.yaml: optimizer.lr", "'x'", "'fbnk'"):
+        assert line in told
+    assert len(told.splitlines()) == 6
+
+
+def test_runs_that_are_done_are_comments_of_a_dry_run(tmp_path, monkeypatch, capsys, known_upstreams):
+    monkeypatch.setattr(plan, "is_done", lambda experiment, stage: stage == "train" and experiment.task.name == "sid")
+    for task in ("sid", "er"):
+        folder = tmp_path / "exp" / "fbank" / task
+        (folder / "fold1" if task == "er" else folder).mkdir(parents=True)
+        (folder / "fold1" / "x" if task == "er" else folder / "x").touch()
+    words = ["--demo", "-t", "sid,er", "-u", "fbank", "-o", str(tmp_path / "exp"), "--dry-run"]
+    assert main(["superb", *words]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (done,) = [line for line in lines if line.startswith("# done already: ")]
+    assert "-m train -u fbank -d voxceleb1" in done and sum("-m train" in line for line in lines) == 2
+
+
+def test_a_dry_run_does_not_import_s3prl(tmp_path):
+    code = (
+        "import sys; from s3prl_fusion.cli import main; status = main(sys.argv[1:]);"
+        "print([name for name in ('s3prl.hub', 'transformers') if name in sys.modules], status)"
+    )
+    words = ["superb", "--demo", "-t", "sid", "-u", "fused_demo,fused__fbank__mfcc,wavlm_base_plus", "--dry-run"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", code, *words]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[] 0"
 
 
 def test_unknown_upstreams(tmp_path, monkeypatch, capsys):

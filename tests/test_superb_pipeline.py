@@ -17,8 +17,10 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from s3prl_fusion import FusionConfig, MemberConfig
+from s3prl_fusion.assets import downstream_configs_dir
 from s3prl_fusion.corpora.base import Prepared
 from s3prl_fusion.superb.runs.experiment import Experiment, Settings, Upstream, commands
 from s3prl_fusion.superb.runs.pipeline import run_all, summary
@@ -70,6 +72,13 @@ def upstream_of(name: str, **made_of) -> Upstream:
     return Upstream(name, FusionConfig((MemberConfig(name),)), {"members": [{"name": name}], **made_of})
 
 
+def write_config(path: Path, steps: int) -> None:
+    """SID's config, for so many steps."""
+    config = yaml.safe_load((downstream_configs_dir() / "sid.yaml").read_text(encoding="utf-8"))
+    config["runner"].update(total_steps=steps, eval_step=1)
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+
+
 class Fake:
     """The fake runner's folder, and experiments that use it."""
 
@@ -77,7 +86,7 @@ class Fake:
         self.folder, self.dev = folder, {}
         (folder / "runner.py").write_text(textwrap.dedent(RUNNER), encoding="utf-8")
         (folder / "configs").mkdir()
-        (folder / "configs" / "sid.yaml").write_text("runner: {total_steps: 2}\n", encoding="utf-8")
+        write_config(folder / "configs" / "sid.yaml", steps=2)
         self.behave()
 
     def behave(self, **behaviour) -> None:
@@ -162,7 +171,7 @@ def test_a_moved_experiment_stays_done(fake):
     "change, why",
     [
         ("config", "recipe.runner.total_steps was 2, is 3"),
-        ("override", "recipe.runner.gradient_clipping was not given, is 7"),
+        ("override", "recipe.runner.gradient_clipping was 1, is 7"),
         ("upstream", "the source code of upstream.members[0] (up) has changed"),
         ("corpus", "corpus.iden_split.txt was "),
         ("release", "s3prl_fusion was '0.1', is '0.0'"),
@@ -186,7 +195,7 @@ def test_what_decides_a_result_is_told_and_then_run_again_beside_the_old_folder(
     settings = {"options": {"override": [override]}} if change == "override" else {}
     other = experiment("b" if change == "upstream" else "a", **settings)
     if change == "config":
-        other.config.write_text("runner: {total_steps: 3}\n", encoding="utf-8")
+        write_config(other.config, steps=3)
     elif change == "corpus":
         speakers.write_text("1 b, a longer list\n")
     elif change == "release":
@@ -289,6 +298,39 @@ def test_a_damaged_state_is_dropped(fake):
     fake.behave()
     assert run_all([experiment], jobs=1) == {} and fake.resumed() == ["False", "True"]
     assert [path.name for path in folder.path.glob("states-*")] == ["states-1.ckpt"]
+
+
+@pytest.mark.fault(
+    "a stamp of a stage that is cut or holds something else", "that stage is done again; what is there is set aside"
+)
+@pytest.mark.parametrize(
+    "stage, text",
+    [
+        ("train", ""),
+        ("train", "[]"),
+        ("train", '{"made_of": [], "seconds": "x"}'),
+        ("evaluate", "null"),
+        ("score", "3"),
+    ],
+)
+def test_a_damaged_stamp(stage, text, fake):
+    (experiment,) = fake.experiments("up")
+    run_all([experiment], jobs=1)
+    experiment.stamp(stage).path.write_text(text)
+    assert run_all([experiment], jobs=1) == {}
+    assert len(fake.calls()) == {"train": 4, "evaluate": 3, "score": 2}[stage]
+    assert experiment.folder.path.with_name("sid.old1").is_dir() == (stage == "train")
+
+
+@pytest.mark.fault("a run.json that is cut or holds something else", "the run fails in one line, with the file")
+@pytest.mark.parametrize("text", ["[]", '{"parameters": []}', '{"fusion": {"members": [3]}}'])
+def test_a_damaged_run_json(text, fake):
+    (experiment,) = fake.experiments("up")
+    run_all([experiment], jobs=1)
+    experiment.folder.run_file.write_text(text)
+    experiment.stamp("score").path.unlink()
+    (error,) = run_all([experiment], jobs=1).values()
+    assert re.fullmatch(rf"{experiment.folder.run_file} is damaged: [^\n]*; remove it, .*", str(error))
 
 
 def test_a_failure_does_not_stop_the_others(fake):

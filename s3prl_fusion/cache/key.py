@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-import yaml
 from torch import Tensor, nn
 
 from ..audio import SAMPLE_RATE
+from ..files import read_yaml
 from ..source import code_digest, code_root, content_digest
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _content(path: Path) -> Any:
     if not path.is_file():
         return str(path)
     if path.suffix in _SETTINGS:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return read_yaml(path)
     return content_digest(path)
 
 

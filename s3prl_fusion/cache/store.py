@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import warnings
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +23,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ..files import write_whole
+from ..errors import UsageError
+from ..files import read_json, write_whole
+from ..schema import TEXT, Section, several, whole
 from .config import CacheConfig
 
 MEMBER_FILE = "member.json"
 SUFFIX = ".safetensors"
 GB = 10**9
+_FINGERPRINT = re.compile(r"[0-9a-f]{32}")  # nothing else in the folder is ours
+_ABOUT = Section({"name": TEXT, "dtype": TEXT}, {"layers": several(whole(-(2**31)))}, others=True)
 # With max_gb the folder is measured again whenever this process has added so much of it: others write there too.
 RECOUNT = 0.01
 
@@ -58,6 +64,8 @@ class Disk:
             return False
         try:
             write_whole(path, data)
+        except FileNotFoundError:  # its folder was cleared in this very moment
+            return False
         except OSError as error:
             self._stop(f"cannot be written to: {error}")
             return False
@@ -97,6 +105,7 @@ class MemberStore:
     def __init__(self, disk: Disk, fingerprint: str, about: Mapping[str, Any]) -> None:
         self.disk, self.about = disk, about
         self.folder = disk.root / fingerprint
+        self._described = False
 
     def path(self, key: str) -> Path:
         """Return where an utterance's states are, or would be."""
@@ -122,9 +131,10 @@ class MemberStore:
         """Store an utterance's tensors; False where nothing may be written."""
         if not self.disk.writing:
             return False
-        about = self.folder / MEMBER_FILE
-        if not about.exists():
-            self.disk.write(about, json.dumps(self.about).encode())
+        if not self._described:
+            self._described = True
+            if _about(self.folder)[0] is None:
+                self.disk.write(self.folder / MEMBER_FILE, json.dumps(self.about).encode())
         return self.disk.write(self.path(key), save(dict(tensors), {"crc32": _checksum(tensors)}))
 
 
@@ -168,10 +178,38 @@ def stored(folder: Path) -> Iterator[tuple[Path, int]]:
                     yield Path(entry.path), entry.stat().st_size
 
 
-def members(root: Path) -> list[tuple[Path, dict[str, Any], list[int]]]:
-    """Return what a cache's folder has: for each member its folder, its member.json, and its files' sizes in bytes."""
-    found = sorted(root.glob(f"*/{MEMBER_FILE}"))
-    return [
-        (file.parent, json.loads(file.read_text(encoding="utf-8")), [size for _, size in stored(file.parent)])
-        for file in found
-    ]
+@dataclass(frozen=True)
+class Stored:
+    """What a cache has of one member.
+
+    Attributes:
+        folder: where it is.
+        about: its member.json; None where that is gone or damaged, which the states in the folder do not need.
+        fault: then a line about it.
+        sizes: of its files, in bytes.
+    """
+
+    folder: Path
+    about: Mapping[str, Any] | None
+    fault: str
+    sizes: Sequence[int]
+
+    @property
+    def name(self) -> str:
+        """The member's name and dtype, as far as they are known."""
+        return f"{self.about['name']}, {self.about['dtype']}" if self.about else "unknown member"
+
+
+def members(root: Path) -> list[Stored]:
+    """Return what a cache's folder has."""
+    folders = sorted(path for path in root.iterdir() if _FINGERPRINT.fullmatch(path.name) and path.is_dir())
+    return [Stored(folder, *_about(folder), [size for _, size in stored(folder)]) for folder in folders]
+
+
+def _about(folder: Path) -> tuple[dict[str, Any] | None, str]:
+    file, advice = folder / MEMBER_FILE, "the states beside it are used all the same, and `cache clear` removes them"
+    try:
+        about = read_json(file, _ABOUT, advice)
+    except (UsageError, OSError) as error:
+        return None, str(error)
+    return (about, "") if about else (None, f"{file} is gone; {advice}")

@@ -104,7 +104,7 @@ def parse_shard(text: str) -> tuple[int, int]:
         UsageError: it is not of that form, or I is not between 1 and N.
     """
     number, _, count = text.partition("/")
-    if not (number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
+    if not (text.isascii() and number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
         raise UsageError(f"--shard must be I/N with I from 1 to N, e.g. 1/4; got {text!r}")
     return int(number) - 1, int(count)
 
@@ -125,9 +125,13 @@ def stats(args: argparse.Namespace) -> int:
     from ..cache.store import members
 
     rows = []
-    for folder, about, sizes in members(_root(args)):
+    for member in members(_root(args)):
+        about = member.about or {"name": "unknown", "layers": "?", "dtype": "?"}
         layers = ",".join(map(str, about.get("layers", ()))) or "all"
-        rows.append([about["name"], layers, about["dtype"], f"{len(sizes):,}", _size(sum(sizes)), folder.name])
+        sizes = [f"{len(member.sizes):,}", _size(sum(member.sizes))]
+        rows.append([about["name"], layers, about["dtype"], *sizes, member.folder.name])
+        if member.fault:
+            print(member.fault, file=sys.stderr)
     print(markdown(["member", "layers", "dtype", "utterances", "size", "fingerprint"], rows), end="")
     return 0
 
@@ -138,8 +142,11 @@ def verify(args: argparse.Namespace) -> int:
 
     from ..cache.store import DamagedFile, members, read_file, stored
 
-    faults = []
-    paths = (path for folder, _, _ in members(_root(args)) for path, _ in stored(folder))
+    faults, found = [], members(_root(args))
+    for member in found:
+        if member.fault:
+            print(member.fault, file=sys.stderr)
+    paths = (path for member in found for path, _ in stored(member.folder))
     count = 0
     for path in tqdm(paths, unit="file"):
         count += 1
@@ -163,11 +170,11 @@ def clear(args: argparse.Namespace) -> int:
 
     from ..cache.store import members
 
-    for folder, about, sizes in members(_root(args)):
-        what = f"{folder}: {about['name']}, {about['dtype']}, {len(sizes)} utterances, {_size(sum(sizes))}"
-        print(f"{'removed' if args.yes else 'would remove'} {what}")
+    for member in members(_root(args)):
+        what = f"{member.name}, {len(member.sizes)} utterances, {_size(sum(member.sizes))}"
+        print(f"{'removed' if args.yes else 'would remove'} {member.folder}: {what}")
         if args.yes:
-            shutil.rmtree(folder)
+            shutil.rmtree(member.folder)
     if not args.yes:
         print("nothing is removed without --yes")
     return 0

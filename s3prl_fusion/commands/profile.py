@@ -52,15 +52,15 @@ def measure(args: argparse.Namespace) -> pandas.DataFrame:
 
 
 def parse_seconds(text: str) -> list[float]:
-    """Read positive numbers from a comma-separated list.
+    """Read numbers of seconds from a comma-separated list.
 
     Raises:
-        UsageError: there is none, or something else.
+        UsageError: there is none, or something else, or more than an hour.
     """
     try:
         seconds = [float(part) for part in text.split(",")]
     except ValueError:
         seconds = []
-    if not seconds or min(seconds) <= 0:
-        raise UsageError(f"--seconds: got {text!r}; give positive numbers, for example 5,10")
+    if not seconds or not all(0 < length <= 3600 for length in seconds):
+        raise UsageError(f"--seconds: got {text!r}; give positive numbers up to 3600, for example 5,10")
     return seconds

@@ -15,7 +15,9 @@ from ..errors import MissingFileError, UsageError, within
 from ..featurizer import check_selection
 from ..identity import describe
 from ..names import is_fused_name, resolve
+from ..upstreams.layers import check_layers, count_layers
 from . import members, recipes
+from .arguments import override, split_overrides
 from .ckpt import read_ckpt
 from .past import check_repository, overridden
 from .patches import Patches
@@ -84,6 +86,8 @@ def check_run(args: argparse.Namespace, config: dict[str, Any], patches: Patches
         check_upstream(fusion, args)
         if args.init_ckpt and not fusion.stock:
             _check_ckpt(args, fusion)
+    said = override({}, split_overrides([args.override])) if args.override and args.past_exp else []
+    recipes.check(args.downstream, config, training=args.mode == "train", given=said if args.past_exp else None)
     recipes.mend(args.downstream, config, patches)
     runner = config["runner"]
     training = [runner.get("train_dataloader", "train"), *runner.get("eval_dataloaders", ())]
@@ -103,6 +107,9 @@ def check_upstream(fusion: FusionConfig, args: argparse.Namespace) -> None:
     """
     members.check(fusion)
     if fusion.stock:
+        chosen, count = args.upstream_layer_selection, count_layers(fusion.members[0])
+        if chosen is not None and count is not None:
+            check_layers(replace(fusion.members[0], layers=(chosen,)), count)
         return
     check_selection(args.upstream_feature_selection, args.upstream_layer_selection)
     if args.upstream_trainable and fusion.cache is not None:

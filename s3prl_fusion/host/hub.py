@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import logging
 import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +16,7 @@ from types import ModuleType
 
 from ..errors import HostError, UsageError, unknown
 from . import shims
+from .defined import definitions
 
 HOSTS = ("s3prl", "espnet-s3prl")  # distributions with a module named s3prl
 
@@ -34,6 +37,22 @@ def hub() -> ModuleType:
             "pip install --upgrade s3prl-fusion; `s3prl-fusion doctor` says what is wrong"
         ) from error
     return module
+
+
+@cache
+def entry_files() -> dict[str, Path]:
+    """Find the hubconf.py of each entry of s3prl's hub by the text of its files: importing them takes seconds.
+
+    What comes to the hub in another way than as a function in such a file is not found.
+    """
+    root, found = s3prl_folder(), {}
+    for node in ast.parse((root / "hub.py").read_bytes()).body:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("s3prl."):
+            file = root.joinpath(*node.module.split(".")[1:]).with_suffix(".py")  # type: ignore[union-attr]
+            wanted = [alias.name for alias in node.names]
+            names = [name for name, of in definitions(file).items() if not of.is_class and not name.startswith("_")]
+            found.update({name: file for name in names if wanted == ["*"] or name in wanted})
+    return found
 
 
 def s3prl_folder() -> Path:

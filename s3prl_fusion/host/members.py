@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -15,15 +17,19 @@ from torch import nn
 from ..config import FusionConfig, MemberConfig
 from ..devices import check_device
 from ..errors import MissingFileError, UsageError, UserError, unknown, within
+from ..files import read_mapping
 from ..grammar import presets
 from ..imports import load_object
 from ..names import is_fused_name
+from ..schema import Problem, Section, by_default
 from ..source import code_digest
 from ..upstreams.entries import ENTRIES, MODEL_TYPES, Entry, known
+from ..upstreams.layers import check_layers, count_layers
 from ..upstreams.outputs import check_output
 from ..upstreams.pretrained import check_ckpt
 from . import loading
-from .hub import hub
+from .defined import definitions
+from .hub import entry_files, hub
 
 Factory = Callable[..., nn.Module]
 
@@ -51,7 +57,7 @@ def _added(row: Entry) -> Factory:
         if cls is None:
             return getattr(hub(), row.via)(ckpt, model_config=config, **kwargs)
         if isinstance(config, str):
-            config = yaml.safe_load(Path(config).read_text(encoding="utf-8")) or {}
+            config = read_mapping(config)
         kwargs.pop("refresh", None)  # s3prl passes it to every entry
         return cls(ckpt, **{**config, **kwargs})
 
@@ -73,7 +79,7 @@ def check(fusion: FusionConfig) -> None:
         UserError: a name is unknown, an entry without a checkpoint of its own gets none, a local file or a device is
             not there; the message says which member.
     """
-    factories = entries()
+    factories = _sources(fusion)
     for i, member in enumerate(fusion.members):
         where = "" if fusion.stock else f"members[{i}]: "
         if is_fused_name(member.name):
@@ -82,6 +88,13 @@ def check(fusion: FusionConfig) -> None:
             fused = [*presets(), "fused"] if fusion.stock else []
             raise UsageError(where + _unknown(member.name, [*factories, *fused]))
         _check_files(where, member, fusion.stock)
+        _check_options(where, member)
+        count = count_layers(member)
+        if count is not None:
+            try:
+                check_layers(member, count)
+            except UsageError as error:
+                raise within(where, error) from error
         if member.device is not None:
             try:
                 check_device(member.device)
@@ -98,6 +111,15 @@ def _unknown(name: str, names: list[str]) -> str:
     family = [entry for entry in names if entry.partition("_")[0] == name.split("_")[1]]
     others = f"; s3prl's own entries of that family: {', '.join(sorted(family))}" if family else ""
     return f"unknown upstream {name!r}; models saved by transformers are loaded by {loaded}{others}"
+
+
+def _sources(fusion: FusionConfig) -> Mapping[str, Factory | Path]:
+    """List what a member can name, and what its code is in. s3prl is imported only if its files do not tell."""
+    if "s3prl.hub" not in sys.modules:
+        found: dict[str, Factory | Path] = {**entry_files(), **added_entries()}
+        if all(name in found for member in fusion.members for name in (member.name, known(member.name).via) if name):
+            return found
+    return entries()
 
 
 def _check_files(where: str, member: MemberConfig, stock: bool) -> None:
@@ -121,14 +143,34 @@ def _check_files(where: str, member: MemberConfig, stock: bool) -> None:
             raise within(where, error) from error
 
 
+def _check_options(where: str, member: MemberConfig) -> None:
+    """Refuse options that an entry of ours does not take; what s3prl's take, only they know."""
+    module, _, name = known(known(member.name).via or member.name).factory.partition(":")
+    given = member.model_config
+    if not module or not isinstance(given, Mapping):
+        return
+    spec = find_spec(module)
+    of = definitions(Path(spec.origin)).get(name) if spec and spec.origin else None
+    if of is None:
+        return
+    kinds = {option: by_default((of.defaults or {}).get(option)) for option in of.names if option != "ckpt"}
+    problems: list[Problem] = []
+    Section(more=kinds, others=of.forwards)(f"{where}model_config", dict(given), problems)
+    if problems:
+        raise UsageError(problems[0].line)
+
+
 def code(fusion: FusionConfig) -> list[str]:
     """Digest each member's own code: of its hub entry, and what lies beside it in s3prl's layout. Of what this package
     brings, the release stands for it: an empty text."""
-    factories = entries()
-    names = [known(member.name).via or member.name for member in fusion.members]
-    loaders = [_own_class(name) or factories[name] for name in names]
-    ours = __name__.partition(".")[0]
-    return ["" if one.__module__.split(".")[0] == ours else code_digest([one])[:16] for one in loaders]
+    sources = _sources(fusion)
+    return [_code(known(member.name).via or member.name, sources) for member in fusion.members]
+
+
+def _code(name: str, sources: Mapping[str, Factory | Path]) -> str:
+    if known(name).factory.startswith(f"{__name__.partition('.')[0]}."):
+        return ""
+    return code_digest([_own_class(name) or sources[name]])[:16]
 
 
 def load_members(fusion: FusionConfig) -> list[nn.Module]:

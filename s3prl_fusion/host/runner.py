@@ -15,7 +15,7 @@ from ..errors import UsageError, UserError, within
 from ..files import read_mapping
 from ..names import FUSIONS, absolute, find_shipped, is_yaml, resolve
 from . import distributed, past
-from .arguments import parse
+from .arguments import override, parse, split_overrides
 from .hub import check_downstream
 from .patches import Patches
 from .proxy import Proxy
@@ -32,6 +32,7 @@ def run(argv: Sequence[str], fill_in: Callable[[dict[str, Any]], None] | None = 
         UserError: a mistake of the user's.
     """
     completed = complete_arguments(argv)
+    check_arguments(parse(completed))
     from .hub import host_version, quiet_torchaudio
     from .register import register
 
@@ -70,16 +71,41 @@ def complete_arguments(argv: Sequence[str]) -> list[str]:
     if args.mode == "inference" and args.evaluate_split is not None and not Path(args.evaluate_split).is_file():
         raise UsageError(f"-t {args.evaluate_split} does not exist; -m inference needs a sound file")
     completed += past.place(args)
+    own = split_overrides([text for text in args.override if text.lower() != "none"])
     if args.past_exp is None and not _resumes(args):
-        completed += _new_experiment(args)
-    elif args.upstream is not None and is_yaml(args.upstream):
-        # run_downstream takes the checkpoint's, but the YAML may have moved; that it says the same is checked later.
-        own = [*args.override, f"args.upstream={json.dumps(absolute(args.upstream))}"]
-        completed += ["-o", ",,".join(own)]
+        completed += _new_experiment(args, own)
+    else:
+        override({}, own)  # refuses what is malformed
+        if args.upstream is not None and is_yaml(args.upstream):
+            # run_downstream takes the checkpoint's, but the YAML may have moved; what it says is checked later.
+            own.append(f"args.upstream={json.dumps(absolute(args.upstream))}")
+    if own and own != split_overrides(args.override[-1:]):
+        completed += ["-o", ",,".join(own)]  # run_downstream heeds its last -o only
     if args.device is None:
         args.device = default_device()
         completed += ["--device", args.device]
     return completed + distributed.completed_arguments(args)
+
+
+def check_arguments(args: argparse.Namespace) -> None:
+    """Refuse a device that is not there, and an upstream that cannot load, before s3prl is imported.
+
+    Args:
+        args: complete.
+
+    Raises:
+        UserError: says what.
+    """
+    from ..devices import check_device
+    from .checks import check_upstream
+
+    if args.help:
+        return
+    if args.mode is None:
+        raise UsageError("-m is missing: -m train, -m evaluate or -m inference")
+    check_device(args.device)
+    if args.past_exp is None and not _resumes(args) and args.hub != "huggingface":
+        check_upstream(resolve(args.upstream, args.upstream_model_config, args.upstream_ckpt), args)
 
 
 def default_device() -> str:
@@ -95,7 +121,7 @@ def _resumes(args: argparse.Namespace) -> bool:
     return args.auto_resume and any(expdir.glob("states-*.ckpt"))
 
 
-def _new_experiment(args: argparse.Namespace) -> list[str]:
+def _new_experiment(args: argparse.Namespace, overrides: Sequence[str]) -> list[str]:
     """Return what a run that is not restored from a checkpoint must say, and a default config if there is one."""
     for option, value in (("-u UPSTREAM", args.upstream), ("-d DOWNSTREAM", args.downstream)):
         if value is None:
@@ -114,20 +140,25 @@ def _new_experiment(args: argparse.Namespace) -> list[str]:
         if args.upstream == "fused":
             added += ["-g", str(find_shipped("-g", args.upstream_model_config, FUSIONS).absolute())]
     if args.config is None:
-        return [*added, "-c", str(_default_config(args.downstream))]
-    config = find_shipped("-c", args.config, "*.yaml", "demo/*.yaml")
-    read_mapping(config)
-    return added if config == Path(args.config) else [*added, "-c", str(config)]
+        path = _default_config(args.downstream)
+    else:
+        path = find_shipped("-c", args.config, "*.yaml", "demo/*.yaml")
+    config = read_mapping(path)
+    override(config, overrides)
+    from . import recipes
+
+    recipes.check(args.downstream, config, str(path), training=args.mode == "train")
+    return added if str(path) == args.config else [*added, "-c", str(path)]
 
 
 def _default_config(downstream: str) -> Path:
-    from .recipes import default_config, table
+    from . import recipes
 
-    config = default_config(downstream)
+    config = recipes.default_config(downstream)
     if config is None:
         raise UsageError(
             f"the recipe {downstream!r} has no default config; give one with -c FILE "
-            f"(recipes with a default: {', '.join(recipe.name for recipe in table())})"
+            f"(recipes with a default: {', '.join(recipe.name for recipe in recipes.table())})"
         )
     return config
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..assets import downstream_configs_dir
 from ..corpora.base import Corpus, Prepared, Source
-from ..errors import CorpusError
+from ..errors import CorpusError, MissingFileError
 from ..files import whole_files
 from .own_files import shipped_files
 from .tasks import TASKS, Task
@@ -27,10 +27,10 @@ def used_by(corpus: Corpus, option: str | None = None) -> str:
 
 
 def check_sources(tasks: Sequence[Task], sources: Sources) -> None:
-    """Refuse corpora that the tasks need and the user did not give, or that are no folders.
+    """Refuse corpora that the tasks need and the user did not give, or that are no folders, and files that are gone.
 
     Raises:
-        CorpusError: lists all of them.
+        CorpusError, MissingFileError: lists all of them.
     """
     problems = []
     for corpus in corpora_of(tasks):
@@ -42,6 +42,10 @@ def check_sources(tasks: Sequence[Task], sources: Sources) -> None:
             problems.append(f"--{corpus.name}: {source.root} is not a folder: {corpus.help}")
     if problems:
         raise CorpusError("\n".join(problems))
+    given = [item for corpus in corpora_of(tasks) for item in sources[corpus.name].options.items()]
+    gone = [f"--{name}: {file} does not exist" for name, files in given for file in files if not file.exists()]
+    if gone:
+        raise MissingFileError("\n".join(gone))
 
 
 def prepare(

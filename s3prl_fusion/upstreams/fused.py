@@ -16,6 +16,7 @@ from ..cache.states import alone, caches_of
 from ..errors import UsageError
 from ..identity import describe
 from .frames import FrameGrid, counter, first_frame, hidden_states, trims, untrimmable
+from .layers import check_layers
 from .outputs import are_finite, check_finite
 
 if TYPE_CHECKING:
@@ -263,10 +264,7 @@ def _select(output: Any, config: MemberConfig) -> list[Tensor]:
     states = hidden_states(output)
     if config.layers is None:
         return states
-    count = len(states)
-    for layer in config.layers:
-        if not -count <= layer < count:
-            raise UsageError(f"member {config.name!r} has hidden states 0 to {count - 1}; its layers ask for {layer}")
+    check_layers(config, len(states))
     return [states[layer] for layer in config.layers]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import textwrap
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from ..errors import MissingFileError, UsageError, UserError
+from ..files import read_json
 from .entries import MODEL_TYPES, aliases
 
 _HUB_ID = re.compile(r"\w[\w.-]*(/[\w.-]+)?")
@@ -43,23 +43,13 @@ def check_ckpt(name: str, ckpt: str) -> None:
         return
     if not (folder / "config.json").is_file():
         raise MissingFileError(f"{folder} has no config.json, which {name!r} reads; is it a folder of transformers?")
-    _check_type(name, ckpt, _read_json(folder / "config.json").get("model_type"))
+    _check_type(name, ckpt, read_json(folder / "config.json", advice="fetch or save it again").get("model_type"))
     if not any(any(folder.glob(pattern)) for pattern in _WEIGHTS):
         raise MissingFileError(
             f"{folder} has no weights (model.safetensors or pytorch_model.bin); fetch or save it again"
         )
     if not any((folder / file).is_file() for file in ("preprocessor_config.json", "processor_config.json")):
         raise MissingFileError(_no_extractor(ckpt))
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UsageError(f"{path} is not valid JSON: {error}; fetch or save it again") from error
-    if not isinstance(found, dict):
-        raise UsageError(f"{path} must be a JSON object; got {found!r}")
-    return found
 
 
 def _no_extractor(ckpt: str) -> str:

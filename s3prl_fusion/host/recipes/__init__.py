@@ -15,11 +15,14 @@ from typing import Any, Callable, Sequence
 from torch import Tensor
 
 from ...assets import downstream_configs_dir
+from ...errors import UsageError
 from ...files import write_whole
+from ...schema import Check, OneOf, Problem, Section
 from ..hub import s3prl_folder
 from ..patches import Patches
 from ..proxy import Proxy
 from ..shims.audio import load_speech
+from . import _settings
 from ._names import check_names
 
 Config = dict[str, Any]  # of a run, as run_downstream reads it from the YAML file
@@ -42,6 +45,9 @@ class Recipe:
         corpus: the corpus's name in the config, in small letters, if a downstream has several; None for any.
         check_texts: reads the texts of the splits that a run is about to use, and refuses what the head could not say
             before a model loads; for recipes that read a split when it is asked for, after hours at worst.
+        others: names of the downstream's other corpora, with which s3prl is left alone.
+        settings: what the config's ``downstream_expert`` may hold; anything, where a recipe does not say.
+        splits: what ``runner.eval_dataloaders`` may name, by a config that is as it should be; None for anything.
     """
 
     downstream: str
@@ -53,6 +59,9 @@ class Recipe:
     crop: Callable[[Config], int | None] = lambda config: None
     corpus: str | None = None
     check_texts: Callable[[Config, Sequence[str]], None] = lambda config, splits: None
+    others: Sequence[str] = ()
+    settings: Check = Section(others=True)
+    splits: Callable[[Config], list[str]] | None = None
 
     @property
     def name(self) -> str:
@@ -63,8 +72,10 @@ class Recipe:
         """Whether a run is of this recipe; one without a config is, whatever the corpus."""
         if config is None or self.corpus is None:
             return downstream == self.downstream
-        corpus = config["downstream_expert"].get("corpus") or {}
-        return downstream == self.downstream and str(corpus.get("name")).lower() == self.corpus
+        expert = config.get("downstream_expert")
+        corpus = expert.get("corpus") if isinstance(expert, dict) else None
+        name = corpus.get("name") if isinstance(corpus, dict) else None
+        return downstream == self.downstream and str(name).lower() == self.corpus
 
 
 def table() -> list[Recipe]:
@@ -81,6 +92,57 @@ def find(downstream: str, config: Config | None = None) -> Recipe | None:
         config: the run's; without it the first of a downstream's recipes is meant.
     """
     return next((recipe for recipe in table() if recipe.is_for(downstream, config)), None)
+
+
+def check(
+    downstream: str, config: Any, where: str = "", training: bool = True, given: Sequence[str] | None = None
+) -> None:
+    """Refuse a run's config with mistakes in it, before anything is prepared or loaded.
+
+    Args:
+        downstream: what ``-d`` says.
+        config: the run's, -o included. A text that means a number becomes one, in place: to YAML, 1e-3 is a text.
+        where: the config's file, for the message.
+        training: whether the run trains, which needs an optimizer.
+        given: keys that alone count, with what is below them; None for all.
+
+    Raises:
+        UsageError: names all mistakes at once, one line each.
+    """
+    problems: list[Problem] = []
+    recipe = find(downstream, config) if isinstance(config, dict) else None
+    _sections(downstream, recipe, training)("", config, problems)
+    if recipe and recipe.splits and not problems:
+        splits = recipe.splits(config)
+        for split in config["runner"].get("eval_dataloaders", ()):
+            OneOf("split", splits)("runner.eval_dataloaders", split, problems)
+    found = [line for key, line in problems if given is None or any(f"{key}.".startswith(f"{own}.") for own in given)]
+    if found:
+        raise UsageError("\n".join(f"{where}: {line}" if where else line for line in found))
+
+
+def _sections(downstream: str, recipe: Recipe | None, training: bool) -> Section:
+    """Return the sections of a config; a downstream without a recipe here may have more."""
+    stages: dict[str, Check] = {"runner": _settings.RUNNER, "optimizer": _settings.optimizer}
+    more: dict[str, Check] = {"scheduler": _settings.scheduler, "specaug": _settings.specaug}
+    if not training:
+        runner = {**_settings.RUNNER.needed, **_settings.RUNNER.more}
+        stages, more = {"runner": Section(more=runner)}, {"optimizer": _settings.optimizer, **more}
+    expert = recipe.settings if recipe else _other_corpus(find(downstream))
+    return Section({**stages, "downstream_expert": expert}, more, others=recipe is None)
+
+
+def _other_corpus(recipe: Recipe | None) -> Check:
+    """Check what is said to a downstream with another corpus than a recipe's here, or with no recipe here at all."""
+    if recipe is None or recipe.corpus is None:
+        return Section(others=True)
+    names = OneOf("corpus", (recipe.corpus, *recipe.others))
+
+    def name(key: str, value: Any, problems: list[Problem]) -> Any:
+        names(key, value.lower() if isinstance(value, str) else value, problems)
+        return value
+
+    return Section({"corpus": Section({"name": name}, others=True)}, others=True)
 
 
 def default_config(downstream: str) -> Path | None:

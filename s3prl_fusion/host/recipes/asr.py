@@ -10,9 +10,48 @@ from typing import Any
 from torch import Tensor
 
 from ...corpora.symbols import read_letters
+from ...schema import SWITCH, TEXT, Kind, OneOf, Section, number, whole
 from ..patches import Patches
 from . import Recipe, _asr_data
+from ._models import Model
+from ._settings import BATCH, PATH, SPLITS, WORKERS, splits_of, with_splits
 from ._shared import check_paths, supply_file
+
+
+def _weight(value: Any) -> Any:
+    return value if value in ("-math.inf", "math.inf") else number(finite=False).read(value)  # s3prl evaluates a text
+
+
+_DECODER = Section(
+    {"decoder_type": OneOf("decoder", ("None", "kenlm"), null=True)},
+    {
+        "nbest": whole(1),
+        "criterion": TEXT,
+        "beam": whole(1),
+        "beam_threshold": number(least=0),
+        "kenlm_model": PATH,
+        "lexicon": PATH,
+        "lm_weight": number(),
+        "word_score": number(),
+        "unk_weight": Kind("a number, or -math.inf", _weight),
+        "sil_weight": number(),
+    },
+)
+_DATARC = Section(
+    {
+        "batch_size": BATCH,
+        "eval_batch_size": BATCH,
+        "num_workers": WORKERS,
+        "zero_infinity": SWITCH,
+        "decoder_args": _DECODER,
+        "train": SPLITS,
+    },
+    {"libri_root": PATH, "bucket_file": PATH, "dict_path": PATH, "train_batch_size": BATCH},
+)
+_MODEL = Model(
+    ("model.py", "asr/model.py"), width="project_dim", without=("FrameLevel", "UtteranceLevel"), explicit=True
+)
+SETTINGS = Section({"datarc": with_splits(_DATARC), "modelrc": _MODEL})
 
 
 def mend(config: dict[str, Any], patches: Patches) -> None:
@@ -44,4 +83,13 @@ def transcripts(expert: Any, features: list[Tensor]) -> list[str]:
     return expert.inference(features, [])
 
 
-RECIPE = Recipe("asr", "asr.yaml", mend, without_corpus, transcripts, check_texts=check_texts)
+RECIPE = Recipe(
+    "asr",
+    "asr.yaml",
+    mend,
+    without_corpus,
+    transcripts,
+    check_texts=check_texts,
+    settings=SETTINGS,
+    splits=lambda config: splits_of(config["downstream_expert"]["datarc"]),
+)

@@ -15,9 +15,45 @@ from torch import Tensor
 
 from ...corpora.symbols import read_phonemes
 from ...errors import UsageError, unknown
+from ...schema import SWITCH, TEXT, Kind, OneOf, Section, one_or_several, several
+from ..defined import definitions
+from ..hub import s3prl_folder
 from ..patches import Patches
 from . import Recipe, _libriphone
+from ._models import Model
+from ._settings import BATCH, PATH, SPLITS, WORKERS, splits_of, with_splits
 from ._shared import check_paths, logits, supply_file
+
+OTHERS = ("librispeech", "snips", "common_voice", "sbcsae")  # s3prl/downstream/ctc/data.py:50
+
+
+def _metric(value: Any) -> str:
+    if value not in definitions(s3prl_folder() / "downstream" / "ctc" / "metric.py"):  # s3prl evaluates the name
+        raise ValueError
+    return value
+
+
+_CORPUS = Section(
+    {"name": TEXT, "train": SPLITS, "bucketing": SWITCH, "batch_size": BATCH},
+    {"path": PATH, "lexicon": one_or_several(PATH, null=True), "num_workers": WORKERS},
+)
+_MODES = ("character", "character-slot", "subword", "subword-slot", "word")
+_TEXT = Section({"mode": OneOf("mode", _MODES)}, {"vocab_file": PATH, "slots_file": PATH})
+SETTINGS = Section(
+    {
+        "corpus": with_splits(_CORPUS),
+        "text": _TEXT,
+        "model": Model(
+            ("model.py", "asr/model.py"),
+            width="project_dim",
+            without=("UtteranceLevel",),
+            needed={"zero_infinity": SWITCH},
+        ),
+        "metric": several(Kind("one of s3prl's (per, wer, cer ...)", _metric), least=1),
+        "metric_higher_better": SWITCH,
+    },
+    {"save_best_on": one_or_several(TEXT)},
+)
 
 
 def supply_libriphone(patches: Patches) -> None:
@@ -73,5 +109,15 @@ def phonemes(expert: Any, features: list[Tensor]) -> list[str]:
 
 
 RECIPE = Recipe(
-    "ctc", "pr.yaml", mend, without_corpus, phonemes, "inference.ark", corpus="libriphone", check_texts=check_texts
+    "ctc",
+    "pr.yaml",
+    mend,
+    without_corpus,
+    phonemes,
+    "inference.ark",
+    corpus="libriphone",
+    others=OTHERS,
+    check_texts=check_texts,
+    settings=SETTINGS,
+    splits=lambda config: [name for name in splits_of(config["downstream_expert"]["corpus"]) if name != "lexicon"],
 )

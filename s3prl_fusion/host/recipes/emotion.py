@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,54 @@ from torch import Tensor
 
 from ...corpora.lines import check_names, read_text
 from ...errors import MissingFileError, UsageError
+from ...schema import SWITCH, WIDTH, Check, Kind, OneOf, Problem, Section, number, whole
+from ..defined import Signature, definitions
+from ..hub import s3prl_folder
 from ..patches import Patches
 from . import Recipe
+from ._models import Model
+from ._settings import BATCH, PATH, WORKERS, dev_and_test, options
 from ._shared import check_paths, empty, logits
+
+
+def _deep_model(key: str, value: Any, problems: list[Problem]) -> Any:
+    """Check what DeepModel takes: the name of a class in its file, and that class's options."""
+    classes = definitions(s3prl_folder() / "downstream" / "emotion" / "model.py")
+    classes = {name: of for name, of in classes.items() if "output_class_num" in of.names}
+    head: dict[str, Check] = {"model_type": OneOf("model_type", classes), "pooling": whole(1)}
+    name = value.get("model_type") if isinstance(value, dict) else None
+    of = classes.get(name, Signature(forwards=True)) if isinstance(name, str) else Signature(forwards=True)
+    known = {"hidden_dim": WIDTH, "kernel_size": whole(1), "padding": whole(0), "dropout": number(least=0, below=1)}
+    own = options(replace(of, forwards=False), ("input_dim", "output_class_num", "pooling"), known)
+    return Section({**head, **own.needed}, own.more, others=of.forwards)(key, value, problems)
+
+
+def _fold(value: Any) -> str:
+    if not re.fullmatch(r"fold\d+", value):
+        raise ValueError
+    return value
+
+
+SETTINGS = Section(
+    {
+        "datarc": Section(
+            {
+                "pre_load": SWITCH,
+                "train_batch_size": BATCH,
+                "eval_batch_size": BATCH,
+                "num_workers": WORKERS,
+                "valid_ratio": number(above=0, below=1),
+            },
+            {"root": PATH, "meta_data": PATH, "test_fold": Kind("fold1, fold2 ...", _fold, null=True)},
+        ),
+        "modelrc": Model(
+            ("model.py", "emotion/model.py"),
+            width="projector_dim",
+            without=("FrameLevel",),
+            own={"DeepModel": _deep_model},
+        ),
+    }
+)
 
 
 def mend(config: dict[str, Any], patches: Patches) -> None:
@@ -90,4 +137,4 @@ def emotions(expert: Any, features: list[Tensor]) -> list[str]:
     return [expert.test_dataset.idx2emotion[index] for index in best]
 
 
-RECIPE = Recipe("emotion", "er.yaml", mend, without_corpus, emotions)
+RECIPE = Recipe("emotion", "er.yaml", mend, without_corpus, emotions, settings=SETTINGS, splits=dev_and_test)

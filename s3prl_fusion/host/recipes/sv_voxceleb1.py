@@ -16,11 +16,66 @@ from torch.nn.utils.rnn import pad_sequence
 from ...corpora.voxceleb1 import clip_name
 from ...errors import UsageError
 from ...files import write_whole
+from ...schema import ANYTHING, SWITCH, WIDTH, Check, OneOf, Problem, Section, number, whole
+from ..defined import definitions
+from ..hub import s3prl_folder
 from ..patches import Patches
 from . import Recipe, _sv_data
+from ._settings import BATCH, PATH, WORKERS, dev_and_test, options
 from ._shared import check_paths, empty, max_timestep
 
 CONTEXT = 14  # frames that the x-vector's TDNN layers take off (s3prl/downstream/sv_voxceleb1/expert.py:207)
+
+_MODULES = OneOf("module", ("XVector", "Identity"))
+_LOSSES = OneOf("loss", ("AMSoftmaxLoss", "AAMSoftmaxLoss", "SoftmaxLoss"))
+
+
+def _options(key: str, section: Any, name: Any, problems: list[Problem]) -> None:
+    """Check the options of a class, which stand in a section under its name."""
+    classes = definitions(s3prl_folder() / "downstream" / "sv_voxceleb1" / "model.py")
+    if not isinstance(name, str) or name not in classes:
+        return
+    known = {"agg_dim": WIDTH, "dropout_p": number(least=0, below=1), "batch_norm": SWITCH}
+    found = options(classes[name], ("input_dim", "hidden_dim", "speaker_num"), known)
+    # s3prl's own config has no_args: True where there is nothing to say.
+    more: dict[str, Check] = {**found.more, "no_args": ANYTHING}
+    own = Section(found.needed, {n: more[n] for n in more if n not in found.needed}, found.others)
+    Section({name: own}, others=True)(key, section, problems)
+
+
+def _modelrc(key: str, value: Any, problems: list[Problem]) -> Any:
+    Section(
+        {
+            "input_dim": WIDTH,
+            "module": _MODULES,
+            "module_config": ANYTHING,
+            "agg_module": OneOf("aggregation", ("SP", "ASP", "AP", "MP")),
+            "utter_module": OneOf("extractor", ("UtteranceExtractor", "UtteranceIdentity")),
+            "ObjectiveLoss": _LOSSES,
+            "LossConfig": ANYTHING,
+        }
+    )(key, value, problems)
+    for section, chooser in (("module_config", "module"), ("LossConfig", "ObjectiveLoss")):
+        if isinstance(value, dict) and section in value:
+            _options(f"{key}.{section}", value[section], value.get(chooser), problems)
+    return value
+
+
+SETTINGS = Section(
+    {
+        "datarc": Section(
+            {
+                "max_timestep": whole(1, null=True),
+                "train_batch_size": BATCH,
+                "eval_batch_size": BATCH,
+                "num_workers": WORKERS,
+                "vad_config": Section({"min_sec": whole(0)}),
+            },
+            {key: PATH for key in ("file_path", "train_meta_data", "dev_meta_data", "test_meta_data")},
+        ),
+        "modelrc": _modelrc,
+    }
+)
 
 
 def mend(config: dict[str, Any], patches: Patches) -> None:
@@ -120,4 +175,6 @@ def log_trials(self: Any, mode: str, records: dict[str, Any], logger: Any, globa
     return []
 
 
-RECIPE = Recipe("sv_voxceleb1", "sv.yaml", mend, without_corpus, crop=max_timestep)
+RECIPE = Recipe(
+    "sv_voxceleb1", "sv.yaml", mend, without_corpus, crop=max_timestep, settings=SETTINGS, splits=dev_and_test
+)

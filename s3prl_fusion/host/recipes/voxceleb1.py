@@ -13,9 +13,27 @@ from torch import Tensor
 from ...corpora.lines import read_text
 from ...corpora.voxceleb1 import find_listed, read_speaker_list
 from ...files import cache_dir, write_whole
+from ...schema import Section, whole
 from ..patches import Patches
 from . import Recipe
+from ._models import Model
+from ._settings import BATCH, PATH, WORKERS, dev_and_test
 from ._shared import check_paths, empty, logits, max_timestep
+
+SETTINGS = Section(
+    {
+        "datarc": Section(
+            {
+                "max_timestep": whole(1, null=True),
+                "train_batch_size": BATCH,
+                "eval_batch_size": BATCH,
+                "num_workers": WORKERS,
+            },
+            {"file_path": PATH, "meta_data": PATH},
+        ),
+        "modelrc": Model(("model.py",), width="projector_dim", without=("FrameLevel",)),
+    }
+)
 
 
 def mend(config: dict[str, Any], patches: Patches) -> None:
@@ -67,4 +85,6 @@ def cache_file_lists(root: Path, split_list: Path) -> Path:
     return folder
 
 
-RECIPE = Recipe("voxceleb1", "sid.yaml", mend, without_corpus, speakers, crop=max_timestep)
+RECIPE = Recipe(
+    "voxceleb1", "sid.yaml", mend, without_corpus, speakers, crop=max_timestep, settings=SETTINGS, splits=dev_and_test
+)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import shlex
 import sys
@@ -16,7 +15,7 @@ from ...config import FusionConfig
 from ...corpora.base import Prepared
 from ...errors import UsageError
 from ...files import read_mapping
-from ...host.arguments import WHERE, split_overrides, words_of
+from ...host.arguments import WHERE, override, set_value, split_overrides, words_of
 from ...names import label
 from ...source import content_digest
 from ..layout import SEED, RunFolder, variant
@@ -114,11 +113,7 @@ class Experiment:
         Raises:
             UsageError: a path has characters that -o cannot carry.
         """
-        corpus, paths = self.task.corpus, self.task.paths
-        values: dict[str, Any] = {f"config.{key}": self.corpora.value(corpus, name) for key, name in paths.items()}
-        values.update({f"config.{key}": str(path) for key, path in recipe_files(self.task, self.config).items()})
-        if self.fold:
-            values[f"config.{self.task.fold_key}"] = self.fold
+        values = {f"config.{key}": value for key, value in self._filled_in().items()}
         values["args.expdir"] = str(self.folder.path)
         # A checkpoint remembers where these were, which may have moved.
         values["args.upstream"] = self.upstream.name
@@ -129,8 +124,6 @@ class Experiment:
                 raise UsageError(
                     f"s3prl's -o cannot carry the path {value}: it has '=' or ',,' in it; rename the folder"
                 )
-        if self.lr is not None:
-            values["config.optimizer.lr"] = self.lr
         return ",,".join(f"{key}={json.dumps(value)}" for key, value in values.items())
 
     def train_arguments(self) -> list[str]:
@@ -178,24 +171,34 @@ class Experiment:
         code = content_digest(own) if own.endswith(".py") else None
         return identity.digest([self.made_of(), code] if code else self.made_of())
 
+    def recipe(self) -> dict[str, Any]:
+        """Read the recipe's config as the training will; see `read_recipe`."""
+        return read_recipe(self.task, self.config, self._filled_in(), self.settings.overrides)
+
+    def _filled_in(self) -> dict[str, Any]:
+        """Say what replaces the config's placeholders: paths and the fold; and the learning rate, if it is ours."""
+        corpus, paths = self.task.corpus, self.task.paths
+        values: dict[str, Any] = {key: self.corpora.value(corpus, name) for key, name in paths.items()}
+        values.update({key: str(path) for key, path in recipe_files(self.task, self.config).items()})
+        if self.fold:
+            values[self.task.fold_key] = self.fold
+        if self.lr is not None:
+            values["optimizer.lr"] = self.lr
+        return values
+
     def _recipe(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Read the recipe's values as they take effect, and what other options change. Our own paths are left out; of a
-        file of the user's in the place of a shipped one the content counts."""
-        recipe = read_mapping(self.config)
+        """Return the recipe's values, and what other options change. Our own paths are left out; of a user's own file
+        in the place of a shipped one the content counts."""
+        recipe = self.recipe()
         about_upstream = ("override", "upstream_trainable", "upstream_feature_normalize", "upstream_model_config")
         selections = ("upstream_feature_selection", "upstream_layer_selection", "upstream_ckpt")
         known = (*WHERE, *about_upstream, *selections)
         others = {name: value for name, value in self.settings.options.items() if name not in known}
         own = recipe_files(self.task, self.config)
         for key in self.task.filled_in:
-            _set(recipe, key, own_digest(own[key], self.task.paths[key]) if key in own else None)
-        values = dict(part.split("=", 1) for part in self.settings.overrides)
-        if self.lr is not None:
-            values["config.optimizer.lr"] = repr(self.lr)
-        for key, text in values.items():
-            _set(recipe, key.strip().partition(".")[2], _value(text))
+            set_value(recipe, key, own_digest(own[key], self.task.paths[key]) if key in own else None)
         for key in ("log_step", "save_step", "max_keep"):  # a resumed training is the same to the bit
-            _set(recipe, f"runner.{key}", None)
+            set_value(recipe, f"runner.{key}", None)
         return recipe, others
 
     def changes(self) -> list[str]:
@@ -212,20 +215,37 @@ class Experiment:
         return ["its folder does not say what it was made of (another tool's, an earlier release's, or damaged)"]
 
 
-def _set(config: dict[str, Any], key: str, value: Any) -> None:
-    *sections, last = key.split(".")
-    for section in sections:
-        config = config.setdefault(section, {})
-        if not isinstance(config, dict):
-            raise UsageError(f"the recipe's {key}: {section} has the value {config!r}, and no keys of its own")
-    config[last] = value
+def read_recipe(task: Task, path: Path, filled_in: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Read a recipe's config as it takes effect.
 
+    Args:
+        task: whose recipe it is.
+        path: the YAML file.
+        filled_in: what `superb` itself says, by the config's keys.
+        overrides: what run_downstream's -o says, `key=value` each.
 
-def _value(text: str) -> Any:
-    try:
-        return ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError):
-        return text.strip()
+    Raises:
+        UsageError: names every mistake, one line each.
+    """
+    from ...host import recipes
+
+    config = read_mapping(path)
+    for key, value in filled_in.items():
+        set_value(config, key, value)
+    override(config, overrides)
+    recipes.check(task.downstream, config, str(path))
+    runner, (split, best, _) = config["runner"], task.best_ckpt.partition("-best.ckpt")
+    if best and split not in runner["eval_dataloaders"]:
+        got = runner["eval_dataloaders"]
+        raise UsageError(
+            f"{path}: runner.eval_dataloaders must have {split}, by which {task.best_ckpt} is chosen; got {got}"
+        )
+    if runner["eval_step"] > runner["total_steps"]:
+        raise UsageError(
+            f"{path}: runner.eval_step must be at most total_steps, {runner['total_steps']}, or nothing is ever "
+            f"evaluated; got {runner['eval_step']}"
+        )
+    return config
 
 
 def own_tasks(tasks: Sequence[Task]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,15 @@ from ... import assets
 from ...config import FusionConfig
 from ...corpora import demo
 from ...corpora.base import Corpus, Prepared, Source
-from ...errors import MissingFileError, UsageError, unknown, within
+from ...errors import MissingFileError, Mistakes, UsageError, unknown, within
 from ...host import arguments
 from ...interfaces import list_interfaces
 from ...names import FUSIONS, absolute, add_interface, find_shipped, resolve
 from ..layout import data_folder, is_reserved
 from ..prepare import Sources, corpora_of, prepare, used_by
 from ..tasks import TASKS, Task, parse_tasks
-from .experiment import Settings, Upstream
+from .experiment import Settings, Upstream, read_recipe
+from .launch import make_start
 from .plan import Plan, parse_rates, parse_seeds
 
 DEMO_UPSTREAMS = "fused_demo,fused_demo_hubert,fused_demo_whisper"
@@ -31,23 +32,68 @@ OWN = "mode evaluate_split past_exp init_ckpt config downstream upstream expname
 
 
 def make_plan(args: argparse.Namespace) -> Plan:
-    """Make the plan that the command asks for, all of it checked."""
+    """Make the plan that the command asks for, all of it checked.
+
+    Raises:
+        UserError: tells every mistake, one line each, but for those that another one hides.
+    """
+    mistakes = Mistakes()
+    tasks = mistakes.of(choose_tasks, args) or []
+    names = mistakes.of(choose_upstreams, args)
+    exp = mistakes.of(choose_folder, args)
+    given = mistakes.of(run_arguments, args)
+    rates = mistakes.of(parse_rates, args.lr)
+    seeds = mistakes.of(parse_seeds, args.seeds)
+    configs = mistakes.of(choose_configs, args.configs, tasks, args.demo)
+    if given:
+        mistakes.of(check_overrides, given, tasks, args.lr)
+    fusions = mistakes.of(resolve_names, names, given) if names and given else None
+    mistakes.tell()  # what follows imports torch, which takes seconds
+    mistakes.of(make_start, args, 1)
+    corpora = mistakes.of(prepare_corpora, args, tasks, exp, False)
+    filled_in = {} if args.lr is None else {"optimizer.lr": rates[0]}
+    for task in tasks:
+        overrides = arguments.split_overrides(given.override)
+        mistakes.of(read_recipe, task, configs / task.config, filled_in, overrides)
+    mistakes.of(check_devices, args, given)
+    upstreams = mistakes.of(resolve_upstreams, fusions, given)
+    mistakes.tell()
+    options = {name: value for name, value in arguments.given(given).items() if name != "device"}
+    settings = Settings(exp=exp, configs=configs, device=args.device or given.device, options=options)
+    return Plan(tasks, upstreams, settings, corpora, args.demo, rates, seeds)
+
+
+def choose_tasks(args: argparse.Namespace) -> list[Task]:
+    """Look up the tasks asked for; the demo has not all of them."""
     tasks = parse_tasks(args.tasks)
     lacking = [task.name for task in tasks if args.demo and not task.demo_folds]
     if lacking:
         raise UsageError(f"-t {','.join(lacking)}: the demo has no corpus for it; leave it out, or leave --demo out")
-    names = choose_upstreams(args)
-    exp = (args.exp or _missing("-o EXP")).expanduser().resolve()
-    configs = choose_configs(args.configs, tasks, args.demo)
-    given = run_arguments(args)
-    for key in [key for task in tasks for key in task.filled_in]:
-        if any(part.partition("=")[0].strip() == f"config.{key}" for part in arguments.split_overrides(given.override)):
-            raise UsageError(f"after --: -o config.{key} is what `superb` itself fills in; leave it out")
-    settings = Settings(exp=exp, configs=configs, device=args.device, options=arguments.given(given))
-    rates, seeds = parse_rates(args.lr), parse_seeds(args.seeds)
-    upstreams = resolve_upstreams(names, given)
-    corpora = prepare_corpora(args, tasks, exp, write=False)
-    return Plan(tasks, upstreams, settings, corpora, args.demo, rates, seeds)
+    return tasks
+
+
+def choose_folder(args: argparse.Namespace) -> Path:
+    """Return EXP, absolute."""
+    return (args.exp or _missing("-o EXP")).expanduser().resolve()
+
+
+def check_devices(args: argparse.Namespace, given: argparse.Namespace) -> None:
+    """Refuse a device that is not there; what a Slurm job will find, cannot be told here."""
+    from ...devices import check_device
+
+    for device in (args.device, given.device):
+        if device is not None:
+            check_device(device, here=args.slurm is None)
+
+
+def check_overrides(given: argparse.Namespace, tasks: Sequence[Task], rates: str | None) -> None:
+    """Refuse -o for what `superb` itself says."""
+    keys = [*(key for task in tasks for key in task.filled_in), *(["optimizer.lr"] if rates else [])]
+    for part in arguments.split_overrides(given.override):
+        key = part.partition("=")[0].strip()
+        if key in [f"config.{own}" for own in keys]:
+            who = "--lr" if key == "config.optimizer.lr" else "`superb` itself"
+            raise UsageError(f"after --: -o {key} is what {who} fills in; leave it out")
 
 
 def choose_configs(given: Path | None, tasks: Sequence[Task], is_demo: bool = False) -> Path:
@@ -112,22 +158,42 @@ def check_interfaces(names: Sequence[str]) -> None:
             raise UsageError(f"--interfaces: {unknown('interface', name, list_interfaces())}")
 
 
-def resolve_upstreams(names: Sequence[str], given: argparse.Namespace) -> list[Upstream]:
-    """Turn names and fusion YAMLs into upstreams that can load, before anything is prepared.
+def resolve_names(names: Sequence[str], given: argparse.Namespace) -> dict[str, tuple[FusionConfig, str | None]]:
+    """Turn names and fusion YAMLs into fusions, and what -g says to each.
 
     Args:
         names: as the user gives them.
         given: what follows `--`; its -g is for `fused` if that is among the names, else for all.
 
     Raises:
-        UserError: one cannot load, or two would be called the same.
+        UserError: tells every name that is none.
     """
-    config = given.upstream_model_config
-    configs = {name: config if name == "fused" or "fused" not in names else None for name in names}
-    fusions = {name: resolve(name, configs[name], given.upstream_ckpt) for name in names}
-    # Children are started from any folder.
-    files = {n: str(find_shipped("-g", file, FUSIONS).absolute()) if file else None for n, file in configs.items()}
-    found = [Upstream(absolute(name), fusion, describe(fusion, given), files[name]) for name, fusion in fusions.items()]
+    mistakes, found = Mistakes(), {}
+    for name in names:
+        config = given.upstream_model_config if name == "fused" or "fused" not in names else None
+        fusion = mistakes.of(resolve, name, config, given.upstream_ckpt)
+        # Children are started from any folder.
+        found[name] = (fusion, str(find_shipped("-g", config, FUSIONS).absolute()) if fusion and config else None)
+    mistakes.tell()
+    return found
+
+
+def resolve_upstreams(
+    fusions: Mapping[str, tuple[FusionConfig, str | None]], given: argparse.Namespace
+) -> list[Upstream]:
+    """Make sure that upstreams can load, before anything is prepared.
+
+    Args:
+        fusions: see `resolve_names`.
+        given: what follows `--`.
+
+    Raises:
+        UserError: tells every one that cannot load; or two would be called the same.
+    """
+    mistakes = Mistakes()
+    made_of = {name: mistakes.of(describe, fusion, given) for name, (fusion, _) in fusions.items()}
+    mistakes.tell()
+    found = [Upstream(absolute(name), fusion, made_of[name], file) for name, (fusion, file) in fusions.items()]
     for i, upstream in enumerate(found):
         if is_reserved(upstream.label):
             raise UsageError(f"-u {upstream.name}: EXP/{upstream.label} is a folder of ours; rename the YAML")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 import zipfile
@@ -13,8 +12,10 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from ... import identity
-from ...metrics import ScoreError
+from ...errors import UserError
+from ...files import read_json
 from ...text import seconds_text
+from ..records import SCORE
 from ..scores.score import dev_score
 from ..scores.score import score as score_run
 from .experiment import STAGES, Experiment
@@ -120,7 +121,7 @@ def score(experiment: Experiment, children: Children, progress: Progress) -> Non
     """Recompute the score and hold it against the recipe's."""
     try:
         score_run(experiment.folder)
-    except ScoreError as error:
+    except UserError as error:
         raise StageError("score", str(error), experiment.folder.log("evaluate")) from error
     experiment.stamp("score").write(experiment.key("score"), "done", 0.0)
 
@@ -187,7 +188,7 @@ def show_bar(display: Display, slot: int, watched: str, name: str, done: int, to
 
 def note_of(experiment: Experiment) -> str:
     """One line on a scored experiment."""
-    result = json.loads(experiment.folder.result.read_text(encoding="utf-8"))
+    result = read_json(experiment.folder.result, SCORE)
     spent = seconds_text(result["train_seconds"] + result["evaluate_seconds"])
     return f"{experiment.label}: {experiment.task.metric.name} {result['score']:.2f} % ({spent})"
 

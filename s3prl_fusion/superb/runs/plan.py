@@ -12,7 +12,8 @@ from ..layout import SEED, data_folder
 from ..own_files import own_digest, shipped_files
 from ..prepare import Sources
 from ..tasks import Task
-from .experiment import PROGRAM, Experiment, Settings, Upstream, commands, own_tasks
+from .experiment import PROGRAM, STAGES, Experiment, Settings, Upstream, commands, own_tasks
+from .pipeline import is_done
 
 
 @dataclass(frozen=True)
@@ -53,17 +54,23 @@ class Plan:
         return {label: changes for label, changes in found.items() if changes}
 
     def lines(self, sources: Sources) -> list[str]:
-        """Write every command, runnable by hand in this order; what only the chosen learning rate needs stands under a
-        comment."""
+        """Write every command, runnable by hand in this order; what is done already is a comment, and what only the
+        chosen learning rate needs stands under one."""
         lines = prepare_lines(self, sources)
         if self.searches:
-            lines += [line for experiment in self.candidates() for line in commands(experiment, ["train"])]
+            lines += [line for experiment in self.candidates() for line in stage_lines(experiment, ["train"])]
             lines.append("# from here on: for each upstream and task, only the learning rate with the best dev score")
         for experiment in self.experiments():
             trained = self.searches and experiment.seed == self.seeds[0]
-            lines += commands(experiment, ["evaluate", "score"] if trained else ["train", "evaluate", "score"])
+            lines += stage_lines(experiment, ["evaluate", "score"] if trained else STAGES)
         exp = str(self.settings.exp)
         return [*lines, shlex.join([*PROGRAM, "results", exp, "-o", exp, *own_tasks(self.tasks)])]
+
+
+def stage_lines(experiment: Experiment, stages: Sequence[str]) -> list[str]:
+    """Write an experiment's commands; those of stages that have ended, and will not run again, as comments."""
+    done = [not experiment.folder.is_empty() and is_done(experiment, stage) for stage in stages]
+    return [f"# done already: {line}" if ended else line for ended, line in zip(done, commands(experiment, stages))]
 
 
 def prepare_lines(plan: Plan, sources: Sources) -> list[str]:

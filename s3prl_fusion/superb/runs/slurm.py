@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import UsageError
-from ...files import write_json
+from ...files import read_json, write_json
+from ...schema import TEXT, Section
 from ..layout import slurm_folder
 from . import pipeline
 from .experiment import STAGES, Experiment
@@ -116,7 +116,7 @@ def _find_job(experiment: Experiment, executor: AutoExecutor) -> Job | None:
     path = _job_file(experiment)
     if not path.is_file():
         return None
-    job_id = json.loads(path.read_text(encoding="utf-8"))["job_id"]
+    job_id = read_json(path, Section({"job_id": TEXT}), "remove it once its job has ended (squeue)")["job_id"]
     job = executor._executor.job_class(executor.folder, job_id)
     return None if job.done(force_check=True) else job
 

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from ...errors import UsageError
 from ...files import read_json, write_json
+from ..records import STAMP
 
 BAR = re.compile(r"^(?:\x1b\[A|\s)*(?P<name>[^:%|]+):\s*\d+%\|.*?\|\s*(?P<done>\d+)/(?P<total>\d+)\b")
 BAR_SECONDS = 60.0  # how often a moving bar leaves a line in the log
@@ -59,8 +61,11 @@ class Stamp:
     path: Path
 
     def read(self) -> dict:
-        """Return the stamp's content; empty when there is none or it is unreadable."""
-        return read_json(self.path)
+        """Return the stamp's content; empty when there is none or it is damaged: then the stage is done again."""
+        try:
+            return read_json(self.path, STAMP)
+        except UsageError:
+            return {}
 
     def write(self, key: str, status: str, seconds: float, **more: object) -> None:
         """Record a status, the wall time so far in seconds, and whatever else is worth keeping."""

@@ -174,6 +174,8 @@ def compare(first: Path, second: Path, resamples: int = 1000, seed: int = 1337) 
     """
     import pandas
 
+    if seed < 0:
+        raise UsageError(f"seed: got {seed}; give a whole number from 0 on")
     if resamples < 1:
         raise UsageError(f"resamples: got {resamples}; at least 1 is needed, 1000 are usual")
     sides = [read_side(folder) for folder in (first, second)]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ...files import read_json
 from ...metrics import ScoreError
 from ..layout import RunFolder, find_stamps
+from ..records import STAMP
 from ..tasks import TASKS, Task
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def find_rates(runs: Iterable[RunFolder]) -> pandas.DataFrame:
 
     # What was tried and not chosen has no score file, but a stamp of its training.
     stamps = find_stamps({run.upstream for run in runs}, "train")
-    read = map(read_json, stamps)
+    read = [read_json(stamp, STAMP, "remove it, or give the `superb` command again") for stamp in stamps]
     done = [row for row in read if row.get("status") == "done" and "dev_score" in row and row.get("task") in TASKS]
     rows = [{"identity": row.get("upstream"), **row} for row in done]
     frame = pandas.DataFrame(rows, columns=["identity", "upstream", "task", "seed", "lr", "dev_score"])

@@ -16,8 +16,11 @@ from ...files import read_json, write_json
 from ...metrics import ScoreError
 from ..layout import RunFolder
 from ..own_files import own_digest
+from ..records import RUN, STAMP
 from ..tasks import TASKS, Task, find
 from . import scoring
+
+AGAIN = "remove it, and what it told stays unknown; or give the `superb` command again"
 
 
 def dev_score(task: Task, states: Mapping[str, Any]) -> float:
@@ -50,7 +53,7 @@ def score(run: RunFolder) -> dict[str, Any]:
     task = _task(run, args)
     fold = _get(config, task.fold_key) if task.fold_key else None
     value, references = _checked_score(run, task, fold)
-    said = read_json(run.run_file)
+    said = read_json(run.run_file, RUN, AGAIN)
     result = {
         "task": task.name,
         "fold": fold,
@@ -63,15 +66,19 @@ def score(run: RunFolder) -> dict[str, Any]:
         "config_hash": config_hash(config, task),
         **_upstream(said, args, states["Featurizer"]),
         **_provenance(said),
-        **{f"{stage}_seconds": read_json(run.stamp(stage)).get("seconds") for stage in ("train", "evaluate")},
+        **{f"{stage}_seconds": _stamp(run, stage).get("seconds") for stage in ("train", "evaluate")},
     }
     write_json(run.result, result)
     return result
 
 
+def _stamp(run: RunFolder, stage: str) -> dict[str, Any]:
+    return read_json(run.stamp(stage), STAMP, AGAIN)
+
+
 def _task(run: RunFolder, args: argparse.Namespace) -> Task:
     """Find the task that the pipeline trained, else one whose recipe was run: a user's own where one is named."""
-    trained = read_json(run.stamp("train")).get("task")
+    trained = _stamp(run, "train").get("task")
     if trained:
         return find(trained, run.path)
     task = next((task for task in reversed(list(TASKS.values())) if task.downstream == args.downstream), None)
