@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from ...errors import UsageError
-from ...files import read_json, write_json
+from ...files import read_json, write_sealed
 from ..records import STAMP
 
 BAR = re.compile(r"^(?:\x1b\[A|\s)*(?P<name>[^:%|]+):\s*\d+%\|.*?\|\s*(?P<done>\d+)/(?P<total>\d+)\b")
@@ -69,7 +69,7 @@ class Stamp:
 
     def write(self, key: str, status: str, seconds: float, **more: object) -> None:
         """Record a status, the wall time so far in seconds, and whatever else is worth keeping."""
-        write_json(self.path, {"key": key, "status": status, "seconds": round(seconds, 2), **more})
+        write_sealed(self.path, {"key": key, "status": status, "seconds": round(seconds, 2), **more})
 
     def is_done(self, key: str, outputs: Sequence[Path]) -> bool:
         """Whether the stage ended under this very key and its outputs still exist."""

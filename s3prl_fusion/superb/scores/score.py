@@ -12,7 +12,7 @@ from typing import Any
 
 from ... import checkpoint
 from ...assets import downstream_configs_dir
-from ...files import read_json, write_json
+from ...files import read_json, write_sealed
 from ...metrics import ScoreError
 from ..layout import RunFolder
 from ..own_files import own_digest
@@ -68,7 +68,7 @@ def score(run: RunFolder) -> dict[str, Any]:
         **_provenance(said),
         **{f"{stage}_seconds": _stamp(run, stage).get("seconds") for stage in ("train", "evaluate")},
     }
-    write_json(run.result, result)
+    write_sealed(run.result, result)
     return result
 
 
