@@ -16,12 +16,14 @@ import pipelines
 import pytest
 from forked import Server
 
+from s3prl_fusion.files import read_json, write_sealed
+
 pytestmark = pytest.mark.slow
 KILLS, FLIPS, SEED = 30, 8, 1337
 NOTICED, AGAIN, NOTHING, FAULT = "noticed", "done again", "harmless", "another result"
 # What is written, and the commands that read it: of the pipeline itself, and others.
 KINDS = {
-    "best checkpoints": ("exp/pair/sid_seed1/dev-best.ckpt", "superb", "score"),
+    "best checkpoints": ("exp/pair/sid_seed1/dev-best.ckpt", "extract", "score"),
     "checkpoints to go on from": ("exp/pair/sid_seed1/states-*.ckpt", "superb anew"),
     "score.json": ("exp/pair/sid_seed1/score.json", "results", "superb"),
     "run.json": ("exp/pair/sid_seed1/run.json", "score", "superb"),
@@ -106,27 +108,29 @@ def finished(server, options, tmp_path_factory):
     root = tmp_path_factory.mktemp("finished")
     folder, log = root / "run", root / "log"
     words = pipelines.command(folder, options)
-    first = pipelines.runs(folder)[0]
+    first, clip = pipelines.runs(folder)[0], next(options[-1].rglob("*.wav"))
     commands = {
         "superb": words,
         "superb anew": words,
         "results": ["results", folder / "exp"],
         "score": ["score", first],
+        "extract": ["extract", "-e", first / "dev-best.ckpt", clip, "-o", folder / "features", "--overwrite"],
         "cache": ["cache", "stats", "-o", folder / "cache"],
     }
 
     def run(name: str) -> tuple[int, str]:
         if name == "superb anew":  # its last stages are to be done once more
-            for path in (first / "stages").glob("*.json"):
-                path.unlink() if path.stem != "train" else path.write_text(
-                    path.read_text().replace('"done"', '"running"')
-                )
+            stamps = {stage: first / "stages" / f"{stage}.json" for stage in ("train", "evaluate", "score")}
+            write_sealed(stamps.pop("train"), {**read_json(first / "stages" / "train.json"), "status": "running"})
+            for stamp in stamps.values():
+                stamp.unlink()
         log.write_text("")
         status = server(*commands[name], folder=folder, log=log)["status"]
         return status, log.read_text(encoding="utf-8", errors="replace")
 
-    status, said = run("superb")
-    assert status == 0, said
+    for name in ("superb", "extract"):
+        status, said = run(name)
+        assert status == 0, said
     return folder, run
 
 
@@ -180,6 +184,8 @@ def after(
     if name.startswith("superb") and (found := pipelines.outcome(folder)) != expected:
         differ = [(a, b) for a, b in zip(found, expected) if a != b]
         return f"{name}, {path}: another result {str(differ)[:1000]}\n{said[-1000:]}"
-    if name.startswith("superb") and ("again" in said or path.read_bytes() == whole[path]):
+    if name == "extract" and any(file.read_bytes() != whole[file] for file in (folder / "features").iterdir()):
+        return f"{name}, {path}: other features"
+    if name.startswith("superb") and ("again" in said or not path.is_file() or path.read_bytes() == whole[path]):
         return AGAIN
     return NOTHING
