@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import re
@@ -301,6 +302,38 @@ def test_a_failure_does_not_stop_the_others(fake):
     assert "1 of 2 runs failed" in text
     assert str(experiments[0].folder.log("train")) in text
     assert "| RuntimeError: the reason" in text
+
+
+@pytest.mark.fault("a disk that is full in one run of `superb`", "that run fails, by its folder; the others go on")
+@pytest.mark.parametrize("stage", ["train", "evaluate", "score"])
+def test_a_full_disk_ends_its_own_run_only(fake, monkeypatch, stage):
+    full, fine = fake.experiments("full", "fine")
+    write_bytes = Path.write_bytes
+
+    def fills_up(self: Path, content: bytes) -> int:
+        if full.folder.path in self.parents and self.name.startswith(f".{full.folder.stamp(stage).name}"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write_bytes(self, content)
+
+    monkeypatch.setattr("s3prl_fusion.files.Path.write_bytes", fills_up)
+    failures = run_all([full, fine], jobs=1)
+    assert list(failures) == ["full sid"] and failures["full sid"].stage == stage
+    told = rf"{full.folder.path}/.*{stage}\.json: No space left on device: the disk is full; make room"
+    assert re.match(told, str(failures["full sid"]))
+    assert fine.folder.result.is_file()
+
+
+@pytest.mark.fault("a disk with no room for a run's log", "the run fails, by the log, and is not left running unseen")
+def test_a_log_that_cannot_be_written(fake):
+    (experiment,) = fake.experiments("up")
+    fake.behave(sleep=60)
+    log = experiment.folder.log("train")
+    log.parent.mkdir(parents=True)
+    log.symlink_to("/dev/full")
+    started = time.monotonic()
+    (error,) = run_all([experiment], jobs=1).values()
+    assert time.monotonic() - started < 30
+    assert str(error).startswith(f"{experiment.folder.path}: No space left on device: the disk is full; make room")
 
 
 @pytest.mark.parametrize(

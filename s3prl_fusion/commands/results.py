@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..errors import UsageError
+from ..files import check_folder, write_whole
 from ..superb.tasks import add_own_tasks, load_named
 
 load_own = load_named
@@ -27,6 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Print the table."""
+    if args.output:
+        check_folder("-o", args.output)
     print(comparison(args) if args.compare else tables(args))
     return 0
 
@@ -47,7 +50,6 @@ def tables(args: argparse.Namespace) -> str:
 
 def comparison(args: argparse.Namespace) -> str:
     """Compare two experiments, in Markdown, and write that where -o says; return it."""
-    from ..files import write_whole
     from ..superb.scores.compare import compare, compare_table
 
     if args.exps:

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..assets import downstream_configs_dir
 from ..corpora.base import Corpus, Prepared, Source
 from ..errors import CorpusError
-from ..files import whole_files
+from ..files import check_folder, whole_files
 from .own_files import shipped_files
 from .tasks import TASKS, Task
 
@@ -66,6 +66,7 @@ def prepare(
     if folder in roots.values():
         # Its own lists would pass for ours, which tell that audio has been checked.
         raise CorpusError(f"{folder} is the corpus itself, which is only read; choose another folder to write to")
+    check_folder("-o", folder)
     for task in tasks if write else ():
         corpus = task.corpus
         source = Source(roots[corpus.name], sources[corpus.name].options, shipped[task.name])

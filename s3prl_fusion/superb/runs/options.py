@@ -13,6 +13,7 @@ from ...config import FusionConfig
 from ...corpora import demo
 from ...corpora.base import Corpus, Prepared, Source
 from ...errors import MissingFileError, UsageError, unknown, within
+from ...files import check_folder
 from ...host import arguments
 from ...interfaces import list_interfaces
 from ...names import FUSIONS, absolute, add_interface, find_shipped, resolve
@@ -39,6 +40,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
     names = choose_upstreams(args)
     exp = (args.exp or _missing("-o EXP")).expanduser().resolve()
     configs = choose_configs(args.configs, tasks, args.demo)
+    check_folder("-o", exp)
     given = run_arguments(args)
     for key in [key for task in tasks for key in task.filled_in]:
         if any(part.partition("=")[0].strip() == f"config.{key}" for part in arguments.split_overrides(given.override)):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import time
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
 from ... import identity
+from ...errors import UserError, refusal
 from ...metrics import ScoreError
 from ...text import seconds_text
 from ..scores.score import dev_score
@@ -20,6 +23,8 @@ from ..scores.score import score as score_run
 from .experiment import STAGES, Experiment
 from .progress import Display
 from .stages import Children, NeverBetter, Progress, StageError, Stopped, drop_broken_checkpoints, tail
+
+FULL = 2**20  # a disk with fewer bytes has no room for a checkpoint, whose writer does not say so in words
 
 
 def forget(experiment: Experiment, *stages: str) -> None:
@@ -152,7 +157,9 @@ def run_stage(
     log = experiment.folder.log(stage)
     status = children.run([*experiment.settings.runner, *arguments], log, progress, append)
     if status != 0:
-        raise StageError(stage, f"exit status {status}", log)
+        free = shutil.disk_usage(log.parent).free
+        full = f"; the disk of {log.parent} is full: make room" if free < FULL else ""
+        raise StageError(stage, f"exit status {status}{full}", log)
 
 
 def run_experiment(
@@ -167,16 +174,28 @@ def run_experiment(
     slot, left = slots.get(), len(stages)
     try:
         for stage in stages:
-            if not is_done(experiment, stage):
-                display.start(slot, f"{experiment.label} {stage}")
-                bar = experiment.task.eval_split if stage == "evaluate" else "overall"  # tqdm's desc in s3prl's runner
-                RUN[stage](experiment, children, partial(show_bar, display, slot, bar))
+            with failing_alone(experiment, stage):
+                if not is_done(experiment, stage):
+                    display.start(slot, f"{experiment.label} {stage}")
+                    bar = experiment.task.eval_split if stage == "evaluate" else "overall"  # tqdm's desc in the runner
+                    RUN[stage](experiment, children, partial(show_bar, display, slot, bar))
             left -= 1
             display.end(slot, 1, note_of(experiment) if stage == "score" else "")
     finally:
         if left:
             display.end(slot, left)
         slots.put(slot)
+
+
+@contextlib.contextmanager
+def failing_alone(experiment: Experiment, stage: str) -> Iterator[None]:
+    """Make what a disk refuses, or a user can mend, the failure of one stage: other runs may have room of their own."""
+    try:
+        yield
+    except (OSError, UserError) as error:
+        told = error if isinstance(error, UserError) else refusal(error, experiment.folder.path)
+        log = experiment.folder.log("train" if stage == "train" else "evaluate")  # scoring has none of its own
+        raise StageError(stage, str(told or error), log) from error
 
 
 def show_bar(display: Display, slot: int, watched: str, name: str, done: int, total: int) -> None:

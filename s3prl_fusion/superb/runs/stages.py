@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from ...files import read_json, write_json
+from ...files import read_json, sweep, write_json
 
 BAR = re.compile(r"^(?:\x1b\[A|\s)*(?P<name>[^:%|]+):\s*\d+%\|.*?\|\s*(?P<done>\d+)/(?P<total>\d+)\b")
 BAR_SECONDS = 60.0  # how often a moving bar leaves a line in the log
@@ -77,8 +77,8 @@ def drop_broken_checkpoints(expdir: Path) -> list[Path]:
     """Delete checkpoints that are cut off or damaged, so that the resume does not trip over them."""
     from ...host.weights import is_whole
 
+    sweep(expdir)
     broken = [path for path in sorted(expdir.glob("*.ckpt")) if not is_whole(path)]
-    broken += sorted(expdir.glob(".*.ckpt.*.tmp"))
     for path in broken:
         path.unlink()
     return broken
@@ -130,6 +130,9 @@ class Children:
                 copy_output(process.stdout, out, progress)
                 status = process.wait()
             finally:
+                if process.poll() is None:  # its log cannot be written: it is not left alone
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
                 with self._lock:
                     self._processes.discard(process)
         if self._stopping:
