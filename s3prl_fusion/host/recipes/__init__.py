@@ -42,6 +42,8 @@ class Recipe:
         corpus: the corpus's name in the config, in small letters, if a downstream has several; None for any.
         check_texts: reads the texts of the splits that a run is about to use, and refuses what the head could not say
             before a model loads; for recipes that read a split when it is asked for, after hours at worst.
+        listed: the names of a split's utterances as the tables have them that the config names, which are those that
+            the evaluation's files must hold. Raises FileNotFoundError where a table is gone. None if nobody knows.
     """
 
     downstream: str
@@ -53,6 +55,7 @@ class Recipe:
     crop: Callable[[Config], int | None] = lambda config: None
     corpus: str | None = None
     check_texts: Callable[[Config, Sequence[str]], None] = lambda config, splits: None
+    listed: Callable[[Config, str], list[str]] | None = None
 
     @property
     def name(self) -> str:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ...corpora.symbols import read_phonemes
+from ...corpora.transcripts import find_audio
 from ...errors import UsageError, unknown
 from ..patches import Patches
 from . import Recipe, _libriphone
@@ -72,6 +73,23 @@ def phonemes(expert: Any, features: list[Tensor]) -> list[str]:
     return [expert.tokenizer.decode([token for token in tokens if token not in skipped]) for tokens in sequences]
 
 
+def listed(config: dict[str, Any], split: str) -> list[str]:
+    """List the utterances below the split's folders."""
+    corpus = config["downstream_expert"]["corpus"]
+    folders = [Path(corpus["path"]) / name for name in corpus[split]]
+    for folder in folders:
+        folder.stat()  # raises FileNotFoundError
+    return [file.stem for folder in folders for file in find_audio(folder).values()]
+
+
 RECIPE = Recipe(
-    "ctc", "pr.yaml", mend, without_corpus, phonemes, "inference.ark", corpus="libriphone", check_texts=check_texts
+    "ctc",
+    "pr.yaml",
+    mend,
+    without_corpus,
+    phonemes,
+    "inference.ark",
+    corpus="libriphone",
+    check_texts=check_texts,
+    listed=listed,
 )

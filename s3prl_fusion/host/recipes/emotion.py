@@ -90,4 +90,12 @@ def emotions(expert: Any, features: list[Tensor]) -> list[str]:
     return [expert.test_dataset.idx2emotion[index] for index in best]
 
 
-RECIPE = Recipe("emotion", "er.yaml", mend, without_corpus, emotions)
+def listed(config: dict[str, Any], split: str) -> list[str]:
+    """List the utterances of the fold that is held out; dev is drawn at random from the others."""
+    datarc = config["downstream_expert"]["datarc"]
+    session = Path(datarc["meta_data"]) / datarc["test_fold"].replace("fold", "Session")
+    table = json.loads((session / f"{split}_meta_data.json").read_text(encoding="utf-8"))
+    return [Path(row["path"]).stem for row in table["meta_data"]]
+
+
+RECIPE = Recipe("emotion", "er.yaml", mend, without_corpus, emotions, listed=listed)

@@ -108,15 +108,18 @@ class Experiment:
             "score": [folder.result],
         }[stage]
 
+    def paths(self) -> dict[str, Any]:
+        """Say where the corpus is, and what was made beside it, by the config's keys."""
+        found = {key: self.corpora.value(self.task.corpus, name) for key, name in self.task.paths.items()}
+        return {**found, **{key: str(path) for key, path in recipe_files(self.task, self.config).items()}}
+
     def overrides(self) -> str:
         """Write run_downstream's -o: paths in place of the config's placeholders, the fold, and the learning rate.
 
         Raises:
             UsageError: a path has characters that -o cannot carry.
         """
-        corpus, paths = self.task.corpus, self.task.paths
-        values: dict[str, Any] = {f"config.{key}": self.corpora.value(corpus, name) for key, name in paths.items()}
-        values.update({f"config.{key}": str(path) for key, path in recipe_files(self.task, self.config).items()})
+        values: dict[str, Any] = {f"config.{key}": value for key, value in self.paths().items()}
         if self.fold:
             values[f"config.{self.task.fold_key}"] = self.fold
         values["args.expdir"] = str(self.folder.path)

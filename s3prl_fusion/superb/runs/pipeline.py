@@ -17,6 +17,7 @@ from queue import SimpleQueue
 from ... import identity
 from ...errors import UserError, refusal
 from ...metrics import ScoreError
+from ...source import content_digest
 from ...text import seconds_text
 from ..scores.score import dev_score
 from ..scores.score import score as score_run
@@ -118,31 +119,34 @@ def evaluate(experiment: Experiment, children: Children, progress: Progress) -> 
     for path in experiment.outputs("evaluate"):
         if not path.is_file():
             raise StageError("evaluate", f"the evaluation did not write {path}", experiment.folder.log("evaluate"))
-    experiment.stamp("evaluate").write(experiment.key("evaluate"), "done", time.monotonic() - started)
+    seconds, ckpt = time.monotonic() - started, experiment.folder.best_ckpt(experiment.task)
+    made = {path.name: content_digest(path) for path in [ckpt, *experiment.outputs("evaluate")]}
+    experiment.stamp("evaluate").write(experiment.key("evaluate"), "done", seconds, files=made)
 
 
 def score(experiment: Experiment, children: Children, progress: Progress) -> None:
     """Recompute the score and hold it against the recipe's."""
     try:
-        score_run(experiment.folder)
+        score_run(experiment.folder, experiment.paths())
     except ScoreError as error:
         raise StageError("score", str(error), experiment.folder.log("evaluate")) from error
-    experiment.stamp("score").write(experiment.key("score"), "done", 0.0)
+    files = {experiment.folder.result.name: content_digest(experiment.folder.result)}
+    experiment.stamp("score").write(experiment.key("score"), "done", 0.0, files=files)
 
 
 RUN = {"train": train, "evaluate": evaluate, "score": score}
 
 
 def is_done(experiment: Experiment, stage: str) -> bool:
-    """Whether a stage has ended under the same settings, and what it wrote is still there, and whole where a later
-    stage needs it."""
+    """Whether a stage has ended under the same settings, and its files are still what they were, and whole where a later
+    stage needs them."""
     done = experiment.stamp(stage).is_done(experiment.key(stage), experiment.outputs(stage))
     if not done or stage != "train":
         return done
     from ...host.weights import is_whole
 
     best = experiment.folder.best_ckpt(experiment.task)
-    return zipfile.is_zipfile(best) and (is_done(experiment, "score") or is_whole(best))
+    return zipfile.is_zipfile(best) and (is_done(experiment, "evaluate") or is_whole(best))
 
 
 def run_stage(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from ...files import read_json, sweep, write_json
+from ...source import content_digest
 
 BAR = re.compile(r"^(?:\x1b\[A|\s)*(?P<name>[^:%|]+):\s*\d+%\|.*?\|\s*(?P<done>\d+)/(?P<total>\d+)\b")
 BAR_SECONDS = 60.0  # how often a moving bar leaves a line in the log
@@ -67,10 +68,14 @@ class Stamp:
         write_json(self.path, {"key": key, "status": status, "seconds": round(seconds, 2), **more})
 
     def is_done(self, key: str, outputs: Sequence[Path]) -> bool:
-        """Whether the stage ended under this very key and its outputs still exist."""
-        content = self.read()
+        """Whether the stage ended under this very key, its outputs still exist, and the files that it has told the
+        contents of are the same."""
+        content, folder = self.read(), self.path.parent.parent
         done = content.get("status") == "done" and content.get("key") == key
-        return done and all(path.is_file() for path in outputs)
+        if not done or not all(path.is_file() for path in outputs):
+            return False
+        files = content.get("files", {})
+        return all((folder / name).is_file() and content_digest(folder / name) == was for name, was in files.items())
 
 
 def drop_broken_checkpoints(expdir: Path) -> list[Path]:

@@ -25,14 +25,16 @@ def dev_score(task: Task, states: Mapping[str, Any]) -> float:
     return float(states["Downstream"]["best_score"]) * task.dev_metric.scale
 
 
-def score(run: RunFolder) -> dict[str, Any]:
+def score(run: RunFolder, paths: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Score a run after its evaluation, and write score.json.
 
     Args:
         run: has the best checkpoint, the hypothesis and reference files, and the evaluation's output in evaluate.log.
+        paths: where the corpus and its tables are, by the config's keys; else as in the checkpoint.
 
     Returns:
-        What score.json holds: score, dev_score and chance (percent), utterances, upstream (its name), fusion (in full),
+        What score.json holds: score, dev_score and chance (percent), the metric and its definition, the number of
+        utterances and a digest of their names (`test_set`), upstream (its name), fusion (in full),
         made_of (what the run trained on, by content), interface, members, task, fold, seed, lr, numbers of parameters,
         seconds of training and evaluation (None where nobody took the time), versions, device, cache, and a hash of the
         recipe's config without its paths.
@@ -50,6 +52,9 @@ def score(run: RunFolder) -> dict[str, Any]:
     task = _task(run, args)
     fold = _get(config, task.fold_key) if task.fold_key else None
     value, references = _checked_score(run, task, fold)
+    for key, path in (paths or {}).items():
+        _set(config, key, path)
+    _check_complete(run, task, config, references)
     said = read_json(run.run_file)
     result = {
         "task": task.name,
@@ -57,7 +62,10 @@ def score(run: RunFolder) -> dict[str, Any]:
         "score": value,
         "dev_score": dev_score(task, states),
         "chance": task.metric.chance(references),
+        "metric": task.metric.name,
+        "definition": task.metric.definition,
         "utterances": len(references),
+        "test_set": scoring.names_digest(references),
         "seed": args.seed,
         "lr": config["optimizer"]["lr"],
         "config_hash": config_hash(config, task),
@@ -98,6 +106,29 @@ def _checked_score(run: RunFolder, task: Task, fold: str | None) -> tuple[float,
     return value, references
 
 
+def _check_complete(run: RunFolder, task: Task, config: Mapping[str, Any], references: Mapping[str, str]) -> None:
+    """Hold what was evaluated against the prepared tables of the test set, which the evaluation has not written."""
+    from ...host import recipes
+
+    recipe = recipes.find(task.downstream, dict(config))
+    if recipe is None or recipe.listed is None:
+        return
+    try:
+        listed = recipe.listed(dict(config), task.eval_split)
+    except FileNotFoundError as error:
+        raise ScoreError(
+            f"{error.filename} is gone, which lists the utterances of the test set: whether {run.path} has all of them "
+            "cannot be told; give the `superb` command again, which makes it anew"
+        ) from error
+    missing, extra = sorted(set(listed) - set(references)), sorted(set(references) - set(listed))
+    if missing or extra:
+        raise ScoreError(
+            f"{run.path} was evaluated on {len(references):,} utterances, and the test set has {len(set(listed)):,}: "
+            f"{len(missing)} missing {missing[:3]}, {len(extra)} extra {extra[:3]}. Does the recipe leave some out "
+            "(eval_batch_size 1 keeps all), or has the corpus changed? Evaluate again"
+        )
+
+
 def config_hash(config: Mapping[str, Any], task: Task) -> str:
     """Return 12 digits that tell one recipe's settings from another's, wherever the corpora are, whichever the fold."""
     config = deepcopy(dict(config))
@@ -111,6 +142,11 @@ def config_hash(config: Mapping[str, Any], task: Task) -> str:
 
 def _get(config: Mapping[str, Any], key: str) -> Any:
     return reduce(lambda node, part: node[part], key.split("."), config)
+
+
+def _set(config: Mapping[str, Any], key: str, value: Any) -> None:
+    parents, _, last = key.rpartition(".")
+    _get(config, parents)[last] = value
 
 
 def _upstream(said: Mapping[str, Any], args: argparse.Namespace, featurizer: Mapping[str, Any]) -> dict[str, Any]:
