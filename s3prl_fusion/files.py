@@ -173,6 +173,29 @@ def _walk(folder: Path, around: frozenset[Path]) -> Iterator[Path]:
             yield from _walk(folder / name, around.union([real], real.parents))
         else:
             yield folder / name
+
+
+@contextmanager
+def whole_folder(folder: str | os.PathLike[str], unless: Callable[[], bool]) -> Iterator[Path]:
+    """Give an empty folder beside ``folder`` that takes its place when the block ends without an error.
+
+    Args:
+        folder: what is in it is removed then.
+        unless: asked before: whether another process has been faster, and made the same.
+
+    Raises:
+        DiskError: the disk is full, or does not allow it.
+    """
+    folder = Path(folder)
+    with _refusals(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with temporary_beside(folder, Path.mkdir) as draft:
+            yield draft
+            if not unless():
+                shutil.rmtree(folder, ignore_errors=True)
+                os.replace(draft, folder)
+
+
 def _each_file(path: Path, folder: Path, other: Path, move: Callable[[Path, Path], Any]) -> None:
     """Copy or move a file, or the files of a folder, from where they are below ``folder`` to the same below another."""
     for file in sorted(found for found in (path, *path.rglob("*")) if found.is_file()):

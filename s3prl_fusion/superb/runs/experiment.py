@@ -14,6 +14,7 @@ from typing import Any
 from ... import __version__, checkpoint, identity
 from ...config import FusionConfig
 from ...corpora.base import Prepared
+from ...corpora.inventory import content_of
 from ...errors import UsageError
 from ...files import read_mapping
 from ...host.arguments import WHERE, split_overrides, words_of
@@ -163,6 +164,7 @@ class Experiment:
         device they run, is left out."""
         recipe, others = self._recipe()
         made = self.corpora.made(self.task.corpus, self.task.products)
+        read = content_of(self.corpora.inventory(self.task.corpus, self.task.name))
         return {
             "s3prl_fusion": ".".join(checkpoint.release(__version__)),
             "upstream": self.upstream.made_of,
@@ -171,6 +173,7 @@ class Experiment:
             "corpus": {
                 "layout": self.corpora.version,
                 **{path.name: content_digest(path)[:16] for path in made if path.exists()},
+                **({"files": read} if read else {}),
             },
             "options": others,
         }
