@@ -40,6 +40,18 @@ def describe(fusion: FusionConfig, code: Sequence[str] = (), contents: bool = Tr
     }
 
 
+def by_content(settings: Any) -> Any:
+    """Put the digest of its content in the place of each file that settings name, in mappings and lists below too."""
+    if isinstance(settings, Mapping):
+        return {key: by_content(value) for key, value in settings.items()}
+    if isinstance(settings, list):
+        return [by_content(value) for value in settings]
+    # A text without a folder or a suffix, such as Adam, is a name, whatever lies in the current folder.
+    if isinstance(settings, str) and PurePath(settings).name != PurePath(settings).stem and Path(settings).is_file():
+        return _file(settings, True)
+    return settings
+
+
 def digest(made_of: Any) -> str:
     """Shorten what something is made of to 16 hexadecimal digits."""
     return hashlib.sha256(json.dumps(made_of, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -167,6 +167,10 @@ def test_a_moved_experiment_stays_done(fake):
     assert len(fake.calls()) == 2
 
 
+@pytest.mark.fault(
+    "a recipe's settings, or a list of its corpus, that changed after a run of `superb`",
+    "the run is set aside and made anew; what has changed is said",
+)
 @pytest.mark.parametrize(
     "change, why",
     [
@@ -203,6 +207,7 @@ def test_what_decides_a_result_is_told_and_then_run_again_beside_the_old_folder(
     assert (old / "score.json").is_file() and (old / "dev-best.ckpt").is_file()
 
 
+@pytest.mark.fault("`--device` added to a finished run of `superb`", "the run stays done")
 @pytest.mark.parametrize("option", ["device", "verbose", "backend"])
 def test_where_a_run_goes_on_decides_nothing(fake, option):
     (experiment,) = fake.experiments("up")

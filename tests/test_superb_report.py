@@ -230,6 +230,10 @@ def yaml_fusion(*members: str | dict, interface: str = "hconv", **more) -> dict:
     return {"members": named, "interface": {"name": interface}, **more}
 
 
+@pytest.mark.fault(
+    "results of two YAMLs of one name, or of the same members under two interfaces",
+    "a row each; labels say what differs",
+)
 @pytest.mark.parametrize(
     "fusions, labels",
     [

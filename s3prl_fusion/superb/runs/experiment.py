@@ -169,7 +169,7 @@ class Experiment:
             "s3prl_fusion": ".".join(checkpoint.release(__version__)),
             "upstream": self.upstream.made_of,
             "run": {"task": self.task.name, "fold": self.fold, "seed": self.seed},
-            "recipe": recipe,
+            "recipe": identity.by_content(recipe),
             "corpus": {
                 "layout": self.corpora.version,
                 **{path.name: content_digest(path)[:16] for path in made if path.exists()},

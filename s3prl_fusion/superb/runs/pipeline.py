@@ -138,7 +138,7 @@ RUN = {"train": train, "evaluate": evaluate, "score": score}
 
 
 def is_done(experiment: Experiment, stage: str) -> bool:
-    """Whether a stage has ended under the same settings, and its files are still what they were, and whole where a later
+    """Whether a stage has ended under the same settings, and its files are what they were, and whole where a later
     stage needs them."""
     done = experiment.stamp(stage).is_done(experiment.key(stage), experiment.outputs(stage))
     if not done or stage != "train":
