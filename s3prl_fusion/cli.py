@@ -9,7 +9,8 @@ from importlib import import_module
 from typing import Sequence
 
 from . import __version__
-from .errors import UserError, in_words, refusal
+from .disk import refusal
+from .errors import UserError, in_words
 from .permissions import OPTION, take_option
 
 # Said here, so that only the command that was named is imported.

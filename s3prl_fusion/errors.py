@@ -3,28 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import errno
-import os
 from typing import Any, Iterable, Mapping, Sequence
-
-_NO_ROOM = "the disk is full; make room, or choose a folder on another one"
-_NOT_ALLOWED = "not allowed; change its permissions, or choose another path"
-_IN_THE_WAY = "a file is in the place of a folder, or the other way round; move it away, or choose another path"
-# What a disk may refuse, in words that say what to do.
-_REFUSALS = {
-    errno.ENOSPC: _NO_ROOM,
-    errno.EDQUOT: "your quota is used up; make room, or choose another folder",
-    errno.EFBIG: "too large for this disk; choose a folder on another one",
-    errno.EACCES: _NOT_ALLOWED,
-    errno.EPERM: _NOT_ALLOWED,
-    errno.EROFS: "the disk is read-only; choose a folder that can be written to",
-    errno.EEXIST: _IN_THE_WAY,
-    errno.ENOTDIR: _IN_THE_WAY,
-    errno.EISDIR: _IN_THE_WAY,
-    errno.ENOTEMPTY: _IN_THE_WAY,
-    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
-    errno.EIO: "the disk reports an error of its own; check it, or choose another one",
-}
 
 
 class UserError(Exception):
@@ -57,20 +36,6 @@ class DiskError(UserError, OSError):
 
 class HostError(UserError, RuntimeError):
     """s3prl, or something that s3prl needs, is missing or of a kind that the plugin does not know."""
-
-
-def refusal(error: OSError, path: str | os.PathLike[str] | None = None) -> DiskError | None:
-    """Say what a disk refused, with the path and the next step; None where it is no such refusal.
-
-    Args:
-        error: as the system raised it.
-        path: what was to be written; the error's own, if it knows one, is nearer.
-    """
-    found = path if error.filename is None else error.filename
-    if error.errno not in _REFUSALS:
-        return None
-    advice = _REFUSALS[error.errno]
-    return DiskError(f"{advice} ({error.strerror})" if found is None else f"{found}: {error.strerror}: {advice}")
 
 
 def within(where: str, error: Exception) -> UserError:

@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import secrets
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Callable, Iterable, Iterator
 
 import yaml
 
-from .errors import DiskError, UsageError, UserError, refusal
-
-fcntl: ModuleType | None
-try:
-    import fcntl
-except ImportError:  # Windows has none
-    fcntl = None
-
-_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
-_swept: set[Path] = set()  # by this process, once each: a folder of a cache has thousands of files
+from .disk import temporary_beside
+from .errors import UsageError
 
 
 def cache_dir() -> Path:
@@ -31,96 +20,22 @@ def cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "s3prl_fusion"
 
 
-def sweep(folder: Path) -> None:
-    """Remove what killed processes have left in a folder: temporary files and folders of ours that nobody holds."""
-    for path in folder.glob(".*.tmp"):
-        if _TEMPORARY.fullmatch(path.name) and (held := _hold(path, wait=False)) is not None:
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
-            os.close(held)
-
-
-def _hold(path: Path, wait: bool = True) -> int | None:
-    """Lock a file or folder for as long as the descriptor that is returned is open, which a kill closes too.
-
-    None where it cannot be: somebody else holds it, it is gone, or the system or the disk has no locks.
-    """
-    if fcntl is None:
-        return None
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError:
-        os.close(descriptor)
-        return None
-    return descriptor
-
-
-@contextmanager
-def temporary_beside(target: Path, make: Callable[[Path], Any]) -> Iterator[Path]:
-    """Give a path beside ``target`` that is no other process's, and is gone after the block.
-
-    Args:
-        target: what it will be; its folder has to exist.
-        make: makes a file or a folder of a path, anew.
-    """
-    if target.parent not in _swept:
-        _swept.add(target.parent)
-        sweep(target.parent)
-    while True:
-        # Random: in two containers, process ids are the same. Cut, as names have a limit.
-        path = target.with_name(f".{target.name[:60]}.{secrets.token_hex(8)}.tmp")
-        make(path)
-        held = _hold(path)
-        if path.exists():
-            break
-        if held is not None:  # another process has swept it, between the lines above
-            os.close(held)
-    try:
-        yield path
-    finally:
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-        if held is not None:
-            os.close(held)
-
-
-@contextmanager
-def _refusals(path: Path) -> Iterator[None]:
-    """Name the path, and the next step, in what the disk refuses; it knows no path where it is full."""
-    try:
-        yield
-    except OSError as error:
-        told = None if isinstance(error, UserError) else refusal(error, path)
-        if told is None:
-            raise
-        raise told from error
-
-
 @contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary path beside ``path`` that takes its place when the block ends without an error.
+    """Give a temporary path beside ``path`` that takes its place when the block ends without an error; the folder is
+    made when missing.
 
     Raises:
         DiskError: the disk is full, or does not allow it.
     """
     path = Path(path)
-    with _refusals(path), temporary_beside(path, lambda file: file.touch(exist_ok=False)) as temporary:
+    with temporary_beside(path, lambda file: file.touch(exist_ok=False)) as temporary:
         yield temporary
         os.replace(temporary, path)
 
 
 def write_with(path: str | os.PathLike[str], write: Callable[[Path], Any]) -> None:
     """Let ``write`` fill a temporary file, then put it in ``path``'s place; the folder is made when missing."""
-    with _refusals(Path(path)):
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as temporary:
         write(temporary)
 
@@ -139,13 +54,11 @@ def whole_files(folder: str | os.PathLike[str], keep: Iterable[Path] = ()) -> It
     folder = Path(folder)
     missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     try:
-        with _refusals(folder):
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with temporary_beside(folder, Path.mkdir) as draft:
-                for path in keep:
-                    _each_file(folder / path, folder, draft, shutil.copy2)
-                yield draft
-                _each_file(draft, draft, folder, os.replace)
+        with temporary_beside(folder, Path.mkdir) as draft:
+            for path in keep:
+                _each_file(folder / path, folder, draft, shutil.copy2)
+            yield draft
+            _each_file(draft, draft, folder, os.replace)
     finally:
         for parent in missing:
             if parent.is_dir() and not any(parent.iterdir()):
@@ -187,13 +100,11 @@ def whole_folder(folder: str | os.PathLike[str], unless: Callable[[], bool]) -> 
         DiskError: the disk is full, or does not allow it.
     """
     folder = Path(folder)
-    with _refusals(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with temporary_beside(folder, Path.mkdir) as draft:
-            yield draft
-            if not unless():
-                shutil.rmtree(folder, ignore_errors=True)
-                os.replace(draft, folder)
+    with temporary_beside(folder, Path.mkdir) as draft:
+        yield draft
+        if not unless():
+            shutil.rmtree(folder, ignore_errors=True)
+            os.replace(draft, folder)
 
 
 def _each_file(path: Path, folder: Path, other: Path, move: Callable[[Path, Path], Any]) -> None:
@@ -202,23 +113,6 @@ def _each_file(path: Path, folder: Path, other: Path, move: Callable[[Path, Path
         target = other / file.relative_to(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
         move(file, target)
-
-
-def check_folder(option: str, folder: Path) -> None:
-    """Refuse a folder that cannot be written to, or made, before hours of work are for nothing.
-
-    Args:
-        option: what names it on the command line.
-        folder: need not exist.
-
-    Raises:
-        DiskError: names what is in the way.
-    """
-    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    if not nearest.is_dir():
-        raise DiskError(f"{option} {folder}: {nearest} is a file, and a folder is needed; choose another path")
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise DiskError(f"{option} {folder}: {nearest} cannot be written to; change its permissions, or choose another")
 
 
 def read_mapping(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -46,10 +46,11 @@ def by_content(settings: Any) -> Any:
         return {key: by_content(value) for key, value in settings.items()}
     if isinstance(settings, list):
         return [by_content(value) for value in settings]
+    if not isinstance(settings, str):
+        return settings
+    path = Path(settings)
     # A text without a folder or a suffix, such as Adam, is a name, whatever lies in the current folder.
-    if isinstance(settings, str) and PurePath(settings).name != PurePath(settings).stem and Path(settings).is_file():
-        return _file(settings, True)
-    return settings
+    return _file(settings, True) if (path.suffix or len(path.parts) > 1) and path.is_file() else settings
 
 
 def digest(made_of: Any) -> str:

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..audio import find_files, load
+from ..disk import check_folder
 from ..errors import UsageError
-from ..files import check_folder, write_whole
+from ..files import write_whole
 from ..names import resolve
 from ..skipping import Skipping
 

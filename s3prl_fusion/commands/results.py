@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..disk import check_folder
 from ..errors import UsageError
-from ..files import check_folder, write_whole
+from ..files import write_whole
 from ..superb.tasks import add_own_tasks, load_named
 
 load_own = load_named

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..files import check_folder
+from ..disk import check_folder
 from ..superb.tasks import add_own_tasks, load_named
 
 load_own = load_named

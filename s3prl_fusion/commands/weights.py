@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from .. import checkpoint
 from ..config import FusionConfig
+from ..disk import check_folder
 from ..errors import UsageError
-from ..files import check_folder, write_with
+from ..files import write_with
 
 if TYPE_CHECKING:
     import pandas

@@ -20,8 +20,9 @@ import numpy as np
 
 from .. import identity
 from ..assets import demo_dir
+from ..disk import check_folder
 from ..errors import CorpusError, MissingFileError
-from ..files import cache_dir, check_folder, whole_folder, write_whole
+from ..files import cache_dir, whole_folder, write_whole
 from ..source import content_digest
 from . import demo_effects as effects
 from . import iemocap, librispeech, transcripts, voxceleb1

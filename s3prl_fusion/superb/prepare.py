@@ -9,8 +9,9 @@ from pathlib import Path
 from ..assets import downstream_configs_dir
 from ..corpora.base import Corpus, Prepared, Source
 from ..corpora.inventory import FOLDER, Inventory, read_known
+from ..disk import check_folder
 from ..errors import CorpusError
-from ..files import check_folder, whole_files
+from ..files import whole_files
 from .own_files import shipped_files
 from .tasks import TASKS, Task
 

@@ -12,8 +12,8 @@ from ... import assets
 from ...config import FusionConfig
 from ...corpora import demo
 from ...corpora.base import Corpus, Prepared, Source
+from ...disk import check_folder
 from ...errors import MissingFileError, UsageError, unknown, within
-from ...files import check_folder
 from ...host import arguments
 from ...interfaces import list_interfaces
 from ...names import FUSIONS, absolute, add_interface, find_shipped, resolve

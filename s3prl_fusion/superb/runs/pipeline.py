@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import time
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +14,8 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from ... import identity
-from ...errors import UserError, refusal
+from ...disk import is_full, refusal
+from ...errors import UserError
 from ...metrics import ScoreError
 from ...source import content_digest
 from ...text import seconds_text
@@ -24,8 +24,6 @@ from ..scores.score import score as score_run
 from .experiment import STAGES, Experiment
 from .progress import Display
 from .stages import Children, NeverBetter, Progress, StageError, Stopped, drop_broken_checkpoints, tail
-
-FULL = 2**20  # a disk with fewer bytes has no room for a checkpoint, whose writer does not say so in words
 
 
 def forget(experiment: Experiment, *stages: str) -> None:
@@ -161,8 +159,7 @@ def run_stage(
     log = experiment.folder.log(stage)
     status = children.run([*experiment.settings.runner, *arguments], log, progress, append)
     if status != 0:
-        free = shutil.disk_usage(log.parent).free
-        full = f"; the disk of {log.parent} is full: make room" if free < FULL else ""
+        full = f"; the disk of {log.parent} is full: make room" if is_full(log.parent) else ""
         raise StageError(stage, f"exit status {status}{full}", log)
 
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from ...files import read_json, sweep, write_json
+from ...disk import sweep
+from ...files import read_json, write_json
 from ...source import content_digest
 
 BAR = re.compile(r"^(?:\x1b\[A|\s)*(?P<name>[^:%|]+):\s*\d+%\|.*?\|\s*(?P<done>\d+)/(?P<total>\d+)\b")
