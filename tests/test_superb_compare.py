@@ -211,6 +211,7 @@ def test_a_resample_of_one_kind_of_trial_is_drawn_again(tmp_path):
     first, second = (write_run(tmp_path / str(index), "sv", run, references) for index, run in enumerate(runs))
     row = compare(first, second, resamples=200).iloc[0]
     assert np.isfinite(row[["low", "high", "p"]].to_numpy(float)).all()
+    assert f"SV EER: {TASKS['sv'].metric.definition}." in compare_table(compare(first, second, resamples=10))
 
 
 def test_the_interval_covers_the_true_difference(tmp_path):

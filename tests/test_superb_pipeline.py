@@ -136,7 +136,7 @@ def test_train_evaluate_score(fake, capsys):
     (experiment,) = fake.experiments("up")
     assert run_all([experiment], jobs=1) == {}
     result = json.loads(experiment.folder.result.read_text(encoding="utf-8"))
-    assert (result["score"], result["chance"], result["utterances"]) == (50.0, 50.0, 2)
+    assert (result["score"], result["chance"], result["utterances"], result["metric"]) == (50.0, 50.0, 2, "acc")
     assert (result["featurizer_parameters"], result["downstream_parameters"]) == (5, 12)
     assert (result["frozen_parameters"], result["finetuned_parameters"]) == (7, 0)
     assert (result["dev_score"], result["seed"], result["lr"], result["device"]) == (25.0, 1337, 1e-4, "cpu")
