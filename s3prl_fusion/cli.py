@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (UserError, OSError) as error:
         # What a disk or a permission refuses is the user's to mend too.
         told = error if isinstance(error, UserError) else refusal(error)
-        if told is None and error.filename is None:
+        if told is None and getattr(error, "filename", None) is None:
             raise
         print(f"s3prl-fusion {name}: error: {in_words(told or error)}", file=sys.stderr)
         return 2

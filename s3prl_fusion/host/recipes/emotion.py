@@ -94,8 +94,7 @@ def listed(config: dict[str, Any], split: str) -> list[str]:
     """List the utterances of the fold that is held out; dev is drawn at random from the others."""
     datarc = config["downstream_expert"]["datarc"]
     session = Path(datarc["meta_data"]) / datarc["test_fold"].replace("fold", "Session")
-    table = json.loads((session / f"{split}_meta_data.json").read_text(encoding="utf-8"))
-    return [Path(row["path"]).stem for row in table["meta_data"]]
+    return [Path(row["path"]).stem for row in _read_table(session / f"{split}_meta_data.json")["meta_data"]]
 
 
 RECIPE = Recipe("emotion", "er.yaml", mend, without_corpus, emotions, listed=listed)
