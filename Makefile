@@ -5,13 +5,16 @@ TEST_PY = $$(./tools/python pytest pytest-xdist hypothesis ssl-interface)
 PYTEST = -m pytest -n auto --maxprocesses 8
 LINT_PY = $$(./tools/python ruff mypy)
 
-.PHONY: test test-all matrix demo bench lint docs wheel clean
+.PHONY: test test-all fuzz matrix demo bench lint docs wheel clean
 
 test:  ## the default test suite, under 5 minutes
 	python=$(TEST_PY) && "$$python" $(PYTEST)
 
 test-all:  ## with the slow tests
 	python=$(TEST_PY) && "$$python" $(PYTEST) -m "slow or not slow"
+
+fuzz:  ## random inputs for an hour, or FUZZ_MINUTES; the counts go into docs/reliability.md
+	python=$(TEST_PY) && "$$python" tools/fuzz.py
 
 matrix:  ## the default tests beside every supported set of versions; an hour or more, 6 GB at a time
 	python=$(PY) && "$$python" tools/matrix.py

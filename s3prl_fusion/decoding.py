@@ -53,19 +53,14 @@ def read(path: Path, speech: bool = True) -> tuple[np.ndarray, int]:
     Raises:
         Fault: it cannot be read, is empty, lacks its end, or has NaN or infinite samples.
     """
-    import numpy as np
-
-    wav, rate = _open(path, lambda sound: (_samples(sound, path), sound.samplerate), speech)
-    if not np.isfinite(wav).all():
-        raise Fault("NaN or infinite samples; remove it, or make it again")
-    return wav, rate
+    return _open(path, lambda sound: (_finite(_samples(sound, path)), sound.samplerate), speech)
 
 
 def length(path: Path) -> int:
     """Count a speech file's samples, which are read for it where the header cannot be trusted.
 
     Raises:
-        Fault: as for `read`; whether samples are finite is not looked at.
+        Fault: as for `read`.
     """
     return _open(path, lambda sound: _count(sound, path), speech=True)
 
@@ -131,8 +126,8 @@ def _first_bytes(path: Path, count: int) -> bytes:
 def _count(sound: SoundFile, path: Path) -> int:
     import soundfile
 
-    if sound.format == "MP3":
-        return len(_samples(sound, path))
+    if sound.format == "MP3" or sound.subtype in ("FLOAT", "DOUBLE"):  # others cannot hold a NaN
+        return len(_finite(_samples(sound, path)))
     try:
         # The header of a FLAC file tells its length also when the end is missing.
         sound.seek(sound.frames - 1)
@@ -156,6 +151,15 @@ def _samples(sound: SoundFile, path: Path) -> np.ndarray:
         raise Fault(f"damaged ({error.error_string}); fetch or unpack it again") from error
     if len(wav) != sound.frames:
         raise Fault(CUT)
+    return wav
+
+
+def _finite(wav: np.ndarray) -> np.ndarray:
+    """Refuse samples that are no numbers."""
+    import numpy as np
+
+    if not np.isfinite(wav).all():
+        raise Fault("NaN or infinite samples; remove it, or make it again")
     return wav
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import zlib
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator
+from typing import Any, Callable, Iterable, Iterator, Mapping
 
 import yaml
 
@@ -15,6 +16,7 @@ from .disk import temporary_beside
 from .errors import KindError, UsageError
 from .schema import Problem, Section, shown
 
+SEAL = "crc32"  # the key of a checksum in JSON files of ours
 _ANY = Section(others=True)
 
 
@@ -172,7 +174,8 @@ def read_json(path: str | os.PathLike[str], section: Section = _ANY, advice: str
         advice: what to do where it is not as it should be.
 
     Raises:
-        UsageError: it is cut off, or holds something else; the message has the file and the advice.
+        UsageError: it is cut off, holds something else, or is not what `write_sealed` wrote; the message has the file
+            and the advice.
     """
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -180,6 +183,9 @@ def read_json(path: str | os.PathLike[str], section: Section = _ANY, advice: str
         return {}
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is damaged: {error}; {advice}") from error
+    told = found.pop(SEAL, None) if isinstance(found, dict) else None
+    if told is not None and told != _seal(found):
+        raise UsageError(f"{path} is damaged, or was edited: its checksum is another; {advice}")
     problems: list[Problem] = []
     section("", found, problems)
     if problems:
@@ -195,3 +201,18 @@ def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Write indented JSON; the folder is made when missing."""
     write_whole(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
+
+
+def write_sealed(path: str | os.PathLike[str], value: Mapping[str, Any]) -> None:
+    """Write a JSON object of ours with a checksum, which `read_json` looks at."""
+    write_whole(path, sealed(value))
+
+
+def sealed(value: Mapping[str, Any]) -> str:
+    """Return what `write_sealed` writes."""
+    plain = json.loads(json.dumps(value))  # as it will be read
+    return json.dumps({**plain, SEAL: _seal(plain)}, indent=1, sort_keys=True) + "\n"
+
+
+def _seal(value: Mapping[str, Any]) -> str:
+    return f"{zlib.crc32(json.dumps(value, sort_keys=True).encode()):08x}"

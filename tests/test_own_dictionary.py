@@ -124,6 +124,7 @@ def test_a_file_that_is_not_there(own, tmp_path, libri, capsys, known_upstreams,
     assert main(["prepare", task, "--corpus", str(libri), *where]) == 2
     told = capsys.readouterr().err
     assert f"{KEYS[task]} is {value!r}" in told if isinstance(value, str) else "got 7" in told
+    assert f"{task}.yaml: {KEYS[task]}" in told
     assert main(["superb", "-t", task, "-u", "fbank", "--librispeech", str(libri), *where]) == 2
     told_again = capsys.readouterr().err
     assert told_again.endswith(told.partition("error: ")[2]) if isinstance(value, str) else "got 7" in told_again

@@ -133,6 +133,17 @@ def text(path: Path) -> None:
     path.write_text("<html>404</html>")
 
 
+@pytest.mark.fault("a corpus with a NaN in a sound file, under prepare", "refused: the file is named")
+@pytest.mark.parametrize("task", list(TASKS))
+def test_a_nan_is_named_before_any_training(task, corpora, tmp_path, capsys):
+    sounds = (path for path in corpora[TASKS[task].corpus.name].rglob("*") if path.suffix in (".wav", ".flac"))
+    path = min(sounds)
+    path.unlink()
+    soundfile.write(path.with_suffix(".wav"), [0.1, np.nan, 0.1] * 8000, 16000, subtype="FLOAT")
+    told = refused(capsys, task, corpora, tmp_path / "data")
+    assert f"{path.with_suffix('.wav')}: NaN or infinite samples" in told
+
+
 @pytest.mark.parametrize(
     ("spoil", "fault"),
     [

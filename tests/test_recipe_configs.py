@@ -152,6 +152,13 @@ def test_switches_of_overrides_are_switches():
         ("asr", {"downstream_expert/datarc/decoder_args": ABSENT}, "datarc has no decoder_args"),
         ("asr", {"downstream_expert/modelrc/RNNs/dim": [8]}, "the lists must have one item a layer; dim has 1"),
         ("asr", {"downstream_expert/modelrc/RNNs/module": "LSTN"}, "RNNs.module must be LSTM, GRU or RNN; got 'LSTN'"),
+        ("asr", {"downstream_expert/modelrc/RNNs/module": True}, "RNNs.module must be LSTM, GRU or RNN; got True"),
+        (
+            "asr",
+            {"downstream_expert/datarc/train": []},
+            "datarc.train must be a list of 1 or more, each a text; got []",
+        ),
+        ("asr", {"downstream_expert/datarc/dev-clean": []}, "unknown split 'dev-clean'; choose from"),
         ("asr", {"downstream_expert/modelrc/select": "RNN"}, "unknown model 'RNN'; choose from RNNs, Wav2Letter"),
         (
             "asr",

@@ -7,7 +7,6 @@ win for what LMDB lacks: several machines can write them to a network's disk, an
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import warnings
@@ -24,7 +23,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ..errors import UsageError
-from ..files import read_json, write_whole
+from ..files import read_json, sealed, write_whole
 from ..schema import TEXT, Section, several, whole
 from .config import CacheConfig
 
@@ -134,7 +133,7 @@ class MemberStore:
         if not self._described:
             self._described = True
             if _about(self.folder)[0] is None:
-                self.disk.write(self.folder / MEMBER_FILE, json.dumps(self.about).encode())
+                self.disk.write(self.folder / MEMBER_FILE, sealed(self.about).encode())
         return self.disk.write(self.path(key), save(dict(tensors), {"crc32": _checksum(tensors)}))
 
 

@@ -16,7 +16,7 @@ from .. import __version__, checkpoint
 from ..config import FusionConfig
 from ..errors import HostError, KindError, UserError
 from ..featurizer import FusionFeaturizer
-from ..files import whole_file, write_json
+from ..files import whole_file, write_sealed
 from ..grammar import presets
 from ..names import resolve
 from ..upstreams import fused
@@ -162,7 +162,7 @@ def _register_runner(runner: ModuleType, patches: Patches) -> None:
                 upstream.crop_samples = recipe.crop(config)
             position = follow(self)
             if runner.is_leader_process():
-                write_json(Path(args.expdir) / checkpoint.RUN_FILE, description)
+                write_sealed(Path(args.expdir) / checkpoint.RUN_FILE, description)
 
     # The runner has the name bound since its import (s3prl/downstream/runner.py:24): it is replaced there.
     patches.set(runner, "Featurizer", featurizer)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..assets import downstream_configs_dir, own_file
 from ..corpora.base import ROOT
-from ..errors import MissingFileError
+from ..errors import KindError, MissingFileError, within
 from ..files import read_mapping
 from ..source import content_digest
 from .tasks import Task
@@ -25,6 +25,7 @@ def recipe_files(task: Task, config: Path) -> dict[str, Path]:
 
     Raises:
         MissingFileError: the YAML names a file that is not there.
+        KindError: it has something else in the place of a path.
     """
     shipped = {key: name for key, name in task.paths.items() if name != ROOT and name not in task.corpus.products}
     values = read_mapping(config) if shipped else {}
@@ -38,7 +39,10 @@ def _find(values: dict[str, Any], key: str, name: str, config: Path) -> Path:
     if isinstance(value, str) and (config.parent / value).is_file():
         value = str(config.parent / value)
     # A bare name is that of the shipped file, also where one of that name happens to lie in the current folder.
-    own = None if value == name else own_file(value, name)
+    try:
+        own = None if value == name else own_file(value, name)
+    except KindError as error:
+        raise within(f"{config}: {key}: ", error) from error
     if own is None:
         return downstream_configs_dir() / name
     if not own.is_file():

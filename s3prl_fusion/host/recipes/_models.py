@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ...schema import ANYTHING, SWITCH, WIDTH, Check, Kind, OneOf, Problem, Section, number, several, whole
+from ...schema import ANYTHING, SWITCH, TEXT, WIDTH, Check, Kind, OneOf, Problem, Section, number, several, whole
 from ..defined import Signature, definitions
 from ..hub import s3prl_folder
 from ._settings import options
@@ -24,7 +24,7 @@ def _poolings() -> list[str]:
 
 
 def _cell(value: Any) -> str:
-    if value.upper() not in ("LSTM", "GRU", "RNN"):
+    if TEXT.read(value).upper() not in ("LSTM", "GRU", "RNN"):
         raise ValueError
     return value
 

@@ -34,6 +34,7 @@ PATH = Kind("a path", TEXT.read, null=True)  # left empty or out: see `_shared.c
 BATCH = whole(1)
 WORKERS = whole(0, 1024)
 SPLITS = several(TEXT)
+FOLDERS = several(TEXT, least=1)  # of a split that is needed
 STEPS = whole(1)
 LR = number(above=0)
 
@@ -57,17 +58,16 @@ def with_splits(section: Section) -> Check:
     """Let a section have splits by any names, each a list of the corpus's folders, beside its own keys."""
 
     def check(key: str, value: Any, problems: list[Problem]) -> Any:
-        lists = (
-            {name: SPLITS for name in splits_of(value) if name not in section.needed} if isinstance(value, dict) else {}
-        )
+        given = value if isinstance(value, dict) else {}
+        lists = {name: SPLITS for name in given if isinstance(given[name], list) and name not in section.needed}
         return replace(section, more={**lists, **section.more})(key, value, problems)
 
     return check
 
 
 def splits_of(section: dict[str, Any]) -> list[str]:
-    """Name the splits of such a section."""
-    return [name for name, value in section.items() if isinstance(value, list)]
+    """Name the splits of such a section that have a folder."""
+    return [name for name, value in section.items() if isinstance(value, list) and value]
 
 
 def dev_and_test(config: dict[str, Any]) -> list[str]:

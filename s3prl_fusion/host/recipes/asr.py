@@ -14,7 +14,7 @@ from ...schema import SWITCH, TEXT, Kind, OneOf, Section, number, whole
 from ..patches import Patches
 from . import Recipe, _asr_data
 from ._models import Model
-from ._settings import BATCH, PATH, SPLITS, WORKERS, splits_of, with_splits
+from ._settings import BATCH, FOLDERS, PATH, WORKERS, splits_of, with_splits
 from ._shared import check_paths, supply_file
 
 
@@ -44,7 +44,7 @@ _DATARC = Section(
         "num_workers": WORKERS,
         "zero_infinity": SWITCH,
         "decoder_args": _DECODER,
-        "train": SPLITS,
+        "train": FOLDERS,
     },
     {"libri_root": PATH, "bucket_file": PATH, "dict_path": PATH, "train_batch_size": BATCH},
 )

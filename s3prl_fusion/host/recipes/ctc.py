@@ -22,7 +22,7 @@ from ..hub import s3prl_folder
 from ..patches import Patches
 from . import Recipe, _libriphone
 from ._models import Model
-from ._settings import BATCH, PATH, SPLITS, WORKERS, splits_of, with_splits
+from ._settings import BATCH, FOLDERS, PATH, WORKERS, splits_of, with_splits
 from ._shared import check_paths, logits, supply_file
 
 OTHERS = ("librispeech", "snips", "common_voice", "sbcsae")  # s3prl/downstream/ctc/data.py:50
@@ -35,7 +35,7 @@ def _metric(value: Any) -> str:
 
 
 _CORPUS = Section(
-    {"name": TEXT, "train": SPLITS, "bucketing": SWITCH, "batch_size": BATCH},
+    {"name": TEXT, "train": FOLDERS, "bucketing": SWITCH, "batch_size": BATCH},
     {"path": PATH, "lexicon": one_or_several(PATH, null=True), "num_workers": WORKERS},
 )
 _MODES = ("character", "character-slot", "subword", "subword-slot", "word")

@@ -18,7 +18,7 @@ from typing import IO
 
 from ...disk import sweep
 from ...errors import UsageError
-from ...files import read_json, write_json
+from ...files import read_json, write_sealed
 from ...source import content_digest
 from ..records import STAMP
 
@@ -71,7 +71,7 @@ class Stamp:
 
     def write(self, key: str, status: str, seconds: float, **more: object) -> None:
         """Record a status, the wall time so far in seconds, and whatever else is worth keeping."""
-        write_json(self.path, {"key": key, "status": status, "seconds": round(seconds, 2), **more})
+        write_sealed(self.path, {"key": key, "status": status, "seconds": round(seconds, 2), **more})
 
     def is_done(self, key: str, outputs: Sequence[Path]) -> bool:
         """Whether the stage ended under this very key, its outputs still exist, and the files that it has told the

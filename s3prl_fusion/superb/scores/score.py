@@ -12,7 +12,7 @@ from typing import Any
 
 from ... import checkpoint
 from ...assets import downstream_configs_dir
-from ...files import read_json, write_json
+from ...files import read_json, write_sealed
 from ...host.arguments import set_value
 from ...metrics import ScoreError
 from ..layout import RunFolder
@@ -77,7 +77,7 @@ def score(run: RunFolder, paths: Mapping[str, Any] | None = None) -> dict[str, A
         **_provenance(said),
         **{f"{stage}_seconds": _stamp(run, stage).get("seconds") for stage in ("train", "evaluate")},
     }
-    write_json(run.result, result)
+    write_sealed(run.result, result)
     return result
 
 
