@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Sequence
 
 from . import __version__
+from .disk import refusal
 from .errors import UserError, in_words
 from .permissions import OPTION, take_option
 
@@ -54,10 +55,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (UserError, OSError) as error:
-        # What a disk or a permission refuses, by the file's name, is the user's to mend too.
-        if not isinstance(error, UserError) and error.filename is None:
+        # What a disk or a permission refuses is the user's to mend too.
+        told = error if isinstance(error, UserError) else refusal(error)
+        if told is None and getattr(error, "filename", None) is None:
             raise
-        print(f"s3prl-fusion {name}: error: {in_words(error)}", file=sys.stderr)
+        print(f"s3prl-fusion {name}: error: {in_words(told or error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nstopped; give the same command again to go on where it stopped", file=sys.stderr)

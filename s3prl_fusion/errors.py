@@ -30,6 +30,10 @@ class CorpusError(UsageError):
     """A corpus, or a sound file, lacks something or cannot be used."""
 
 
+class DiskError(UserError, OSError):
+    """A disk does not let a file be written or read. Also an OSError: a cache, for one, does without."""
+
+
 class HostError(UserError, RuntimeError):
     """s3prl, or something that s3prl needs, is missing or of a kind that the plugin does not know."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shutil
 import zlib
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import Any, Callable, Iterable, Iterator, Mapping
 
 import yaml
 
+from .disk import temporary_beside
 from .errors import KindError, UsageError
 from .schema import Problem, Section, shown
 
@@ -27,19 +27,20 @@ def cache_dir() -> Path:
 
 @contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary path beside ``path`` that takes its place when the block ends without an error."""
+    """Give a temporary path beside ``path`` that takes its place when the block ends without an error; the folder is
+    made when missing.
+
+    Raises:
+        DiskError: the disk is full, or does not allow it.
+    """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-    try:
+    with temporary_beside(path, lambda file: file.touch(exist_ok=False)) as temporary:
         yield temporary
         os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_with(path: str | os.PathLike[str], write: Callable[[Path], Any]) -> None:
     """Let ``write`` fill a temporary file, then put it in ``path``'s place; the folder is made when missing."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as temporary:
         write(temporary)
 
@@ -51,24 +52,19 @@ def whole_files(folder: str | os.PathLike[str], keep: Iterable[Path] = ()) -> It
     Args:
         folder: need not exist.
         keep: files and folders, relative to ``folder``, that the draft begins with, where they exist.
+
+    Raises:
+        DiskError: the disk is full, or does not allow it.
     """
     folder = Path(folder)
-    draft = folder.with_name(f".{folder.name}.{secrets.token_hex(8)}.tmp")
     missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     try:
-        draft.mkdir(parents=True)
-        for path in keep:
-            if (folder / path).is_dir():
-                shutil.copytree(folder / path, draft / path)
-            elif (folder / path).is_file():
-                shutil.copy2(folder / path, draft / path)
-        yield draft
-        for file in sorted(path for path in draft.rglob("*") if path.is_file()):
-            target = folder / file.relative_to(draft)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(file, target)
+        with temporary_beside(folder, Path.mkdir) as draft:
+            for path in keep:
+                _each_file(folder / path, folder, draft, shutil.copy2)
+            yield draft
+            _each_file(draft, draft, folder, os.replace)
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
         for parent in missing:
             if parent.is_dir() and not any(parent.iterdir()):
                 parent.rmdir()
@@ -95,6 +91,33 @@ def _walk(folder: Path, around: frozenset[Path]) -> Iterator[Path]:
             yield from _walk(folder / name, around.union([real], real.parents))
         else:
             yield folder / name
+
+
+@contextmanager
+def whole_folder(folder: str | os.PathLike[str], unless: Callable[[], bool]) -> Iterator[Path]:
+    """Give an empty folder beside ``folder`` that takes its place when the block ends without an error.
+
+    Args:
+        folder: what is in it is removed then.
+        unless: asked before: whether another process has been faster, and made the same.
+
+    Raises:
+        DiskError: the disk is full, or does not allow it.
+    """
+    folder = Path(folder)
+    with temporary_beside(folder, Path.mkdir) as draft:
+        yield draft
+        if not unless():
+            shutil.rmtree(folder, ignore_errors=True)
+            os.replace(draft, folder)
+
+
+def _each_file(path: Path, folder: Path, other: Path, move: Callable[[Path, Path], Any]) -> None:
+    """Copy or move a file, or the files of a folder, from where they are below ``folder`` to the same below another."""
+    for file in sorted(found for found in (path, *path.rglob("*")) if found.is_file()):
+        target = other / file.relative_to(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        move(file, target)
 
 
 class _Loader(yaml.SafeLoader):

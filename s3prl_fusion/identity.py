@@ -40,6 +40,19 @@ def describe(fusion: FusionConfig, code: Sequence[str] = (), contents: bool = Tr
     }
 
 
+def by_content(settings: Any) -> Any:
+    """Put the digest of its content in the place of each file that settings name, in mappings and lists below too."""
+    if isinstance(settings, Mapping):
+        return {key: by_content(value) for key, value in settings.items()}
+    if isinstance(settings, list):
+        return [by_content(value) for value in settings]
+    if not isinstance(settings, str):
+        return settings
+    path = Path(settings)
+    # A text without a folder or a suffix, such as Adam, is a name, whatever lies in the current folder.
+    return _file(settings, True) if (path.suffix or len(path.parts) > 1) and path.is_file() else settings
+
+
 def digest(made_of: Any) -> str:
     """Shorten what something is made of to 16 hexadecimal digits."""
     return hashlib.sha256(json.dumps(made_of, sort_keys=True, default=str).encode()).hexdigest()[:16]

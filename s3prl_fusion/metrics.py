@@ -35,6 +35,7 @@ class Metric:
         resampled: (hypotheses, references) -> the score of resamples of the utterances.
         chance: references -> what needs no speech at all.
         scale: from what the recipe logs to percent.
+        definition: a few words where several are in use.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Metric:
     resampled: Callable[[Texts, Texts], Statistic]
     chance: Callable[[Texts], float]
     scale: float = 100.0
+    definition: str = ""
 
     @property
     def arrow(self) -> str:
@@ -119,7 +121,8 @@ def _ratio(parts: list[int], wholes: list[int]) -> Statistic:
 def equal_error_rate(hypotheses: Texts, references: Texts) -> Statistic:
     """Find where as many impostors are let in as speakers are refused; NaN where all drawn trials are of one kind.
 
-    A trial counts as often as it is drawn; the curve is interpolated as s3prl.metric.common.compute_eer does it.
+    A trial counts as often as it is drawn. The definition is that of s3prl's recipe and s3prl.metric.common: the curve
+    itself, straight between its points. Its convex hull is another one: it may give 22.22 % where this gives 25.00 %.
 
     Args:
         hypotheses: each trial's score; higher is more alike.
@@ -168,4 +171,11 @@ def blind_accuracy(references: Texts) -> float:
 WER = Metric("WER", False, error_rate, empty_error_rate, scale=1.0)
 PER = Metric("PER", False, error_rate, empty_error_rate)
 ACCURACY = Metric("acc", True, accuracy, blind_accuracy)
-EER = Metric("EER", False, equal_error_rate, lambda references: 50.0)  # a coin
+EER = Metric(
+    "EER",
+    False,
+    equal_error_rate,
+    lambda references: 50.0,  # a coin
+    definition="where the ROC curve, straight between its points, has as many misses as false alarms, as in s3prl's "
+    "recipe; on the curve's convex hull it is lower, the more so the fewer the trials",
+)

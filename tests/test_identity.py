@@ -12,7 +12,7 @@ import yaml
 
 from s3prl_fusion import FusionConfig
 from s3prl_fusion.host import checks, members
-from s3prl_fusion.identity import describe, differences, digest
+from s3prl_fusion.identity import by_content, describe, differences, digest
 from s3prl_fusion.names import resolve
 
 OWN = """
@@ -64,6 +64,10 @@ def edit(path, before: str, now: str) -> None:
     path.write_text(path.read_text().replace(before, now))
 
 
+@pytest.mark.fault(
+    "the source of an interface, a member's weights or config, or a YAML that changed after a run of `superb`",
+    "the run is set aside and made anew; what has changed is said",
+)
 @pytest.mark.parametrize(
     "file, before, now, difference",
     [
@@ -81,6 +85,26 @@ def test_what_decides_features_is_in_it(folder, file, before, now, difference):
     second = read(folder / "fusion.yaml")
     assert digest(first) != digest(second)
     assert any(text.startswith(difference) for text in differences(first, second)), list(differences(first, second))
+
+
+def test_of_a_folder_every_file_counts(folder):
+    (folder / "model").mkdir()
+    (folder / "model" / "config.json").write_text("{}")
+    edit(folder / "fusion.yaml", "ckpt: model.ckpt", "ckpt: model")
+    first = read(folder / "fusion.yaml")
+    (folder / "model" / "model.safetensors").write_bytes(b"weights")
+    assert list(differences(first, read(folder / "fusion.yaml"))) == ["the content of members[1].ckpt has changed"]
+
+
+def test_a_file_that_settings_name_counts_by_its_content(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    (folder / "Adam").write_text("")
+    lexicon = [str(folder / "own.py"), "none.txt"]
+    settings = {"text": {"vocab_file": "model.yaml"}, "lexicon": lexicon, "optimizer": "Adam"}
+    first = by_content(settings)
+    assert first["lexicon"][1] == "none.txt" and first["optimizer"] == "Adam"
+    edit(folder / "model.yaml", "8", "9")
+    assert list(differences(first, by_content(settings))) == ["the content of text.vocab_file has changed"]
 
 
 def test_where_things_are_is_not(folder, tmp_path):

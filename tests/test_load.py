@@ -250,6 +250,36 @@ def test_a_fusion_yaml_and_the_interface_beside_it_may_have_moved(recipe_configs
     assert all(torch.equal(a, b) for a, b in zip(after.features(wavs(20000)), before.features(wavs(20000))))
 
 
+@pytest.mark.fault(
+    "a member's weights that were replaced, under their name, after the training",
+    "`extract -e`, `load_experiment` and `run -e` refuse the experiment: which member's have changed",
+)
+@pytest.mark.parametrize("upstream", ["hubert_local", "fused"])
+def test_weights_that_were_replaced_since(upstream, hubert_ckpt, recipe_configs, tmp_path, capsys):
+    ckpt = shutil.copy(hubert_ckpt, tmp_path / "hubert.pt")
+    fusion = tmp_path / "fusion.yaml"
+    fusion.write_text(yaml.safe_dump({"members": ["fbank", {"name": "hubert_local", "ckpt": str(ckpt)}]}))
+    given = ("-g", fusion) if upstream == "fused" else ("-k", ckpt)
+    expdir = train(upstream, "emotion", recipe_configs["emotion"], tmp_path / "exp", *given)
+    load_experiment(expdir)
+    content = torch.load(ckpt, weights_only=False)
+    torch.save({**content, "extra": 1}, ckpt)
+    (sound,) = wavs(16000)
+    soundfile.write(tmp_path / "a.wav", sound.numpy(), 16000)
+    capsys.readouterr()
+    told = r"trained with another (upstream|fusion): the content of members\[[01]\]\.ckpt has changed"
+    for words in (
+        ["extract", "-e", expdir, tmp_path / "a.wav", "-o", tmp_path / "out"],
+        ["run", "-e", expdir, "-m", "train"],
+    ):
+        try:
+            assert main(list(map(str, words))) == 2
+        finally:
+            s3prl_fusion.unregister()
+        assert re.search(told, capsys.readouterr().err)
+    assert not (tmp_path / "out").exists()
+
+
 def test_finetuned_members_are_restored(tiny_hubert, recipe_configs, tmp_path):
     fusion = tmp_path / "fusion.yaml"
     fusion.write_text(yaml.safe_dump({"members": [{"name": "hf_hubert_custom", "ckpt": tiny_hubert}, "fbank"]}))

@@ -55,6 +55,7 @@ def score_of(states: dict) -> dict:
     tuned = states["Args"].upstream_trainable
     return {
         "upstream": states["Args"].upstream,
+        "interface": "weighted_sum",
         "seed": 1337,
         "lr": 1e-4,
         "dev_score": 50.0,
@@ -72,9 +73,13 @@ def lay_out(root: Path, states: dict, task: str, folder: str = "", text: str = "
     for fold in row.folds:
         run = root / (folder or task) / (fold or "")
         run.mkdir(parents=True)
-        for kind, label in ((row.hypothesis, text), (row.reference, "y")):
-            (run / row.file(kind, fold)).write_text(f"a {task} {label}\nb \nc 0.5\n")
-        (run / "score.json").write_text(json.dumps({**score_of(states), "task": task, "fold": fold, **score}))
+        hypotheses, references = {"a": f"{task} {text}", "b": "", "c": "z"}, {"a": f"{task} y", "b": "", "c": "z"}
+        if task == "sv":
+            hypotheses, references = {"a": "0.75", "b": "0.25", "c": "0.5"}, {"a": "1", "b": "0", "c": "1"}
+        for kind, texts in ((row.hypothesis, hypotheses), (row.reference, references)):
+            (run / row.file(kind, fold)).write_text("".join(f"{key} {words}\n" for key, words in texts.items()))
+        kept = {"task": task, "fold": fold, "score": row.metric.score(hypotheses, references), **score}
+        (run / "score.json").write_text(json.dumps({**score_of(states), **kept}))
         torch.save({**states, "Config": config}, run / row.best_ckpt)
 
 
@@ -137,16 +142,24 @@ def test_some_of_the_tasks_are_enough(upstream):
     [
         ("sid/test_predict.txt", "a x\nb x\n", "sid/test_predict.txt: .* 1 missing .'c'., 0 extra"),
         ("sid/test_predict.txt", "a x\nb x\nc x\nd x\n", "0 missing .., 1 extra .'d'."),
+        ("sid/test_predict.txt", "a X\nb X\nc X\n", "sid/test_predict.txt gives 0.0000 %, .*.json says 66.6667 %"),
+        ("sv/test_predict.txt", "a 0\nb 1\nc 0\n", "sv/test_predict.txt gives 100.0000 %, .*.json says 0.0000 %"),
+        ("sv/test_truth.txt", None, "test_truth.txt does not exist: sv is not done"),
         ("asr/test-clean-noLM-hyp.ark", "a x\nb x\nc x\na x\n", "utterance 'a' is there twice"),
         ("pr/test-hyp.ark", "", "no lines"),
         # What Python takes for the end of a line and the server does not.
-        ("pr/test-hyp.ark", "a x\x1cb x\nc x\n", "the server would read 2 utterances that are not those of .*/pr/test"),
+        (
+            "pr/test-hyp.ark",
+            "a pr x\x1cb \nc z\n",
+            "the server would read 2 utterances that are not those of .*/pr/test",
+        ),
         ("er/fold4/test_fold4_predict.txt", None, "test_fold4_predict.txt does not exist: er fold4 is not done"),
         ("sv/score.json", None, "score.json does not exist: sv is not done"),
         ("sv/dev-best.ckpt", None, "dev-best.ckpt does not exist: sv is not done"),
         (
             "er/fold2/score.json",
-            '{"task": "er", "seed": 1, "lr": 0.1}',
+            '{"task": "er", "fold": "fold2", "seed": 1, "lr": 0.1, "score": 66.66666666666667, "upstream": "a", '
+            '"interface": "b"}',
             "er: its folds are of different seeds or rates",
         ),
         ("sv/dev-best.ckpt", "no checkpoint", "dev-best.ckpt cannot be read as a checkpoint"),
@@ -316,7 +329,7 @@ def test_the_zip_is_read_again(upstream, monkeypatch, capsys):
     def cut(files, package):
         with zipfile.ZipFile(package, "w") as archive:
             for name, (file, _) in files.items():
-                archive.writestr(name, file.read_text().replace("c 0.5\n", ""))
+                archive.writestr(name, "".join(file.read_text().splitlines(keepends=True)[:2]))
 
     monkeypatch.setattr(submission, "_pack", cut)
     assert submit(upstream.parent) == 2

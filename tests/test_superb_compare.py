@@ -211,6 +211,7 @@ def test_a_resample_of_one_kind_of_trial_is_drawn_again(tmp_path):
     first, second = (write_run(tmp_path / str(index), "sv", run, references) for index, run in enumerate(runs))
     row = compare(first, second, resamples=200).iloc[0]
     assert np.isfinite(row[["low", "high", "p"]].to_numpy(float)).all()
+    assert f"SV EER: {TASKS['sv'].metric.definition}." in compare_table(compare(first, second, resamples=10))
 
 
 def test_the_interval_covers_the_true_difference(tmp_path):
@@ -316,14 +317,14 @@ class TestErrors:
     def test_an_incomplete_hypothesis(self, good):
         path = good / "er/fold2/test_fold2_predict.txt"
         path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
-        self.fails(good, good, r"ER fold2: .*fold2_predict.txt: .* 1 missing \['u0000'\].*evaluate this run again")
+        self.fails(good, good, r"fold2/test_fold2_predict.txt: .* 1 missing \['u0000'\].*evaluate this run again")
         path.unlink()
-        self.fails(good, good, "ER fold2: .*No such file.*evaluate this run again")
+        self.fails(good, good, "fold2/test_fold2_predict.txt is gone.*evaluate this run again")
 
     def test_files_of_another_evaluation(self, good):
         path = good / "er/fold2/test_fold2_predict.txt"
         path.write_text("".join(f"{line.split()[0]} no\n" for line in path.read_text().splitlines()))
-        self.fails(good, good, r"ER fold2: the files in .* give 0\.0000 %, but its score.json has 100\.0000 %")
+        self.fails(good, good, r"test_fold2_predict.txt gives 0\.0000 %, and .*score.json says 100\.0000 %")
 
     def test_no_resamples(self, good):
         with pytest.raises(ValueError, match="resamples: got 0"):

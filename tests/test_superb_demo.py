@@ -132,6 +132,17 @@ def test_nothing_is_done_twice_and_a_new_manifest_is_followed(corpus, tmp_path):
     assert len(meta["meta_data"]) == 6
 
 
+@pytest.mark.fault("a clip of the demo that is replaced or removed in EXP/data", "the demo's corpora are laid out anew")
+@pytest.mark.parametrize("change", [Path.unlink, lambda path: soundfile.write(path, hum(99), 16000)])
+def test_what_was_changed_is_made_anew(change, corpus, tmp_path):
+    clip = demo.prepare(corpus, tmp_path / "data").folder / "VoxCeleb1" / "dev" / "wav" / "id10001" / "demo-test"
+    clip = clip / "00001.wav"
+    whole = clip.read_bytes()
+    change(clip)
+    demo.prepare(corpus, tmp_path / "data")
+    assert clip.read_bytes() == whole
+
+
 def test_a_failure_leaves_nothing_behind(corpus, tmp_path):
     (corpus / "ru_e" / "p3.wav").write_bytes(b"not audio")
     with pytest.raises(Exception, match=r"p3\.wav"):

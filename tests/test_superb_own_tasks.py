@@ -75,6 +75,7 @@ def test_an_option_that_prepare_has_already(own, capsys):
 )
 def test_the_task_may_stand_anywhere(words, own, tmp_path):
     (tmp_path / "corpus").mkdir()
+    (tmp_path / "a").touch()
     assert main(["prepare", "--corpus", "corpus", *words.replace("TASK", own()).split()]) == 0
     assert (tmp_path / "data" / "moods").read_text() == "a"
 

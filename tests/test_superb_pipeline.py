@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import re
@@ -87,10 +88,16 @@ class Fake:
         (folder / "runner.py").write_text(textwrap.dedent(RUNNER), encoding="utf-8")
         (folder / "configs").mkdir()
         write_config(folder / "configs" / "sid.yaml", steps=2)
+        self.list_clips("3 a.wav\n3 b.wav\n")
         self.behave()
 
     def behave(self, **behaviour) -> None:
         (self.folder / "behaviour.json").write_text(json.dumps(behaviour), encoding="utf-8")
+
+    def list_clips(self, lines: str) -> None:
+        """Write what `prepare` would: the list of clips."""
+        (self.folder / "data").mkdir(exist_ok=True)
+        (self.folder / "data" / "iden_split.txt").write_text(lines, encoding="utf-8")
 
     def experiments(self, *upstreams: str, seed: int = 1337, lr: float | None = None, **settings) -> list[Experiment]:
         shared = Settings(
@@ -99,7 +106,7 @@ class Fake:
             runner=(sys.executable, str(self.folder / "runner.py")),
             **settings,
         )
-        corpora = Prepared(Path("/data"), {"voxceleb1": Path("/vox")})
+        corpora = Prepared(self.folder / "data", {"voxceleb1": Path("/vox")})
         for upstream in upstreams:
             self.save_model(upstream, lr or 1e-4, seed)
         return [
@@ -112,7 +119,9 @@ class Fake:
             "Args": argparse.Namespace(upstream=upstream, downstream="voxceleb1", seed=seed),
             "Config": {
                 "optimizer": {"lr": rate},
-                "downstream_expert": {"datarc": {"file_path": "/vox", "meta_data": "/data/iden_split.txt"}},
+                "downstream_expert": {
+                    "datarc": {"file_path": "/vox", "meta_data": str(self.folder / "data" / "iden_split.txt")}
+                },
             },
             "Featurizer": {"weights": torch.zeros(5)},
             "Downstream": {"best_score": torch.tensor([self.dev.get(rate, 0.25)]), "linear.weight": torch.zeros(3, 4)},
@@ -136,7 +145,7 @@ def test_train_evaluate_score(fake, capsys):
     (experiment,) = fake.experiments("up")
     assert run_all([experiment], jobs=1) == {}
     result = json.loads(experiment.folder.result.read_text(encoding="utf-8"))
-    assert (result["score"], result["chance"], result["utterances"]) == (50.0, 50.0, 2)
+    assert (result["score"], result["chance"], result["utterances"], result["metric"]) == (50.0, 50.0, 2, "acc")
     assert (result["featurizer_parameters"], result["downstream_parameters"]) == (5, 12)
     assert (result["frozen_parameters"], result["finetuned_parameters"]) == (7, 0)
     assert (result["dev_score"], result["seed"], result["lr"], result["device"]) == (25.0, 1337, 1e-4, "cpu")
@@ -167,6 +176,10 @@ def test_a_moved_experiment_stays_done(fake):
     assert len(fake.calls()) == 2
 
 
+@pytest.mark.fault(
+    "a recipe's settings, or a list of its corpus, that changed after a run of `superb`",
+    "the run is set aside and made anew; what has changed is said",
+)
 @pytest.mark.parametrize(
     "change, why",
     [
@@ -178,14 +191,9 @@ def test_a_moved_experiment_stays_done(fake):
     ],
 )
 def test_what_decides_a_result_is_told_and_then_run_again_beside_the_old_folder(fake, monkeypatch, change, why):
-    speakers = fake.folder / "iden_split.txt"
-    speakers.write_text("1 a\n")
-
     def experiment(code: str, **settings) -> Experiment:
         (found,) = fake.experiments("up", **settings)
-        corpora = replace(found.corpora, folder=fake.folder)
-        upstream = replace(found.upstream, made_of={"members": [{"name": "up", "code": code}]})
-        return replace(found, upstream=upstream, corpora=corpora)
+        return replace(found, upstream=replace(found.upstream, made_of={"members": [{"name": "up", "code": code}]}))
 
     first = experiment("a")
     assert first.changes() == []
@@ -197,7 +205,7 @@ def test_what_decides_a_result_is_told_and_then_run_again_beside_the_old_folder(
     if change == "config":
         write_config(other.config, steps=3)
     elif change == "corpus":
-        speakers.write_text("1 b, a longer list\n")
+        fake.list_clips("1 c.wav\n3 a.wav\n3 b.wav\n")
     elif change == "release":
         monkeypatch.setattr("s3prl_fusion.superb.runs.experiment.__version__", "0.0.0")
     (told,) = other.changes()
@@ -208,6 +216,7 @@ def test_what_decides_a_result_is_told_and_then_run_again_beside_the_old_folder(
     assert (old / "score.json").is_file() and (old / "dev-best.ckpt").is_file()
 
 
+@pytest.mark.fault("`--device` added to a finished run of `superb`", "the run stays done")
 @pytest.mark.parametrize("option", ["device", "verbose", "backend"])
 def test_where_a_run_goes_on_decides_nothing(fake, option):
     (experiment,) = fake.experiments("up")
@@ -345,6 +354,35 @@ def test_a_failure_does_not_stop_the_others(fake):
     assert "| RuntimeError: the reason" in text
 
 
+@pytest.mark.fault("a disk that is full in one run of `superb`", "that run fails, by its folder; the others go on")
+@pytest.mark.parametrize("stage", ["train", "evaluate", "score"])
+def test_a_full_disk_ends_its_own_run_only(fake, monkeypatch, stage):
+    full, fine = fake.experiments("full", "fine")
+    write_bytes = Path.write_bytes
+
+    def fills_up(self: Path, content: bytes) -> int:
+        if full.folder.path in self.parents and self.name.startswith(f".{full.folder.stamp(stage).name}"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write_bytes(self, content)
+
+    monkeypatch.setattr("s3prl_fusion.files.Path.write_bytes", fills_up)
+    failures = run_all([full, fine], jobs=1)
+    assert list(failures) == ["full sid"] and failures["full sid"].stage == stage
+    told = rf"{full.folder.path}/.*{stage}\.json: No space left on device: the disk is full; make room"
+    assert re.match(told, str(failures["full sid"]))
+    assert fine.folder.result.is_file()
+
+
+def test_a_child_whose_log_cannot_be_written_is_not_left_running(tmp_path):
+    log, pid = tmp_path / "log.txt", tmp_path / "pid.txt"
+    log.symlink_to("/dev/full")
+    code = f"import os, time; open({str(pid)!r}, 'w').write(str(os.getpid())); print('up', flush=True); time.sleep(60)"
+    with pytest.raises(OSError, match="No space left"):
+        Children().run([sys.executable, "-c", code], log, print)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
+
+
 @pytest.mark.parametrize(
     ("behaviour", "stage", "match"),
     [
@@ -389,7 +427,10 @@ def test_overrides_are_understood_by_s3prl(fake):
     args, config = Namespace(expdir="old"), {"downstream_expert": {"datarc": {"file_path": "", "meta_data": ""}}}
     override(experiment.overrides(), args, config)
     assert args.expdir == str(experiment.folder.path)
-    assert config["downstream_expert"]["datarc"] == {"file_path": "/vox", "meta_data": "/data/iden_split.txt"}
+    assert config["downstream_expert"]["datarc"] == {
+        "file_path": "/vox",
+        "meta_data": f"{fake.folder}/data/iden_split.txt",
+    }
     odd = Settings(fake.folder / "a=b", experiment.settings.configs)
     with pytest.raises(ValueError, match="cannot carry the path .*a=b"):
         Experiment(upstream_of("up"), experiment.task, None, odd, experiment.corpora).overrides()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
@@ -49,6 +50,35 @@ def test_accuracy_and_chance():
     assert metrics.ACCURACY.chance(references) == pytest.approx(25.0)
     assert metrics.ACCURACY.chance({str(clip): f"id1000{clip % 5}" for clip in range(90)}) == pytest.approx(20.0)
     assert metrics.WER.chance({"a": "ONE TWO", "b": "THREE"}) == pytest.approx(100.0)
+
+
+def hull_eer(labels: list[int], scores: list[float]) -> float:
+    """Where the convex hull of the ROC curve has as many misses as false alarms, in percent."""
+    points = [(0.0, 0.0)]
+    for threshold in sorted(set(scores), reverse=True):
+        accepted = [label for label, score in zip(labels, scores) if score >= threshold]
+        points.append((accepted.count(0) / labels.count(0), accepted.count(1) / labels.count(1)))
+    crossings = [
+        x0 + (1 - x0 - y0) * (x1 - x0) / ((x1 - x0) + (y1 - y0))
+        for (x0, y0), (x1, y1) in itertools.combinations(points, 2)
+        if x0 + y0 < 1 <= x1 + y1
+    ]
+    return 100 * min(crossings)
+
+
+@pytest.mark.fault(
+    "an equal error rate, of which several definitions are in use", "tables, `--compare` and score.json say which"
+)
+def test_the_equal_error_rate_is_the_recipes_and_says_so():
+    from s3prl.downstream.sv_voxceleb1.utils import EER
+
+    labels = [0, 1, 1, 1, 0, 0, 0, 1, 0, 0]
+    scores = [-1.16, 0.0, 2.3, 1.15, 0.85, -0.61, 1.38, 1.35, 0.48, 0.55]
+    trials = [f"trial{i}" for i in range(10)]
+    ours = metrics.EER.score(dict(zip(trials, map(str, scores))), dict(zip(trials, map(str, labels))))
+    assert ours == 100 * EER(labels, scores)[0] == pytest.approx(25.0)
+    assert hull_eer(labels, scores) == pytest.approx(22.22, abs=0.01)
+    assert "ROC curve" in metrics.EER.definition and "s3prl's recipe" in metrics.EER.definition
 
 
 def test_a_missing_or_extra_utterance_is_an_error():

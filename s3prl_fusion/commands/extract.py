@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..audio import find_files, load
+from ..disk import check_folder
 from ..errors import UsageError
 from ..files import write_whole
 from ..names import resolve
@@ -56,6 +57,7 @@ def main(args: argparse.Namespace) -> int:
         raise UsageError(f"--window {args.window:g} must be 1 second or more, e.g. 30")
     fusion = None if args.experiment else resolve(args.upstream, args.model_config, args.ckpt)
     names = fusion.member_names if fusion else ["fused"]
+    check_folder("-o", args.output)
     files = find_files(args.wavs)
     targets = {file: _targets(args.output / name, names, args.format) for file, name in files.items()}
     left = {f: t for f, t in targets.items() if args.overwrite or not all(path.exists() for path in t)}

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..disk import check_folder
 from ..errors import UsageError
+from ..files import write_whole
 from ..superb.tasks import add_own_tasks, load_named
 
 load_own = load_named
@@ -27,6 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Print the table."""
+    if args.output:
+        check_folder("-o", args.output)
     print(comparison(args) if args.compare else tables(args))
     return 0
 
@@ -47,7 +51,6 @@ def tables(args: argparse.Namespace) -> str:
 
 def comparison(args: argparse.Namespace) -> str:
     """Compare two experiments, in Markdown, and write that where -o says; return it."""
-    from ..files import write_whole
     from ..superb.scores.compare import compare, compare_table
 
     if args.exps:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..disk import check_folder
 from ..superb.tasks import add_own_tasks, load_named
 
 load_own = load_named
@@ -34,6 +35,7 @@ def main(args: argparse.Namespace) -> int:
     """Check, count and pack; no file is written when something is missing."""
     from ..superb.submit import entry, form, submission
 
+    check_folder("-o", args.output.parent)
     upstream = submission.find_upstream(args.exp, args.upstream)
     runs = submission.choose_runs(upstream, args.seed)
     files = submission.collect(runs)

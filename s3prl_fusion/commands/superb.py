@@ -87,9 +87,11 @@ def run(args: argparse.Namespace) -> int:
         for line in in_words(plan.changed()):
             print(line, file=sys.stderr)
         experiments, failures = launch.run_plan(plan, partial(start, keep_open=lock))
-        show_results(experiments, failures, exp, "The demo's scores" if args.demo else "Scores")
-    if failures:
-        print(summary(failures, len(plan.experiments())), file=sys.stderr)
+        try:
+            show_results(experiments, failures, exp, "The demo's scores" if args.demo else "Scores")
+        finally:  # also where the table cannot be written
+            if failures:
+                print(summary(failures, len(plan.experiments())), file=sys.stderr)
     return 1 if failures else 0
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import checkpoint
 from ..config import FusionConfig
+from ..disk import check_folder
 from ..errors import UsageError
 from ..files import write_with
 
@@ -42,6 +43,7 @@ def main(args: argparse.Namespace) -> int:
     """Draw the picture and print its numbers."""
     if args.output.suffix not in FORMATS:
         raise UsageError(f"-o {args.output} must end in {', '.join(FORMATS)}")
+    check_folder("-o", args.output.parent)
     measure, table = occlusion(args.ckpt, args.wavs, args.device) if args.wavs else shares(args.ckpt)
     write_with(args.output, lambda path: draw(table, measure, path, args.output.suffix.lstrip(".")))
     print(table.to_string(index=False, float_format="{:.4f}".format))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..assets import downstream_configs_dir
+from .inventory import FOLDER, Inventory
 
 ROOT = "root"  # the corpus itself, among the names of what a recipe's config wants
 
@@ -36,11 +37,13 @@ class Source:
         options: the files of its options.
         shipped: the files that ship with this package and the task at hand uses, such as ``char.dict``, by their
             names: where they are, or where the file is that the user's recipe settings name in the place of one.
+        inventory: what the task at hand reads of it.
     """
 
     root: Path
     options: Mapping[str, Sequence[Path]] = field(default_factory=dict)
     shipped: Mapping[str, Path] = field(default_factory=dict)
+    inventory: Inventory = field(default_factory=Inventory, compare=False)
 
     def files(self, option: str) -> Sequence[Path]:
         """List the files of an option; none where it was not given."""
@@ -49,6 +52,18 @@ class Source:
     def file(self, option: str) -> Path | None:
         """Return the file of an option that has one."""
         return next(iter(self.files(option)), None)
+
+    def count_samples(self, files: Sequence[Path], what: str) -> list[int]:
+        """Return the lengths of the sound files that a task needs, in samples. A run is also what is in them.
+
+        Args:
+            files: of the corpus. Those that have not changed since an earlier preparation are not looked at again.
+            what: a progress bar's name.
+
+        Raises:
+            CorpusError: some are unusable, see `audio.count_samples`.
+        """
+        return self.inventory.count_samples(files, what)
 
 
 @dataclass(frozen=True)
@@ -61,7 +76,7 @@ class Corpus:
         help: where to get it, and how to point to it.
         products: what is made beside it: name -> path below the folder for it; a list is a list in a config too.
         prepare: checks the corpus and makes products: ``prepare(source, products, folder)``. Raises CorpusError or
-            MissingFileError. What lies in the folder already tells which audio has been checked.
+            MissingFileError. Audio is checked with ``source.count_samples``.
         options: by name, as the command line writes it without the dashes before it.
     """
 
@@ -107,14 +122,13 @@ class Prepared:
         paths = [str(self.folder / path) for path in corpus.paths(name)]
         return paths[0] if isinstance(corpus.products[name], str) else paths
 
+    def inventory(self, corpus: Corpus, task: str) -> Path:
+        """Name the table of what a task reads of a corpus."""
+        return self.folder / FOLDER / corpus.name / f"{task}.csv"
+
     def made(self, corpus: Corpus, products: Collection[str]) -> list[Path]:
         """List the files and folders of some products."""
         return [self.folder / path for product in products for path in corpus.paths(product)]
-
-
-def holds(path: Path, text: str) -> bool:
-    """Tell whether a file is there with this very text: then the audio it lists was checked before."""
-    return path.is_file() and path.read_text(encoding="utf-8") == text
 
 
 def warn_count(what: str, got: int, official: int, unit: str = "utterances") -> None:

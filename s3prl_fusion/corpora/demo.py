@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -20,9 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import identity
 from ..assets import demo_dir
+from ..disk import check_folder
 from ..errors import CorpusError, MissingFileError
-from ..files import cache_dir, write_whole
+from ..files import cache_dir, whole_folder, write_whole
+from ..source import content_digest
 from . import demo_effects as effects
 from . import iemocap, librispeech, transcripts, voxceleb1
 from .base import Prepared
@@ -169,9 +170,16 @@ def _digest(corpus: Path) -> str:
     return digest.hexdigest()
 
 
+def _stamp(folder: Path, digest: str) -> str:
+    """Say what was made of what: files that were changed since are made anew."""
+    made = {path.name: content_digest(path) for path in sorted(folder.iterdir()) if path.name != STAMP}
+    return f"{digest}\n{identity.digest(made)}\n"
+
+
 def _is_done(folder: Path, digest: str) -> bool:
     stamp = folder / STAMP
-    return stamp.is_file() and stamp.read_text(encoding="utf-8") == digest
+    text = stamp.read_bytes() if stamp.is_file() else b""
+    return text.startswith(digest.encode()) and text == _stamp(folder, digest).encode()
 
 
 def prepare(corpus: Path, folder: Path, write: bool = True) -> Prepared:
@@ -191,20 +199,14 @@ def prepare(corpus: Path, folder: Path, write: bool = True) -> Prepared:
     corpus, folder = corpus.resolve(), folder.resolve()
     read_manifest(corpus)
     digest = _digest(corpus)
+    if write:
+        check_folder("-o", folder)
     if write and not _is_done(folder, digest):
         if folder.exists() and not (folder / STAMP).is_file() and any(folder.iterdir()):
             raise CorpusError(f"{folder} holds files that the demo did not make; choose another -o, or move them away")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-        try:
-            lay_out(corpus, temporary)
-            write_whole(temporary / STAMP, digest)
-            temporary.chmod(0o755)  # mkdtemp's are private
-            if not _is_done(folder, digest):  # another process may have been faster
-                shutil.rmtree(folder, ignore_errors=True)
-                os.replace(temporary, folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+        with whole_folder(folder, unless=lambda: _is_done(folder, digest)) as draft:
+            lay_out(corpus, draft)
+            write_whole(draft / STAMP, _stamp(draft, digest))
     return Prepared(folder, {name: folder / root for name, root in ROOTS.items()}, digest)
 
 

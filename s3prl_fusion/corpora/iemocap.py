@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from ..audio import count_samples
 from ..errors import CorpusError
 from ..files import write_json
 from .base import Corpus, Source, warn_count
@@ -95,7 +94,7 @@ def prepare(source: Source, products: Collection[str], folder: Path) -> None:
     sessions = {session: read_session(source.root, session) for session in SESSIONS}
     clips = [source.root / row["path"] for rows in sessions.values() for row in rows]
     warn_count("IEMOCAP", len(clips), UTTERANCES)
-    count_samples(clips, "audio of IEMOCAP")
+    source.count_samples(clips, "audio of IEMOCAP")
     write_folds(sessions, folder / CORPUS.paths("emotions")[0])
 
 

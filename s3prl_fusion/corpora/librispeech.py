@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ..assets import downstream_configs_dir
@@ -39,11 +39,21 @@ def read_split(librispeech: Path, split: str) -> dict[Path, Transcript]:
     return found
 
 
-def write_buckets(librispeech: Path, folder: Path, splits: Iterable[str] = tuple(SPLITS)) -> None:
+def write_buckets(
+    librispeech: Path,
+    folder: Path,
+    splits: Iterable[str] = tuple(SPLITS),
+    count: Callable[[Sequence[Path], str], list[int]] = count_samples,
+) -> None:
     """Write `folder/<split>.csv`: columns file_path (relative), length (samples), label (empty), longest first.
 
-    This is the layout that s3prl's ASR recipe calls len_for_bucket. A table that lists the very files is kept: their
-    audio has been checked.
+    This is the layout that s3prl's ASR recipe calls len_for_bucket.
+
+    Args:
+        librispeech: the corpus.
+        folder: of the tables.
+        splits: a table each.
+        count: returns the lengths of files, under a progress bar's name.
 
     Raises:
         CorpusError: As `audio.count_samples`, or an utterance is there twice.
@@ -53,13 +63,10 @@ def write_buckets(librispeech: Path, folder: Path, splits: Iterable[str] = tuple
     for split in splits:
         files = list(transcripts.find_audio(librispeech / split).values())
         names = [path.relative_to(librispeech).as_posix() for path in files]
-        target = folder / f"{split}.csv"
-        if target.is_file() and sorted(pandas.read_csv(target)["file_path"]) == sorted(names):
-            continue
-        lengths = count_samples(files, f"lengths of {split}")
+        lengths = count(files, f"lengths of {split}")
         table = pandas.DataFrame({"file_path": names, "length": lengths, "label": None})
         table = table.sort_values(["length", "file_path"], ascending=[False, True])
-        write_whole(target, table.to_csv(index=False))
+        write_whole(folder / f"{split}.csv", table.to_csv(index=False))
 
 
 def read_lexicon(files: Sequence[Path], phonemes: Collection[str], vocabulary: Path) -> dict[str, list[str]]:
@@ -106,10 +113,7 @@ def write_lexicon(said: Mapping[str, object], lexicon: Mapping[str, Sequence[str
 
 
 def prepare(source: Source, products: Collection[str], folder: Path) -> None:
-    """Check transcripts and audio, and write the pronunciations of all words.
-
-    The tables of lengths are always written: they tell which audio has been checked.
-    """
+    """Check transcripts and audio, and write the tables of lengths, and the pronunciations of all words."""
     texts: dict[Path, Transcript] = {}
     for split in SPLITS:
         texts.update(read_split(source.root, split))
@@ -118,7 +122,9 @@ def prepare(source: Source, products: Collection[str], folder: Path) -> None:
         symbols.check_letters(texts.values(), symbols.read_letters(dictionary), dictionary)
     if "lexicons" in products:
         _make_lexicon(source, texts.values(), folder / CORPUS.paths("lexicons")[0])
-    write_buckets(source.root, folder / CORPUS.paths("buckets")[0])
+    said = {file.relative_to(source.root).as_posix(): text.text for file, text in texts.items()}
+    source.inventory.note("transcripts", said)
+    write_buckets(source.root, folder / CORPUS.paths("buckets")[0], count=source.count_samples)
 
 
 def _make_lexicon(source: Source, texts: Iterable[Transcript], target: Path) -> None:

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from ..audio import count_samples, find_sounds
+from ..audio import find_sounds
 from ..errors import CorpusError, MissingFileError
 from ..files import walk, write_whole
-from .base import Corpus, Option, Source, holds, warn_count
+from .base import Corpus, Option, Source, warn_count
 from .lines import check_names, read_lines, read_text
 
 CLIPS = 153516  # official counts
@@ -241,7 +241,6 @@ def hold_out(voxceleb1: Path) -> tuple[list[str], list[str]]:
 
 def prepare(source: Source, products: Collection[str], folder: Path) -> None:
     """Check lists and audio, and write the identification split, or the verification trials and training speakers."""
-    checked: Collection[str] = ()
     if "speaker_list" in products:
         speaker_list = find_speaker_list(source.root, source.file("voxceleb1-list"))
         clips = list(find_listed(source.root, speaker_list))
@@ -252,17 +251,12 @@ def prepare(source: Source, products: Collection[str], folder: Path) -> None:
         speakers, dev = hold_out(source.root)
         for part in ("dev", "test"):
             check_names((clip_name(clip.as_posix()), clip) for clip in clips if clip.parts[-5] == part)
-        identified = folder / CORPUS.paths("speaker_list")[0]
-        checked = set(identified.read_text(encoding="utf-8").split()) if identified.is_file() else ()
         lines = {"sv_test_trials": trials, "sv_dev_trials": dev, "sv_speakers": speakers}
         lists = {product: "".join(f"{line}\n" for line in texts) for product, texts in lines.items()}
     warn_counts(clips)
-    texts = {folder / CORPUS.paths(product)[0]: text for product, text in lists.items()}
-    if all(holds(path, text) for path, text in texts.items()):
-        return
-    count_samples([clip for clip in clips if "/".join(clip.parts[-3:]) not in checked], "audio of VoxCeleb1")
-    for path, text in texts.items():
-        write_whole(path, text)
+    source.count_samples(clips, "audio of VoxCeleb1")
+    for product, text in lists.items():
+        write_whole(folder / CORPUS.paths(product)[0], text)
 
 
 CORPUS = Corpus(

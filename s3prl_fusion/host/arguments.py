@@ -86,8 +86,8 @@ def given(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def split_overrides(texts: Sequence[str]) -> list[str]:
-    """Split what ``-o`` says, once or several times, into `key=value` each."""
-    return [part.strip() for text in texts for part in text.split(",,")]
+    """Split what ``-o`` says, once or several times, into `key=value` each; to run_downstream, "none" is nothing."""
+    return [part.strip() for text in texts if text.lower() != "none" for part in text.split(",,")]
 
 
 def override(config: dict[str, Any], parts: Sequence[str]) -> list[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from .. import checkpoint
@@ -13,7 +15,8 @@ from ..cache.config import DIR_VARIABLE, CacheConfig
 from ..config import FusionConfig
 from ..errors import MissingFileError, UsageError, within
 from ..featurizer import check_selection
-from ..identity import describe
+from ..files import read_json
+from ..identity import describe, differences
 from ..names import is_fused_name, resolve
 from ..upstreams.layers import check_layers, count_layers
 from . import members, recipes
@@ -84,8 +87,8 @@ def check_run(args: argparse.Namespace, config: dict[str, Any], patches: Patches
         named = not args.past_exp or overridden(args, "upstream")
         fusion = fusion_of(args, lambda: _remembered(args), named)
         check_upstream(fusion, args)
-        if args.init_ckpt and not fusion.stock:
-            _check_ckpt(args, fusion)
+        if args.init_ckpt:
+            (check_stock if fusion.stock else _check_ckpt)(args, fusion)
     said = override({}, split_overrides([args.override])) if args.override and args.past_exp else []
     recipes.check(args.downstream, config, training=args.mode == "train", given=said if args.past_exp else None)
     recipes.mend(args.downstream, config, patches)
@@ -116,6 +119,23 @@ def check_upstream(fusion: FusionConfig, args: argparse.Namespace) -> None:
         raise UsageError(
             f"-f trains the members, so their hidden states cannot come from the cache {fusion.cache.dir}; leave -f "
             f"out, or take cache: out of the fusion YAML and unset {DIR_VARIABLE}"
+        )
+
+
+def check_stock(args: argparse.Namespace, fusion: FusionConfig) -> None:
+    """Refuse a checkpoint on a stock upstream that is another one by now, as far as the run.json beside it tells.
+
+    s3prl's own featurizer remembers nothing, see `checkpoint`.
+
+    Raises:
+        UsageError: names each difference.
+    """
+    before = read_json(Path(args.init_ckpt).parent / checkpoint.RUN_FILE).get("made_of")
+    found = list(differences(before, json.loads(json.dumps(made_of(fusion, args))))) if before else []
+    if found:
+        raise UsageError(
+            f"{args.init_ckpt} was trained with another upstream: {'; '.join(found)}. Give the one that it was trained "
+            "with, or train again"
         )
 
 

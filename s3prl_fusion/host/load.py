@@ -21,7 +21,7 @@ from ..featurizer import FusionFeaturizer
 from ..names import absolute, is_fused_name, is_yaml
 from ..upstreams.outputs import are_finite
 from ..upstreams.windows import states_in_windows
-from .checks import fusion_of
+from .checks import check_stock, fusion_of
 from .ckpt import find_ckpt, read_experiment
 from .hub import check_downstream, hub, quiet_torchaudio
 from .members import entries, stock_loader
@@ -172,6 +172,7 @@ def _upstream(args: argparse.Namespace, states: dict[str, Any], named: bool) -> 
     fusion = fusion_of(args, lambda: checkpoint.read(states["Featurizer"]), named)
     if not fusion.stock:
         return FusedUpstream(fusion)
+    check_stock(args, fusion)
     if args.upstream not in entries():
         raise UsageError(f"the experiment's upstream {args.upstream!r} is not in s3prl's hub of this environment")
     return stock_loader(fusion.members[0])(refresh=False)

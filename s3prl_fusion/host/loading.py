@@ -43,8 +43,12 @@ def load(name: str, entry: Callable[..., nn.Module], options: dict[str, Any]) ->
             member = _call(entry, options)
     finally:
         patches.undo()
+    # transformers 4 loads module by module; what it loads is looked at in `pretrained.load_model`.
+    models = [module for module in member.modules() if hasattr(module, "base_model_prefix")]
+    elsewhere = {id(part) for model in models for part in model.modules()}
     for module, missing in unloaded.values():
-        _check_loaded(name, options, module, missing)
+        if id(module) not in elsewhere:
+            _check_loaded(name, options, module, missing)
     pretrained.keep_steady(member)
     return member
 

@@ -71,7 +71,7 @@ def complete_arguments(argv: Sequence[str]) -> list[str]:
     if args.mode == "inference" and args.evaluate_split is not None and not Path(args.evaluate_split).is_file():
         raise UsageError(f"-t {args.evaluate_split} does not exist; -m inference needs a sound file")
     completed += past.place(args)
-    own = split_overrides([text for text in args.override if text.lower() != "none"])
+    own = split_overrides(args.override)
     if args.past_exp is None and not _resumes(args):
         completed += _new_experiment(args, own)
     else:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..assets import downstream_configs_dir
 from ..corpora.base import Corpus, Prepared, Source
+from ..corpora.inventory import FOLDER, Inventory, read_known
+from ..disk import check_folder
 from ..errors import CorpusError, MissingFileError
 from ..files import whole_files
 from .own_files import shipped_files
@@ -68,11 +71,25 @@ def prepare(
     shipped = {task.name: shipped_files(task, configs / task.config) for task in tasks}
     roots = {corpus.name: sources[corpus.name].root.resolve() for corpus in corpora_of(tasks)}
     if folder in roots.values():
-        # Its own lists would pass for ours, which tell that audio has been checked.
         raise CorpusError(f"{folder} is the corpus itself, which is only read; choose another folder to write to")
+    check_folder("-o", folder)
     for task in tasks if write else ():
         corpus = task.corpus
-        source = Source(roots[corpus.name], sources[corpus.name].options, shipped[task.name])
-        with whole_files(folder, keep=[path for product in corpus.products for path in corpus.paths(product)]) as draft:
+        products = [path for product in corpus.products for path in corpus.paths(product)]
+        with whole_files(folder, keep=[*products, Path(FOLDER, corpus.name)]) as draft:
+            root, table = roots[corpus.name], Prepared(draft).inventory(corpus, task.name)
+            inventory = Inventory(root, read_known(sorted(table.parent.glob("*.csv"))))
+            source = Source(root, sources[corpus.name].options, shipped[task.name], inventory)
             corpus.prepare(source, task.products, draft)
+            _tell(corpus, inventory.write(table))
     return Prepared(folder, roots)
+
+
+def _tell(corpus: Corpus, changed: Sequence[str]) -> None:
+    if changed:
+        files = "file has" if len(changed) == 1 else "files have"
+        print(
+            f"{len(changed)} {files} other contents in --{corpus.name} than before: {', '.join(changed[:3])}"
+            f"{' ...' if len(changed) > 3 else ''}; runs on the former ones are not valid any more",
+            file=sys.stderr,
+        )

@@ -48,6 +48,8 @@ class Recipe:
         others: names of the downstream's other corpora, with which s3prl is left alone.
         settings: what the config's ``downstream_expert`` may hold; anything, where a recipe does not say.
         splits: what ``runner.eval_dataloaders`` may name, by a config that is as it should be; None for anything.
+        listed: the names of a split's utterances as the tables have them that the config names, which are those that
+            the evaluation's files must hold. Raises FileNotFoundError where a table is gone. None if nobody knows.
     """
 
     downstream: str
@@ -62,6 +64,7 @@ class Recipe:
     others: Sequence[str] = ()
     settings: Check = Section(others=True)
     splits: Callable[[Config], list[str]] | None = None
+    listed: Callable[[Config, str], list[str]] | None = None
 
     @property
     def name(self) -> str:

@@ -83,6 +83,15 @@ def transcripts(expert: Any, features: list[Tensor]) -> list[str]:
     return expert.inference(features, [])
 
 
+def listed(config: dict[str, Any], split: str) -> list[str]:
+    """List the utterances of the split's tables of lengths."""
+    import pandas
+
+    datarc = config["downstream_expert"]["datarc"]
+    tables = [pandas.read_csv(Path(datarc["bucket_file"]) / f"{name}.csv") for name in datarc[split]]
+    return [Path(file).stem for table in tables for file in table["file_path"]]
+
+
 RECIPE = Recipe(
     "asr",
     "asr.yaml",
@@ -90,6 +99,7 @@ RECIPE = Recipe(
     without_corpus,
     transcripts,
     check_texts=check_texts,
+    listed=listed,
     settings=SETTINGS,
     splits=lambda config: splits_of(config["downstream_expert"]["datarc"]),
 )

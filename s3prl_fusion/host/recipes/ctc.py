@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ...corpora.symbols import read_phonemes
+from ...corpora.transcripts import find_audio
 from ...errors import UsageError, unknown
 from ...schema import SWITCH, TEXT, Kind, OneOf, Section, one_or_several, several
 from ..defined import definitions
@@ -108,6 +109,15 @@ def phonemes(expert: Any, features: list[Tensor]) -> list[str]:
     return [expert.tokenizer.decode([token for token in tokens if token not in skipped]) for tokens in sequences]
 
 
+def listed(config: dict[str, Any], split: str) -> list[str]:
+    """List the utterances below the split's folders."""
+    corpus = config["downstream_expert"]["corpus"]
+    folders = [Path(corpus["path"]) / name for name in corpus[split]]
+    for folder in folders:
+        folder.stat()  # raises FileNotFoundError
+    return [file.stem for folder in folders for file in find_audio(folder).values()]
+
+
 RECIPE = Recipe(
     "ctc",
     "pr.yaml",
@@ -118,6 +128,7 @@ RECIPE = Recipe(
     corpus="libriphone",
     others=OTHERS,
     check_texts=check_texts,
+    listed=listed,
     settings=SETTINGS,
     splits=lambda config: [name for name in splits_of(config["downstream_expert"]["corpus"]) if name != "lexicon"],
 )

@@ -137,4 +137,13 @@ def emotions(expert: Any, features: list[Tensor]) -> list[str]:
     return [expert.test_dataset.idx2emotion[index] for index in best]
 
 
-RECIPE = Recipe("emotion", "er.yaml", mend, without_corpus, emotions, settings=SETTINGS, splits=dev_and_test)
+def listed(config: dict[str, Any], split: str) -> list[str]:
+    """List the utterances of the fold that is held out; dev is drawn at random from the others."""
+    datarc = config["downstream_expert"]["datarc"]
+    session = Path(datarc["meta_data"]) / datarc["test_fold"].replace("fold", "Session")
+    return [Path(row["path"]).stem for row in _read_table(session / f"{split}_meta_data.json")["meta_data"]]
+
+
+RECIPE = Recipe(
+    "emotion", "er.yaml", mend, without_corpus, emotions, listed=listed, settings=SETTINGS, splits=dev_and_test
+)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from ...corpora.lines import read_lines
 from ...corpora.voxceleb1 import clip_name
 from ...errors import UsageError
 from ...files import write_whole
@@ -175,6 +176,19 @@ def log_trials(self: Any, mode: str, records: dict[str, Any], logger: Any, globa
     return []
 
 
+def listed(config: dict[str, Any], split: str) -> list[str]:
+    """List the trials."""
+    table = Path(config["downstream_expert"]["datarc"][f"{split}_meta_data"])
+    return [trial_name(*line.split()[1:]) for _, line in read_lines(table)]
+
+
 RECIPE = Recipe(
-    "sv_voxceleb1", "sv.yaml", mend, without_corpus, crop=max_timestep, settings=SETTINGS, splits=dev_and_test
+    "sv_voxceleb1",
+    "sv.yaml",
+    mend,
+    without_corpus,
+    crop=max_timestep,
+    listed=listed,
+    settings=SETTINGS,
+    splits=dev_and_test,
 )

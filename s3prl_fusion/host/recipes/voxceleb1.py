@@ -10,8 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ...corpora.lines import read_text
-from ...corpora.voxceleb1 import find_listed, read_speaker_list
+from ...corpora.lines import read_lines, read_text
+from ...corpora.voxceleb1 import clip_name, find_listed, read_speaker_list
 from ...files import cache_dir, write_whole
 from ...schema import Section, whole
 from ..patches import Patches
@@ -34,6 +34,7 @@ SETTINGS = Section(
         "modelrc": Model(("model.py",), width="projector_dim", without=("FrameLevel",)),
     }
 )
+SPLITS = {"1": "train", "2": "dev", "3": "test"}  # what a line of the list begins with
 
 
 def mend(config: dict[str, Any], patches: Patches) -> None:
@@ -74,17 +75,30 @@ def cache_file_lists(root: Path, split_list: Path) -> Path:
     read_speaker_list(split_list)  # also where an earlier release kept its file lists
     key = hashlib.sha256(f"{root}\n{text}".encode()).hexdigest()[:16]
     folder = cache_dir() / "voxceleb1" / key
-    splits = {"1": "train", "2": "dev", "3": "test"}
-    if all((folder / f"{split}.pkl").is_file() for split in splits.values()):
+    if all((folder / f"{split}.pkl").is_file() for split in SPLITS.values()):
         return folder
     clips = find_listed(root, split_list)
     folder.mkdir(parents=True, exist_ok=True)
-    for number, split in splits.items():
+    for number, split in SPLITS.items():
         paths = [str(clip) for clip, listed in clips.items() if listed == number]
         write_whole(folder / f"{split}.pkl", pickle.dumps(paths))
     return folder
 
 
+def listed(config: dict[str, Any], split: str) -> list[str]:
+    """List the clips of a split, as the recipe calls them."""
+    rows = [line.split() for _, line in read_lines(Path(config["downstream_expert"]["datarc"]["meta_data"]))]
+    return [clip_name(clip) for number, clip in rows if SPLITS.get(number) == split]
+
+
 RECIPE = Recipe(
-    "voxceleb1", "sid.yaml", mend, without_corpus, speakers, crop=max_timestep, settings=SETTINGS, splits=dev_and_test
+    "voxceleb1",
+    "sid.yaml",
+    mend,
+    without_corpus,
+    speakers,
+    crop=max_timestep,
+    listed=listed,
+    settings=SETTINGS,
+    splits=dev_and_test,
 )

@@ -13,6 +13,7 @@ from typing import Any
 from ... import __version__, checkpoint, identity
 from ...config import FusionConfig
 from ...corpora.base import Prepared
+from ...corpora.inventory import content_of
 from ...errors import UsageError
 from ...files import read_mapping
 from ...host.arguments import WHERE, override, set_value, split_overrides, words_of
@@ -107,6 +108,11 @@ class Experiment:
             "score": [folder.result],
         }[stage]
 
+    def paths(self) -> dict[str, Any]:
+        """Say where the corpus is, and what was made beside it, by the config's keys."""
+        found = {key: self.corpora.value(self.task.corpus, name) for key, name in self.task.paths.items()}
+        return {**found, **{key: str(path) for key, path in recipe_files(self.task, self.config).items()}}
+
     def overrides(self) -> str:
         """Write run_downstream's -o: paths in place of the config's placeholders, the fold, and the learning rate.
 
@@ -153,14 +159,16 @@ class Experiment:
         device they run, is left out."""
         recipe, others = self._recipe()
         made = self.corpora.made(self.task.corpus, self.task.products)
+        read = content_of(self.corpora.inventory(self.task.corpus, self.task.name))
         return {
             "s3prl_fusion": ".".join(checkpoint.release(__version__)),
             "upstream": self.upstream.made_of,
             "run": {"task": self.task.name, "fold": self.fold, "seed": self.seed},
-            "recipe": recipe,
+            "recipe": identity.by_content(recipe),
             "corpus": {
                 "layout": self.corpora.version,
                 **{path.name: content_digest(path)[:16] for path in made if path.exists()},
+                **({"files": read} if read else {}),
             },
             "options": others,
         }
@@ -177,9 +185,7 @@ class Experiment:
 
     def _filled_in(self) -> dict[str, Any]:
         """Say what replaces the config's placeholders: paths and the fold; and the learning rate, if it is ours."""
-        corpus, paths = self.task.corpus, self.task.paths
-        values: dict[str, Any] = {key: self.corpora.value(corpus, name) for key, name in paths.items()}
-        values.update({key: str(path) for key, path in recipe_files(self.task, self.config).items()})
+        values = self.paths()
         if self.fold:
             values[self.task.fold_key] = self.fold
         if self.lr is not None:

@@ -12,6 +12,7 @@ from ... import assets
 from ...config import FusionConfig
 from ...corpora import demo
 from ...corpora.base import Corpus, Prepared, Source
+from ...disk import check_folder
 from ...errors import MissingFileError, Mistakes, UsageError, unknown, within
 from ...host import arguments
 from ...interfaces import list_interfaces
@@ -74,7 +75,9 @@ def choose_tasks(args: argparse.Namespace) -> list[Task]:
 
 def choose_folder(args: argparse.Namespace) -> Path:
     """Return EXP, absolute."""
-    return (args.exp or _missing("-o EXP")).expanduser().resolve()
+    exp = (args.exp or _missing("-o EXP")).expanduser().resolve()
+    check_folder("-o", exp)
+    return exp
 
 
 def check_devices(args: argparse.Namespace, given: argparse.Namespace) -> None:

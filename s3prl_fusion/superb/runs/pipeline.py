@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
 from ... import identity
+from ...disk import is_full, refusal
 from ...errors import UserError
 from ...files import read_json
+from ...source import content_digest
 from ...text import seconds_text
 from ..records import SCORE
 from ..scores.score import dev_score
@@ -114,31 +117,34 @@ def evaluate(experiment: Experiment, children: Children, progress: Progress) -> 
     for path in experiment.outputs("evaluate"):
         if not path.is_file():
             raise StageError("evaluate", f"the evaluation did not write {path}", experiment.folder.log("evaluate"))
-    experiment.stamp("evaluate").write(experiment.key("evaluate"), "done", time.monotonic() - started)
+    seconds, ckpt = time.monotonic() - started, experiment.folder.best_ckpt(experiment.task)
+    made = {path.name: content_digest(path) for path in [ckpt, *experiment.outputs("evaluate")]}
+    experiment.stamp("evaluate").write(experiment.key("evaluate"), "done", seconds, files=made)
 
 
 def score(experiment: Experiment, children: Children, progress: Progress) -> None:
     """Recompute the score and hold it against the recipe's."""
     try:
-        score_run(experiment.folder)
+        score_run(experiment.folder, experiment.paths())
     except UserError as error:
         raise StageError("score", str(error), experiment.folder.log("evaluate")) from error
-    experiment.stamp("score").write(experiment.key("score"), "done", 0.0)
+    files = {experiment.folder.result.name: content_digest(experiment.folder.result)}
+    experiment.stamp("score").write(experiment.key("score"), "done", 0.0, files=files)
 
 
 RUN = {"train": train, "evaluate": evaluate, "score": score}
 
 
 def is_done(experiment: Experiment, stage: str) -> bool:
-    """Whether a stage has ended under the same settings, and what it wrote is still there, and whole where a later
-    stage needs it."""
+    """Whether a stage has ended under the same settings, and its files are what they were, and whole where a later
+    stage needs them."""
     done = experiment.stamp(stage).is_done(experiment.key(stage), experiment.outputs(stage))
     if not done or stage != "train":
         return done
     from ...host.weights import is_whole
 
     best = experiment.folder.best_ckpt(experiment.task)
-    return zipfile.is_zipfile(best) and (is_done(experiment, "score") or is_whole(best))
+    return zipfile.is_zipfile(best) and (is_done(experiment, "evaluate") or is_whole(best))
 
 
 def run_stage(
@@ -153,7 +159,8 @@ def run_stage(
     log = experiment.folder.log(stage)
     status = children.run([*experiment.settings.runner, *arguments], log, progress, append)
     if status != 0:
-        raise StageError(stage, f"exit status {status}", log)
+        full = f"; the disk of {log.parent} is full: make room" if is_full(log.parent) else ""
+        raise StageError(stage, f"exit status {status}{full}", log)
 
 
 def run_experiment(
@@ -168,16 +175,28 @@ def run_experiment(
     slot, left = slots.get(), len(stages)
     try:
         for stage in stages:
-            if not is_done(experiment, stage):
-                display.start(slot, f"{experiment.label} {stage}")
-                bar = experiment.task.eval_split if stage == "evaluate" else "overall"  # tqdm's desc in s3prl's runner
-                RUN[stage](experiment, children, partial(show_bar, display, slot, bar))
+            with failing_alone(experiment, stage):
+                if not is_done(experiment, stage):
+                    display.start(slot, f"{experiment.label} {stage}")
+                    bar = experiment.task.eval_split if stage == "evaluate" else "overall"  # tqdm's desc in the runner
+                    RUN[stage](experiment, children, partial(show_bar, display, slot, bar))
             left -= 1
             display.end(slot, 1, note_of(experiment) if stage == "score" else "")
     finally:
         if left:
             display.end(slot, left)
         slots.put(slot)
+
+
+@contextlib.contextmanager
+def failing_alone(experiment: Experiment, stage: str) -> Iterator[None]:
+    """Make what a disk refuses, or a user can mend, the failure of one stage: other runs may have room of their own."""
+    try:
+        yield
+    except (OSError, UserError) as error:
+        told = error if isinstance(error, UserError) else refusal(error, experiment.folder.path)
+        log = experiment.folder.log("train" if stage == "train" else "evaluate")  # scoring has none of its own
+        raise StageError(stage, str(told or error), log) from error
 
 
 def show_bar(display: Display, slot: int, watched: str, name: str, done: int, total: int) -> None:

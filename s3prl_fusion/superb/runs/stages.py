@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from ...disk import sweep
 from ...errors import UsageError
 from ...files import read_json, write_sealed
+from ...source import content_digest
 from ..records import STAMP
 
 BAR = re.compile(r"^(?:\x1b\[A|\s)*(?P<name>[^:%|]+):\s*\d+%\|.*?\|\s*(?P<done>\d+)/(?P<total>\d+)\b")
@@ -72,18 +74,22 @@ class Stamp:
         write_sealed(self.path, {"key": key, "status": status, "seconds": round(seconds, 2), **more})
 
     def is_done(self, key: str, outputs: Sequence[Path]) -> bool:
-        """Whether the stage ended under this very key and its outputs still exist."""
-        content = self.read()
+        """Whether the stage ended under this very key, its outputs still exist, and the files that it has told the
+        contents of are the same."""
+        content, folder = self.read(), self.path.parent.parent
         done = content.get("status") == "done" and content.get("key") == key
-        return done and all(path.is_file() for path in outputs)
+        if not done or not all(path.is_file() for path in outputs):
+            return False
+        files = content.get("files", {})
+        return all((folder / name).is_file() and content_digest(folder / name) == was for name, was in files.items())
 
 
 def drop_broken_checkpoints(expdir: Path) -> list[Path]:
     """Delete checkpoints that are cut off or damaged, so that the resume does not trip over them."""
     from ...host.weights import is_whole
 
+    sweep(expdir)
     broken = [path for path in sorted(expdir.glob("*.ckpt")) if not is_whole(path)]
-    broken += sorted(expdir.glob(".*.ckpt.*.tmp"))
     for path in broken:
         path.unlink()
     return broken
@@ -135,6 +141,9 @@ class Children:
                 copy_output(process.stdout, out, progress)
                 status = process.wait()
             finally:
+                if process.poll() is None:  # its log cannot be written: it is not left alone
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
                 with self._lock:
                     self._processes.discard(process)
         if self._stopping:

@@ -72,6 +72,7 @@ def notes(table: pandas.DataFrame, runs: pandas.DataFrame, tasks: Sequence[Task]
         folds = set(runs.loc[runs["task"] == task.name, "fold"])
         if task.fold_key and folds != set(task.folds):
             lines.append(f"{task.title}: {', '.join(sorted(folds))} of {len(task.folds)} folds.")
+    lines += [f"{task.column}: {task.metric.definition}." for task in tasks if task.metric.definition]
     return "\n".join(lines) + "\n"
 
 

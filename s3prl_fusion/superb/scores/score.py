@@ -13,6 +13,7 @@ from typing import Any
 from ... import checkpoint
 from ...assets import downstream_configs_dir
 from ...files import read_json, write_sealed
+from ...host.arguments import set_value
 from ...metrics import ScoreError
 from ..layout import RunFolder
 from ..own_files import own_digest
@@ -28,14 +29,16 @@ def dev_score(task: Task, states: Mapping[str, Any]) -> float:
     return float(states["Downstream"]["best_score"]) * task.dev_metric.scale
 
 
-def score(run: RunFolder) -> dict[str, Any]:
+def score(run: RunFolder, paths: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Score a run after its evaluation, and write score.json.
 
     Args:
         run: has the best checkpoint, the hypothesis and reference files, and the evaluation's output in evaluate.log.
+        paths: where the corpus and its tables are, by the config's keys; else as in the checkpoint.
 
     Returns:
-        What score.json holds: score, dev_score and chance (percent), utterances, upstream (its name), fusion (in full),
+        What score.json holds: score, dev_score and chance (percent), the metric and its definition, the number of
+        utterances and a digest of their names (`test_set`), upstream (its name), fusion (in full),
         made_of (what the run trained on, by content), interface, members, task, fold, seed, lr, numbers of parameters,
         seconds of training and evaluation (None where nobody took the time), versions, device, cache, and a hash of the
         recipe's config without its paths.
@@ -53,6 +56,9 @@ def score(run: RunFolder) -> dict[str, Any]:
     task = _task(run, args)
     fold = _get(config, task.fold_key) if task.fold_key else None
     value, references = _checked_score(run, task, fold)
+    for key, path in (paths or {}).items():
+        set_value(config, key, path)
+    _check_complete(run, task, config, references)
     said = read_json(run.run_file, RUN, AGAIN)
     result = {
         "task": task.name,
@@ -60,7 +66,10 @@ def score(run: RunFolder) -> dict[str, Any]:
         "score": value,
         "dev_score": dev_score(task, states),
         "chance": task.metric.chance(references),
+        "metric": task.metric.name,
+        "definition": task.metric.definition,
         "utterances": len(references),
+        "test_set": scoring.names_digest(references),
         "seed": args.seed,
         "lr": config["optimizer"]["lr"],
         "config_hash": config_hash(config, task),
@@ -103,6 +112,29 @@ def _checked_score(run: RunFolder, task: Task, fold: str | None) -> tuple[float,
     except ValueError as error:
         raise ScoreError(f"{log}: {error}") from error
     return value, references
+
+
+def _check_complete(run: RunFolder, task: Task, config: Mapping[str, Any], references: Mapping[str, str]) -> None:
+    """Hold what was evaluated against the prepared tables of the test set, which the evaluation has not written."""
+    from ...host import recipes
+
+    recipe = recipes.find(task.downstream, dict(config))
+    if recipe is None or recipe.listed is None:
+        return
+    try:
+        listed = recipe.listed(dict(config), task.eval_split)
+    except FileNotFoundError as error:
+        raise ScoreError(
+            f"{error.filename} is gone, which lists the utterances of the test set: whether {run.path} has all of them "
+            "cannot be told; give the `superb` command again, which makes it anew"
+        ) from error
+    missing, extra = sorted(set(listed) - set(references)), sorted(set(references) - set(listed))
+    if missing or extra:
+        raise ScoreError(
+            f"{run.path} was evaluated on {len(references):,} utterances, and the test set has {len(set(listed)):,}: "
+            f"{len(missing)} missing {missing[:3]}, {len(extra)} extra {extra[:3]}. Does the recipe leave some out "
+            "(eval_batch_size 1 keeps all), or has the corpus changed? Evaluate again"
+        )
 
 
 def config_hash(config: Mapping[str, Any], task: Task) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from ...metrics import ScoreError
@@ -15,10 +17,14 @@ def read_texts(path: Path) -> dict[str, str]:
 
     Raises:
         FileNotFoundError: `path` does not exist.
-        ScoreError: The file is empty, or an utterance is there twice.
+        ScoreError: The file is empty or no text, or an utterance is there twice.
     """
     texts: dict[str, str] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
+    try:
+        content = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ScoreError(f"{path}: no text in UTF-8 ({error.reason}); run the evaluation again") from error
+    for line in content.splitlines():
         utterance, _, text = line.partition(" ")
         if utterance in texts:
             raise ScoreError(f"{path}: utterance '{utterance}' is there twice")
@@ -26,6 +32,11 @@ def read_texts(path: Path) -> dict[str, str]:
     if not texts:
         raise ScoreError(f"{path}: no lines; run the evaluation again")
     return texts
+
+
+def names_digest(names: Iterable[str]) -> str:
+    """Return 12 digits that tell one set of utterances from another."""
+    return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()[:12]
 
 
 def logged_score(log: str, key: str, scale: float) -> float:

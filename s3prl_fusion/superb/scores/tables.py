@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from ...files import read_json
 from ...identity import digest
 from ...metrics import ScoreError
 from ...text import markdown, seconds_text
 from ..layout import RunFolder
-from ..tasks import TASKS, Task, find
+from ..tasks import TASKS, Task
 from . import leaderboard
+from .kept import read
 from .labels import unique_labels
 from .published import leaderboard_score, paper_score
 from .results import chosen_rates
@@ -32,7 +32,8 @@ def read_runs(folders: Sequence[RunFolder]) -> pandas.DataFrame:
     the same, `label`, which names that for people, unlike any other's, and `expdir`.
 
     Raises:
-        UsageError: the same run is there twice, or one is of a task that is not known.
+        UsageError: the same run is there twice, one is of a task that is not known, or a score does not follow from
+            its files (any more).
     """
     import pandas
 
@@ -51,11 +52,8 @@ def read_runs(folders: Sequence[RunFolder]) -> pandas.DataFrame:
 
 
 def _read(folder: RunFolder) -> dict[str, Any]:
-    """Read a score file, with its `identity`; an older release's says of the fusion no more than names."""
-    row = read_json(folder.result)
-    if not {"task", "fold", "score", "seed", "upstream", "interface"} <= row.keys():
-        raise ScoreError(f"{folder.result} is no score of ours, or damaged; score the run again: `s3prl-fusion score`")
-    find(row["task"], folder.path)
+    """Read a score that follows from its files, with its `identity`; an older release's has no more than names."""
+    row = read(folder)
     if "fusion" not in row:
         members = [{"name": name} for name in row.get("members") or [row["upstream"]]]
         row["fusion"] = {"members": members, "interface": {"name": row["interface"]}}

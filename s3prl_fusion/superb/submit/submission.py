@@ -7,7 +7,6 @@ are held against their references first, and again in the zip.
 from __future__ import annotations
 
 import io
-import json
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +16,8 @@ from typing import Any
 
 from ...errors import UsageError
 from ...files import whole_file
-from ...metrics import ScoreError, check_same_utterances
 from ..layout import RunFolder, variant_folders
+from ..scores.kept import read
 from ..scores.results import chosen_rates
 from ..scores.scoring import read_texts
 from ..tasks import TASKS, Task
@@ -121,7 +120,7 @@ def _read_run(task: Task, folder: Path) -> Run:
             if not file.is_file():
                 name = f"{task.name} {fold or ''}".strip()
                 raise SubmissionError(f"{file} does not exist: {name} is not done; {AGAIN}")
-        scores.append(json.loads(files.result.read_text(encoding="utf-8")))
+        scores.append(read(files))
     if len({(score["seed"], score["lr"]) for score in scores}) > 1:
         raise SubmissionError(f"{folder}: its folds are of different seeds or rates: {task.name} is not done; {AGAIN}")
     return Run(task, folder, scores)
@@ -147,19 +146,11 @@ def _choose(task: Task, runs: Sequence[Run], seed: int | None) -> Run:
 
 
 def collect(runs: Sequence[Run]) -> dict[str, tuple[Path, Path]]:
-    """`{path in the zip: (file, its reference)}` of the runs in all folds.
-
-    Raises:
-        SubmissionError: A file lacks utterances of its reference, has others, or has one twice.
-    """
+    """`{path in the zip: (file, its reference)}` of the runs in all folds, which are complete: their scores say so."""
     files = {}
     for run in runs:
         for fold in run.task.folds:
             hypothesis, reference = run.fold(fold).hypothesis(run.task, fold), run.fold(fold).reference(run.task, fold)
-            try:
-                check_same_utterances(read_texts(hypothesis), read_texts(reference))
-            except ScoreError as error:
-                raise SubmissionError(f"{hypothesis}: {error}; evaluate again, without changing the files") from error
             files[f"predict/{run.task.file(run.task.submitted, fold)}"] = (hypothesis, reference)
     return dict(sorted(files.items()))
 
