@@ -13,7 +13,7 @@ from s3prl_fusion.assets import downstream_configs_dir
 
 SEEDS = (1, 2)  # of the trainings
 LABEL = "pair"  # of the upstream
-PLACE_AND_TIME = ("upstream", "cache", "train_seconds", "evaluate_seconds")  # of what score.json says
+PLACE_AND_TIME = ("upstream", "cache", "train_seconds", "evaluate_seconds", "crc32")  # of what score.json says
 
 
 def prepare(root: Path) -> list[object]:
@@ -40,16 +40,16 @@ def runs(folder: Path) -> list[Path]:
     return [folder / "exp" / LABEL / f"sid_seed{seed}" for seed in SEEDS]
 
 
-def outcome(folder: Path) -> list[object]:
-    """Everything that must not depend on kills and damages: scores, hypotheses, weights; and the members' states."""
+def outcome(folder: Path, cache: bool = True) -> list[object]:
+    """Everything that must not depend on kills and damages: scores, hypotheses, weights; and the cache, if asked."""
     found: list[object] = []
     for run in runs(folder):
         score = json.loads((run / "score.json").read_text(encoding="utf-8"))
-        states = torch.load(run / "dev-best.ckpt", weights_only=False)
-        weights = {**states["Featurizer"], **states["Downstream"]}
+        ckpt = torch.load(run / "dev-best.ckpt", weights_only=False)
+        weights = {**ckpt["Featurizer"], **ckpt["Downstream"]}
         found.append({key: value for key, value in score.items() if key not in PLACE_AND_TIME})
         found.append((run / "test_predict.txt").read_text(encoding="utf-8"))
         found.append({key: value.tolist() for key, value in weights.items() if isinstance(value, torch.Tensor)})
-    cache = folder / "cache"
-    found.append({str(file.relative_to(cache)): file.read_bytes() for file in cache.rglob("*") if file.is_file()})
+    states = folder / "cache"
+    found.append({str(f.relative_to(states)): f.read_bytes() for f in states.rglob("*") if cache and f.is_file()})
     return found
