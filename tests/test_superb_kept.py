@@ -128,7 +128,7 @@ def test_the_same_command_makes_anew_what_has_changed(fake, name, again):
     (experiment,) = fake.experiments("up")
     assert run_all([experiment], jobs=1) == {}
     path = experiment.folder.path / name
-    whole = json.loads(experiment.folder.result.read_text())
+    whole = kept.read(experiment.folder)
     if name.endswith(".ckpt"):
         states = torch.load(path, weights_only=False)
         torch.save({**states, "Downstream": {**states["Downstream"], "linear.weight": torch.ones(3, 4)}}, path)

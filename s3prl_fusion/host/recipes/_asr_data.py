@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torchaudio
 from torch.utils.data import Dataset
 
-from ...audio import SAMPLE_RATE
+from ...audio import load
 from ...corpora.lines import read_text
 from ...corpora.symbols import SPACE, check_letters
 from ...corpora.transcripts import Transcript, match
@@ -109,7 +108,11 @@ class LetterDataset(Dataset):
 
     def __getitem__(self, index: int) -> tuple[list[np.ndarray], list[np.ndarray], list[str]]:
         batch = self.batches[index]
-        return [_load(file) for file in batch], [self.labels[file] for file in batch], [file.stem for file in batch]
+        return (
+            [load(file).numpy() for file in batch],
+            [self.labels[file] for file in batch],
+            [file.stem for file in batch],
+        )
 
     def collate_fn(self, items: Sequence[tuple]) -> tuple:
         """Return the only item, which is a batch."""
@@ -120,10 +123,3 @@ class LetterDataset(Dataset):
 def _encode(text: str, dictionary: Any) -> np.ndarray:
     symbols = " ".join(f"{text} ".replace(" ", SPACE))
     return dictionary.encode_line(symbols, line_tokenizer=str.split, add_if_not_exist=False).long().numpy()
-
-
-def _load(file: Path) -> np.ndarray:
-    wav, rate = torchaudio.load(str(file))
-    if rate != SAMPLE_RATE or len(wav) != 1:
-        raise CorpusError(f"{file}: {len(wav)} channel(s), {rate} Hz; needed is mono at {SAMPLE_RATE} Hz")
-    return wav[0].numpy()

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Sequence
 
 import numpy as np
-import torchaudio
 from torch.utils.data import Dataset
 
+from ...audio import load
 from ...corpora.lines import check_names
 from ...corpora.transcripts import Transcript, read_lexicon, read_utterances
 from ...errors import MissingFileError, UsageError
@@ -31,17 +31,13 @@ def collate(items: list[Any], split: str) -> tuple[tuple[np.ndarray, ...], tuple
         split: whether it is ``train``.
     """
     batch = items[0] if isinstance(items[0], list) else items
-    first = _load(batch[0][0])
+    first = load(batch[0][0]).numpy()
     if split == "train" and len(first) > LONG and len(batch) > 1:
         batch = batch[: len(batch) // 2]
-    wavs = [first, *(_load(file) for file, _ in batch[1:])]
+    wavs = [first, *(load(file).numpy() for file, _ in batch[1:])]
     rows = [(wav, np.array(ids), file.stem) for wav, (file, ids) in zip(wavs, batch)]
     waveforms, labels, names = zip(*sorted(rows, key=lambda row: len(row[0]), reverse=True))
     return waveforms, labels, names
-
-
-def _load(file: Path) -> np.ndarray:
-    return torchaudio.load(str(file))[0].reshape(-1).numpy()
 
 
 class LibriPhoneDataset(Dataset):
