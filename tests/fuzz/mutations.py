@@ -31,6 +31,13 @@ def paths(tree: Any, above: Path = ()) -> Iterator[Path]:
         yield from paths(tree[key], (*above, key))
 
 
+def nudged(value: Any) -> Any:
+    """Another value that may well be meant."""
+    if isinstance(value, bool):
+        return not value
+    return value * 2 + 1 if isinstance(value, (int, float)) else value[::-1] if isinstance(value, list) else value
+
+
 @st.composite
 def changed(draw: st.DrawFn, tree: Any, least: int = 1, most: int = 3) -> Any:
     """A tree with some places replaced, removed, doubled, nested deeper, or given one more key."""
@@ -48,8 +55,12 @@ def changed(draw: st.DrawFn, tree: Any, least: int = 1, most: int = 3) -> Any:
         parent = tree
         for key in above:
             parent = parent[key]
-        kind = draw(st.sampled_from(["replace", "replace", "replace", "remove", "rename", "nest", "double"]))
-        if kind == "remove":
+        kind = draw(
+            st.sampled_from(["replace", "replace", "replace", "remove", "rename", "nest", "double", *["nudge"] * 3])
+        )
+        if kind == "nudge":
+            parent[last] = nudged(parent[last])
+        elif kind == "remove":
             del parent[last]
         elif kind == "nest":
             parent[last] = draw(st.sampled_from([lambda x: [x], lambda x: {"name": x}, str]))(parent[last])

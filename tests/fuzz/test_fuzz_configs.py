@@ -96,7 +96,7 @@ def tiny_recipes() -> dict[str, dict]:
 
 TINY = tiny_recipes()
 CHANGED = st.sampled_from(sorted(TINY)).flatmap(
-    lambda name: st.tuples(st.just(name), mutations.changed(TINY[name], most=2).flatmap(mutations.written))
+    lambda name: st.tuples(st.just(name), mutations.changed(TINY[name], least=0, most=2).flatmap(mutations.written))
 )
 
 
