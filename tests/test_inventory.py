@@ -176,6 +176,22 @@ def test_a_damaged_inventory_tells_nothing(tmp_path):
     assert content_of(tmp_path / "none.csv") is None
 
 
+@pytest.mark.fault("a bit flipped in the table of what was read of a corpus", "the files are looked at anew")
+def test_a_flipped_bit_of_an_inventory_tells_no_other_length_and_no_other_content(tmp_path):
+    file, table = tmp_path / "a.wav", tmp_path / "asr.csv"
+    clip(file, 1)
+    inventory = Inventory(tmp_path)
+    inventory.count_samples([file], "")
+    inventory.write(table)
+    whole, known = table.read_bytes(), read_known([table])["a.wav"]
+    for place in range(8 * len(whole)):
+        damaged = bytearray(whole)
+        damaged[place // 8] ^= 1 << place % 8
+        table.write_bytes(damaged)
+        assert all(entry[2:] == known[2:] for name, entry in read_known([table]).items() if name == "a.wav")
+        assert isinstance(content_of(table), str)
+
+
 def test_a_run_on_another_corpus_is_set_aside_by_name(tmp_path):
     fake = Fake(tmp_path)
     (experiment,) = fake.experiments("up")

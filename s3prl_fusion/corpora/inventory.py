@@ -104,7 +104,7 @@ def _threads() -> ThreadPoolExecutor:
 
 
 def _summary(entries: Mapping[str, Entry]) -> str:
-    return digest(sorted((name, entry.content) for name, entry in entries.items()))
+    return digest(sorted((name, entry.samples, entry.content) for name, entry in entries.items()))
 
 
 def read_known(tables: Iterable[Path]) -> dict[str, Entry]:
@@ -116,7 +116,7 @@ def read_known(tables: Iterable[Path]) -> dict[str, Entry]:
                 head = lines.readline()
                 rows = csv.reader(islice(lines, 1, None))
                 found = {name: Entry(int(size), int(changed), int(n), text) for name, size, changed, n, text in rows}
-        except ValueError:
+        except (ValueError, csv.Error):
             continue
         if head.startswith(f"{_CONTENT}{_summary(found)}-"):
             known.update(found)
@@ -127,5 +127,5 @@ def content_of(table: Path) -> str | None:
     """Return the digest of all that a table lists; None where there is none."""
     if not table.is_file():
         return None
-    with table.open(encoding="utf-8") as lines:
+    with table.open(encoding="utf-8", errors="replace") as lines:
         return lines.readline().strip()
