@@ -20,6 +20,7 @@ from s3prl_fusion.audio import find_files, load
 from s3prl_fusion.cli import main
 from s3prl_fusion.commands import weights
 from s3prl_fusion.errors import CorpusError
+from s3prl_fusion.host.ckpt import find_ckpt
 
 PAIR = "fused__fbank__mfcc"
 
@@ -53,7 +54,8 @@ def trained(tmp_path_factory, recipe_configs):
 
 
 def files(folder: Path) -> set[str]:
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    """Those that are not hidden."""
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("[!.]*") if path.is_file()}
 
 
 @torch.no_grad()
@@ -106,6 +108,36 @@ class TestExtract:
         assert (tmp_path / "b/2.fbank.npy").exists() and (tmp_path / "a/1.fbank.npy").read_bytes() == b"mine"
         assert main([*command, "--overwrite"]) == 0
         np.testing.assert_array_equal(np.load(tmp_path / "a/1.fbank.npy"), hidden_states(speech / "a/1.wav")[0])
+
+    @pytest.mark.fault(
+        "extract into a folder with features of another upstream, checkpoint, window, or of a wav that has changed",
+        "refused, with what differs; those of the wav are made anew",
+    )
+    def test_features_that_no_longer_follow(self, speech, trained, tmp_path, capsys):
+        folder, out, ckpt = copytree(speech, tmp_path / "speech"), tmp_path / "out", tmp_path / "x.ckpt"
+        ckpt.write_bytes(find_ckpt(trained(PAIR)).read_bytes())
+        command = ["extract", "-e", str(ckpt), str(folder), "-o", str(out)]
+        assert main(command) == 0 and main(command) == 0
+        soundfile.write(folder / "a/1.wav", wavs(9000)[0].numpy(), 16000)
+        assert main(command) == 0
+        assert "2 of 3 are there already" in capsys.readouterr().out
+        np.testing.assert_array_equal(
+            np.load(out / "a/1.npy"), load_experiment(ckpt).features([folder / "a/1.wav"])[0].numpy()
+        )
+        assert main([*command, "--window", "2"]) == 2
+        assert "window was None, is 2.0. Choose another -o, or give --overwrite" in capsys.readouterr().err
+        states = torch.load(ckpt, weights_only=False)
+        torch.save({**states, "Step": 0}, ckpt)
+        assert main(command) == 2
+        assert "has features already: the content of experiment has changed" in capsys.readouterr().err
+        (out / ".features.npy.json").unlink()
+        assert main(command) == 2
+        assert "nothing says what they are made of" in capsys.readouterr().err
+        assert main([*command, "--overwrite"]) == 0 and main(command) == 0
+        assert main(["extract", "-u", "fbank", str(folder), "-o", str(out)]) == 0  # other names, beside them
+        (folder / "a/1.wav").unlink()
+        assert main(["extract", "-u", PAIR, str(folder), "-o", str(out)]) == 2
+        assert "members was fbank, is fbank + mfcc" in capsys.readouterr().err
 
     @pytest.mark.fault("bad files among many in `extract`", "named and counted, the others written, exit status 1")
     def test_a_bad_file_does_not_end_the_others_work(self, speech, tmp_path, capsys):
