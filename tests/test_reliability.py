@@ -49,3 +49,12 @@ def test_the_table_of_random_inputs_adds_up(tools):
         "",
         "2 rounds of other random inputs, 2 minutes on one core.",
     ]
+
+
+def test_the_table_of_damages_has_a_row_a_kind(tools):
+    import damages
+
+    counts = {"killed": {"kills": 3, "ended": 2}, "score.json": {"noticed": 7, "harmless": 1}}
+    said, _, _, _, _, row = damages.table(counts).splitlines()
+    assert said.startswith("3 kills, and 2 times a run to the end")
+    assert row == "| score.json | 8 | 7 | 0 | 1 | 0 |"
