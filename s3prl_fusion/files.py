@@ -120,8 +120,20 @@ def _each_file(path: Path, folder: Path, other: Path, move: Callable[[Path, Path
         move(file, target)
 
 
+_PLAIN = ("null", "bool", "int", "float", "str", "seq", "map")
+
+
 class _Loader(yaml.SafeLoader):
-    """A loader that refuses a key that is there twice, of which YAML's own takes the last."""
+    """A loader of plain values, which JSON has too: 2026-11-27 is a text. A key that is there twice is refused, of which
+    YAML's own takes the last."""
+
+    yaml_constructors = {
+        tag: make for tag, make in yaml.SafeLoader.yaml_constructors.items() if not tag or tag.split(":")[-1] in _PLAIN
+    }
+    yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in known if not tag.endswith(":timestamp")]
+        for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -131,7 +143,13 @@ class _Loader(yaml.SafeLoader):
                     None, None, f"the key {key.value!r} is there twice; leave one out", key.start_mark
                 )
             seen.add((key.tag, key.value) if isinstance(key, yaml.ScalarNode) else id(key))
-        return super().construct_mapping(node, deep)
+        found = super().construct_mapping(node, deep)
+        if len({type(key) for key in found}) > 1:  # YAML reads no, on and 1 as what they are not meant for
+            got = ", ".join(map(repr, found))
+            raise yaml.constructor.ConstructorError(
+                None, None, f"keys must be of one kind (quote those that are texts); got {got}", node.start_mark
+            )
+        return found
 
 
 def read_yaml(path: str | os.PathLike[str]) -> Any:

@@ -225,7 +225,9 @@ def test_a_file_that_is_not_utf8_is_named(tmp_path):
         ("members: [fbank]\n---\nmembers: [mfcc]", "is not valid YAML: line 2: but found another document"),
         ("members: [fbank]\nmembers: [mfcc]", "is not valid YAML: line 2: the key 'members' is there twice"),
         ("members: [{name: fbank, layers: [0], layers: [0]}]", "line 1: the key 'layers' is there twice"),
-        ("members: [fbank]\nnormalize: 2001-99-99", "is not valid YAML: month must be in"),
+        ("members: [{name: fbank, model_config: {a: 1, no: 2}}]", "keys must be of one kind .*; got 'a', False"),
+        ("members: [fbank]\ncache: !!binary aGVsbG8=", "line 2: could not determine a constructor for the tag"),
+        ("members: [fbank]\nnormalize: 2001-99-99", "normalize must be of type bool; got .2001-99-99"),
         ("[" * 1500, "is not valid YAML: maximum recursion depth"),
         ("members: !!python/object/apply:os.getcwd []", "could not determine a constructor"),
         ("members: {fbank: mfcc}", r"members must be a list; got \{'fbank': 'mfcc'\}"),
@@ -260,3 +262,10 @@ def test_json_of_another_kind(text, tmp_path):
     path.write_text(text)
     with pytest.raises(UserError, match=rf"^{path} is damaged: [^\n]*; fetch it again$"):
         read_json(path, section, "fetch it again")
+
+
+@pytest.mark.fault("a YAML with a date in it", "a text, as it stands there")
+def test_a_date_is_a_text(tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_text("members: [{name: fbank, model_config: {since: 2026-11-27}}]\n")
+    assert FusionConfig.from_yaml(path).members[0].model_config == {"since": "2026-11-27"}

@@ -142,7 +142,7 @@ def write_librispeech(root: Path, plan: Sequence[Odd], samples: int) -> Made:
             if what in STRANGE_FILES:
                 (folder / what).mkdir(exist_ok=True) if what.endswith("/") else (folder / what).write_bytes(FOREIGN)
                 made.unsure |= what in ("x.flac/", "x.mp3")
-            if what == "loop":
+            if what == "loop" and not (folder / "loop").is_symlink():
                 (folder / "loop").symlink_to(folder)
             links += [folder / f"{name}-0001.flac"] if what == "link to file" else []
             links += [folder, folder.parent, folder.parent.parent][i : i + 1] if (i := _level(what)) is not None else []
