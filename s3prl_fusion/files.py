@@ -124,7 +124,7 @@ _PLAIN = ("null", "bool", "int", "float", "str", "seq", "map")
 
 
 class _Loader(yaml.SafeLoader):
-    """A loader of plain values, which JSON has too: 2026-11-27 is a text. It refuses a key that is there twice, of which
+    """A loader of plain values, which JSON has too: 2026-11-27 is a text. It refuses keys that are there twice, where
     YAML's own takes the last."""
 
     yaml_constructors = {

@@ -33,6 +33,7 @@ def start(task: Task, config: dict[str, Any], expdir: Path) -> None:
     """Do what the runner does first: build model and optimizer, and take a batch of each split."""
     from s3prl.optimizers import get_optimizer
 
+    recipes.check(task.downstream, config)  # a text that means a number becomes one
     with expert_of(task, config, expdir) as expert:
         runner = config["runner"]
         get_optimizer([expert], runner["total_steps"], config["optimizer"])

@@ -16,6 +16,7 @@ from laws import command, contents, folder, property_of, refusals
 
 from s3prl_fusion import FusionConfig
 from s3prl_fusion.assets import downstream_configs_dir
+from s3prl_fusion.files import read_mapping
 from s3prl_fusion.identity import describe, digest
 from s3prl_fusion.names import resolve
 from s3prl_fusion.superb.tasks import TASKS
@@ -119,7 +120,7 @@ def test_a_recipe_yaml_starts_or_is_refused(corpora, recipe_configs, recipe):
             assert task.config in done.refusal, f"the file is not named: {done.refusal}"
             return done.refusal
         assert done.out.count(" -m train ") == max(1, len(task.folds))
-        config = yaml.safe_load(text)
+        config = read_mapping(here / "configs" / task.config)
         # superb fills these in; processes would only be slow.
         paths = {key: reduce(dict.__getitem__, key.split("."), given) for key in task.filled_in}
         section = "corpus" if name == "pr" else "datarc"
