@@ -64,7 +64,7 @@ def parse_options(text: str) -> dict[str, Any]:
     try:
         AutoExecutor("slurm", cluster="debug").update_parameters(**options)
     except (NameError, AssertionError) as error:
-        raise UsageError(f"--slurm: {error}") from error
+        raise UsageError(f"--slurm: {' '.join(str(error).split())}") from error
     return options
 
 
