@@ -77,8 +77,13 @@ def check(fusion: FusionConfig) -> None:
 
     Raises:
         UserError: a name is unknown, an entry without a checkpoint of its own gets none, a local file or a device is
-            not there; the message says which member.
+            not there; the message says which member. Or a file is where the cache's folder is to be.
     """
+    if fusion.cache is not None:
+        folder = fusion.cache.path.absolute()
+        there = next(path for path in (folder, *folder.parents) if path.exists())
+        if not there.is_dir():
+            raise UsageError(f"the cache {folder}: {there} is a file, and a folder is needed; choose another path")
     factories = _sources(fusion)
     for i, member in enumerate(fusion.members):
         where = "" if fusion.stock else f"members[{i}]: "
