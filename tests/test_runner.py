@@ -466,6 +466,7 @@ class TestUserErrors:
     def test_inference_of_a_file_that_is_not_there(self, capsys, tmp_path):
         text = self.error(capsys, "-m", "inference", "-t", tmp_path / "no.wav", "-u", "fbank", "-d", "asr")
         assert "no.wav does not exist" in text
+        assert "-t is missing; -m inference needs" in self.error(capsys, "-m", "inference", "-u", "fbank", "-d", "asr")
 
     def test_a_config_that_is_not_there(self, capsys, tmp_path):
         args = train_args("asr", tmp_path / "no.yaml", "fbank", tmp_path / "exp")

@@ -51,11 +51,15 @@ def main(args: argparse.Namespace) -> int:
     """Write the features."""
     from tqdm import tqdm
 
+    from ..host.members import check
+
     if args.experiment and (args.model_config or args.ckpt):
         raise UsageError("-g and -k go with -u; an experiment (-e) brings its own upstream")
     if args.window is not None and not 1 <= args.window < float("inf"):
         raise UsageError(f"--window {args.window:g} must be 1 second or more, e.g. 30")
     fusion = None if args.experiment else resolve(args.upstream, args.model_config, args.ckpt)
+    if fusion:
+        check(fusion)
     names = fusion.member_names if fusion else ["fused"]
     check_folder("-o", args.output)
     files = find_files(args.wavs)

@@ -68,8 +68,9 @@ def complete_arguments(argv: Sequence[str]) -> list[str]:
     folder = None if args.past_exp is None else Path(args.past_exp)
     if folder and folder.is_dir() and not any(folder.glob("states-*.ckpt")):
         raise UsageError(f"-e {args.past_exp} has no states-*.ckpt; train there first (-m train -p {args.past_exp})")
-    if args.mode == "inference" and args.evaluate_split is not None and not Path(args.evaluate_split).is_file():
-        raise UsageError(f"-t {args.evaluate_split} does not exist; -m inference needs a sound file")
+    if args.mode == "inference" and not Path(args.evaluate_split or "").is_file():
+        told = "-t is missing" if args.evaluate_split is None else f"-t {args.evaluate_split} does not exist"
+        raise UsageError(f"{told}; -m inference needs a sound file")
     completed += past.place(args)
     own = split_overrides(args.override)
     if args.past_exp is None and not _resumes(args):
