@@ -497,6 +497,23 @@ class TestUserErrors:
         text = self.error(capsys, "-m", mode, "-e", tmp_path / "no")
         assert re.search(r"-e .*no does not exist", text)
 
+    @pytest.mark.fault(
+        "run that goes on from a checkpoint (-a, -e) with another -u, -d or --seed, which s3prl ignores",
+        "refused: what the checkpoint was trained with",
+    )
+    @pytest.mark.parametrize(
+        "words, told", [("-u mfcc", "-u mfcc"), ("-d asr", "-d asr"), ("--seed 9", "--seed 9"), ("-u x.yaml", "-u x")]
+    )
+    def test_what_a_past_experiment_was_not_trained_with(
+        self, capsys, emotion_ckpt, tmp_path, words, told, monkeypatch
+    ):
+        monkeypatch.chdir(tmp_path)
+        for start in (["-m", "evaluate", "-t", "test", "-e"], ["-m", "train", "-a", "-p"]):
+            if words.endswith("yaml") and "-e" in start:
+                continue  # it may have moved
+            text = self.error(capsys, *start, emotion_ckpt.parent, "--device", "cpu", *words.split())
+            assert f"{told}" in text and ("was trained with" in text or "x.yaml" in text)
+
     def test_a_past_experiment_without_checkpoints(self, capsys, tmp_path):
         assert "has no states-*.ckpt" in self.error(capsys, "-m", "evaluate", "-e", tmp_path)
 
