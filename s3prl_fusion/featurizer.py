@@ -128,9 +128,12 @@ class FusionFeaturizer(FusionCore):
             least one frame, and at most those that the upstream gives.
 
         Raises:
-            UsageError: the upstream's frames and the waveforms' lengths differ by 5 frames or more.
+            UsageError: the upstream's frames and the waveforms' lengths differ by 5 frames or more, or the states are
+                of another number of utterances.
         """
         fused = self.fuse(features["hidden_states"])
+        if len(fused) != len(wavs):
+            raise UsageError(f"{len(wavs)} waveforms, and hidden states of {len(fused)}; give those of the same batch")
         frames = [round(len(wav) / self.downsample_rate) for wav in wavs]
         if abs(fused.size(1) - max(frames)) >= TOLERABLE_SEQLEN_DIFF:
             raise UsageError(

@@ -92,7 +92,7 @@ def _interface(interface: InterfaceConfig, contents: bool) -> dict[str, Any]:
     made_of = {"name": PurePath(interface.name).name, "output_dim": interface.output_dim, **options}
     if ":" in interface.name and contents:
         own = [cls for cls in inspect.getmro(interface_class(interface.name)) if _is_own(cls)]
-        made_of["code"] = code_digest(own)[:16]
+        made_of["code"] = code_digest(own, imported=True)[:16]
     return {key: value for key, value in made_of.items() if value is not None}
 
 

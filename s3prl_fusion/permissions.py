@@ -16,7 +16,7 @@ from pathlib import Path
 
 from .errors import MissingFileError, UsageError
 from .files import cache_dir
-from .source import content_digest
+from .source import code_digest
 
 OPTION, VARIABLE = "--allow-code", "S3PRL_FUSION_ALLOW_CODE"
 _FILES = (".py", ".ckpt", ".pt", ".pth", ".bin")  # no module, and no repository, ends so
@@ -132,6 +132,27 @@ def _is_known(where: str) -> bool:
 
 
 def _note(where: str) -> Path:
-    if where.endswith(".py"):
-        return cache_dir() / "code" / content_digest(where)
-    return cache_dir() / "code" / hashlib.sha256(f"module {where}".encode()).hexdigest()
+    """Name code by what is in it and in what it imports: another file or module of the same name is another's."""
+    files = [Path(where)] if where.endswith(".py") else _module_files(where)
+    if not all(file.is_file() for file in files):
+        raise FileNotFoundError(where)
+    name = "" if where.endswith(".py") else f"module {where} "
+    digest = hashlib.sha256(f"{name}{code_digest(files, imported=True)}".encode())
+    return cache_dir() / "code" / digest.hexdigest()
+
+
+def _module_files(name: str) -> list[Path]:
+    """Return the files that Python would run to import a module, and run none."""
+    package, *parts = name.split(".")
+    try:
+        spec = find_spec(package)
+    except (ValueError, ImportError):
+        spec = None
+    if spec is None or not spec.origin:
+        raise FileNotFoundError(name)
+    files, folder = [Path(spec.origin)], Path(spec.origin).parent
+    for part in parts:
+        one, init = folder / f"{part}.py", folder / part / "__init__.py"
+        folder = folder / part
+        files += [file for file in (init, one) if file.is_file()][:1]
+    return files

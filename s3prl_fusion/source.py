@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import inspect
 import json
@@ -35,11 +36,61 @@ def code_files(obj: Any) -> list[Path]:
     return list(_named_files(root).values()) if root else []
 
 
-def code_digest(objs: Iterable[Any]) -> str:
+def code_digest(objs: Iterable[Any], imported: bool = False) -> str:
     """Return a sha256 over the `code_files` of classes and functions: of their contents and their names below their
-    folders. The folders' own paths, and the order of ``objs``, do not count."""
+    folders. The folders' own paths, and the order of ``objs``, do not count.
+
+    Args:
+        objs: the classes and functions.
+        imported: whether what they import counts too, see `imported_files`.
+    """
     roots = {root for root in map(code_root, objs) if root}
-    return _digest({(name, content_digest(path)) for root in roots for name, path in _named_files(root).items()})
+    pairs = {(name, content_digest(path)) for root in roots for name, path in _named_files(root).items()}
+    for root in roots if imported else ():
+        if root.is_file():
+            found = imported_files(root)
+            pairs |= {(os.path.relpath(path, root.parent), content_digest(path)) for path in found}
+    return _digest(pairs)
+
+
+def imported_files(file: Path) -> list[Path]:
+    """Return the Python files that a file imports, and those that they import: of its own package, or, where it is in
+    none, beside and below it. None of them is run. What is installed is a library's, and is not followed."""
+    if {"site-packages", "dist-packages"} & set(file.parts):
+        return []
+    found, left = {file}, [file]
+    while left:
+        new = set(_imports(left.pop())) - found
+        found |= new
+        left += new
+    return sorted(found - {file})
+
+
+def _imports(file: Path) -> Iterator[Path]:
+    try:
+        nodes = list(ast.walk(ast.parse(file.read_bytes())))
+    except (SyntaxError, ValueError):  # Python says so when it is imported
+        return
+    top = file.parent
+    while (top / "__init__.py").is_file():
+        top = top.parent
+    package = file.relative_to(top).parts[0] if top != file.parent else None
+    for node in nodes:
+        names: list[str] = []
+        folder = top
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                folder = [file, *file.parents][min(node.level, len(file.parents))]
+            names = [".".join(filter(None, (node.module, alias.name))) for alias in node.names]
+        for name in names:
+            parts = name.split(".")
+            if folder == top and package not in (None, parts[0]):
+                continue
+            for count in range(1, len(parts) + 1):
+                path = folder.joinpath(*parts[:count])
+                yield from (p for p in (path.with_name(f"{path.name}.py"), path / "__init__.py") if p.is_file())
 
 
 def content_digest(path: str | os.PathLike[str]) -> str:

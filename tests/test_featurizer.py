@@ -281,3 +281,13 @@ def test_an_interface_with_a_child_named_interface_loads_its_own_state_dict(tmp_
     for module in (torch.nn.ModuleDict({"featurizer": one}), torch.nn.ModuleDict({"featurizer": other})):
         module.load_state_dict({f"featurizer.{name}": tensor for name, tensor in state.items()})
     assert all(torch.equal(a, b) for a, b in zip(one.interface.parameters(), other.interface.parameters()))
+
+
+@pytest.mark.fault("hidden states of another number of utterances than there are waveforms", "refused")
+def test_states_of_another_batch():
+    upstream = mixed()
+    batch = wavs(*LENGTHS)
+    with torch.no_grad():
+        states = upstream(batch[:1])
+    with pytest.raises(ValueError, match="4 waveforms, and hidden states of 1"):
+        FusionFeaturizer(upstream)(batch, states)

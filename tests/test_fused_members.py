@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 from tiny_models import ToyUpstream, wavs
 
 from s3prl_fusion import FusedUpstream, FusionConfig, MemberConfig
 from s3prl_fusion.costs import profile_groups
+from s3prl_fusion.errors import UsageError
 from s3prl_fusion.host import members as hub_members
 from s3prl_fusion.host.hub import entry_files
 from s3prl_fusion.source import code_digest
@@ -234,3 +237,32 @@ class TestWhatIsToldWithoutLoading:
         lacking = {name for name in there if name not in told} - hub_members.added_entries().keys()
         assert told.keys() <= there.keys() and len(lacking) < 3  # those are found by importing s3prl
         assert all(code_digest([told[name]]) == code_digest([there[name]]) for name in told)
+
+
+@pytest.mark.fault(
+    "a ckpt or a model_config for an entry that has its own, as wavlm_base, where s3prl ignores it",
+    "refused before it loads: entries that take one are named",
+)
+@pytest.mark.parametrize("loaded", [False, True])
+@pytest.mark.parametrize(
+    "member, told",
+    [
+        ({"name": "wavlm_base", "ckpt": "a"}, r"ckpt .*'wavlm_base' has one of its own, .*: wavlm_local, wavlm_url"),
+        ({"name": "wavlm", "ckpt": "a"}, "'wavlm' has one of its own, .*wavlm_local"),
+        ({"name": "fbank", "model_config": "a"}, "model_config .*'fbank' has one of its own, .*: baseline_local"),
+        ({"name": "tera", "ckpt": "a"}, "'tera' has one of its own, .*tera_local"),
+    ],
+)
+def test_what_an_entry_would_ignore_is_refused(member, told, loaded, tmp_path, monkeypatch):
+    if not loaded:
+        monkeypatch.delitem(sys.modules, "s3prl.hub", raising=False)
+    (tmp_path / "a").write_text("")
+    member = {key: value if key == "name" else str(tmp_path / value) for key, value in member.items()}
+    with pytest.raises(UsageError, match=told):
+        hub_members.check(FusionConfig.from_dict({"members": [member]}))
+
+
+def test_a_file_where_the_caches_folder_is_to_be(tmp_path):
+    (tmp_path / "a").write_text("")
+    with pytest.raises(UsageError, match="the cache .*/a/b: .*/a is a file, and a folder is needed"):
+        hub_members.check(FusionConfig.from_dict({"members": ["fbank"], "cache": str(tmp_path / "a" / "b")}))

@@ -87,6 +87,35 @@ def test_what_decides_features_is_in_it(folder, file, before, now, difference):
     assert any(text.startswith(difference) for text in differences(first, second)), list(differences(first, second))
 
 
+@pytest.mark.fault(
+    "a file that an interface's own file imports, changed after a run of `superb`", "the run is made anew"
+)
+@pytest.mark.parametrize(
+    "line, file",
+    [
+        ("from helper import SCALE", "helper.py"),
+        ("import parts.scale", "parts/scale.py"),
+        ("from parts import scale", "parts/__init__.py"),
+        ("import second", "helper.py"),
+    ],
+)
+def test_what_an_interface_imports_is_in_it(folder, line, file, monkeypatch):
+    monkeypatch.syspath_prepend(str(folder))
+    (folder / "parts").mkdir()
+    for name in ("helper.py", "parts/scale.py", "parts/__init__.py", "unused.py"):
+        (folder / name).write_text("SCALE = 1\n")
+    (folder / "second.py").write_text("def late():\n    from helper import SCALE\n")
+    edit(folder / "own.py", "from s3prl_fusion", f"{line}\nfrom s3prl_fusion")
+    first = read(folder / "fusion.yaml")
+    edit(folder / "unused.py", "1", "2")
+    assert read(folder / "fusion.yaml") == first
+    edit(folder / file, "1", "2")
+    told = list(differences(first, read(folder / "fusion.yaml")))
+    for name in ("helper", "second", "parts", "parts.scale"):
+        sys.modules.pop(name, None)
+    assert told == ["the source code of interface (own.py:Last) has changed"]
+
+
 def test_of_a_folder_every_file_counts(folder):
     (folder / "model").mkdir()
     (folder / "model" / "config.json").write_text("{}")

@@ -12,7 +12,8 @@ import yaml
 
 from s3prl_fusion.assets import downstream_configs_dir
 from s3prl_fusion.errors import UsageError
-from s3prl_fusion.host.recipes import check
+from s3prl_fusion.host.recipes import check, check_split
+from s3prl_fusion.superb.runs.experiment import read_recipe
 from s3prl_fusion.superb.tasks import TASKS
 
 SHIPPED = sorted(downstream_configs_dir().glob("*.yaml")) + sorted(downstream_configs_dir().glob("demo/*.yaml"))
@@ -199,6 +200,35 @@ def test_switches_of_overrides_are_switches():
 def test_mistakes_are_told_by_key(task, changes, told):
     (line,) = lines(task, changed(task, changes), where="my.yaml")
     assert line.startswith("my.yaml: ") and told in line
+
+
+@pytest.mark.fault(
+    "a recipe of PR whose best checkpoint would be the worst, or that of another split or metric", "refused"
+)
+@pytest.mark.parametrize(
+    "changes, told",
+    [
+        ({"metric_higher_better": True}, "metric_higher_better must be false for per; got True"),
+        ({"metric": ["slot_type_f1"]}, "metric_higher_better must be true for slot_type_f1; got False"),
+        ({"metric": ["wer", "per"]}, r"metric must begin with per, by which dev-best.ckpt is chosen; got \['wer'"),
+        ({"save_best_on": ["test"]}, r"save_best_on must have dev, on which dev-best.ckpt is chosen; got \['test'\]"),
+        ({"text/mode": "character"}, "text.mode must be word for libriphone"),
+    ],
+)
+def test_how_pr_chooses_its_checkpoint(changes, told, tmp_path):
+    (tmp_path / "pr.yaml").write_text(
+        yaml.safe_dump(changed("pr", {f"downstream_expert/{key}": value for key, value in changes.items()}))
+    )
+    with pytest.raises(UsageError, match=told):
+        read_recipe(TASKS["pr"], tmp_path / "pr.yaml", {}, [])
+
+
+@pytest.mark.fault("run -m evaluate with a split that the recipe does not have", "refused: which it has")
+def test_a_split_to_evaluate_that_there_is_not():
+    for task, config in (("voxceleb1", "sid"), ("emotion", "er"), ("sv_voxceleb1", "sv")):
+        check_split(task, shipped(config), "test")
+        with pytest.raises(UsageError, match="-t tset: unknown split 'tset'.*did you mean 'test'"):
+            check_split(task, shipped(config), "tset")
 
 
 @pytest.mark.fault("a recipe's YAML that is no mapping", "refused: the file, and what it holds")

@@ -147,7 +147,7 @@ class TestFileLists:
 
     def ours(self, corpus) -> dict[str, list[str]]:
         folder = cache_file_lists(corpus["root"], corpus["list"])
-        return {path.stem: pickle.loads(path.read_bytes()) for path in folder.iterdir()}
+        return {path.stem: pickle.loads(path.read_bytes()) for path in folder.glob("*.pkl")}
 
     def test_they_are_the_ones_that_stock_scans(self, voxceleb, tmp_path, monkeypatch):
         stock = self.stock_lists(voxceleb, tmp_path / "stock", monkeypatch)
@@ -198,6 +198,26 @@ class TestFileLists:
         kept = (folder / "dev.pkl").read_bytes()
         (folder / "dev.pkl").unlink()
         assert (cache_file_lists(voxceleb["root"], voxceleb["list"]) / "dev.pkl").read_bytes() == kept
+
+    @pytest.mark.fault("SID's kept lists of clips that are cut off or have lost bits since", "made anew")
+    def test_a_damaged_one_is_made_anew(self, voxceleb):
+        folder, good = cache_file_lists(voxceleb["root"], voxceleb["list"]), self.ours(voxceleb)
+        for path in sorted(folder.iterdir()):
+            whole = path.read_bytes()
+            for damaged in (whole[:20], whole.replace(b"1", b"2", 1), b""):
+                path.write_bytes(damaged)
+                assert self.ours(voxceleb) == good
+
+    @pytest.mark.fault("clips that have moved from dev/wav to test/wav since SID's lists were kept", "found")
+    def test_clips_that_have_moved_are_found(self, tmp_path):
+        corpus = tiny_corpora.voxceleb1(tmp_path)
+        before = self.ours(corpus)
+        (corpus["root"] / "dev" / "wav" / "id10001").rename(corpus["root"] / "test" / "wav" / "aside")
+        (corpus["root"] / "other").mkdir()
+        (corpus["root"] / "dev" / "wav").rename(corpus["root"] / "other" / "wav")
+        (corpus["root"] / "test" / "wav" / "aside").rename(corpus["root"] / "other" / "wav" / "id10001")
+        after = self.ours(corpus)
+        assert after != before and all(Path(path).is_file() for paths in after.values() for path in paths)
 
 
 class TestDefaultConfigs:

@@ -466,6 +466,7 @@ class TestUserErrors:
     def test_inference_of_a_file_that_is_not_there(self, capsys, tmp_path):
         text = self.error(capsys, "-m", "inference", "-t", tmp_path / "no.wav", "-u", "fbank", "-d", "asr")
         assert "no.wav does not exist" in text
+        assert "-t is missing; -m inference needs" in self.error(capsys, "-m", "inference", "-u", "fbank", "-d", "asr")
 
     def test_a_config_that_is_not_there(self, capsys, tmp_path):
         args = train_args("asr", tmp_path / "no.yaml", "fbank", tmp_path / "exp")
@@ -495,6 +496,23 @@ class TestUserErrors:
     def test_a_past_experiment_that_is_not_there(self, capsys, tmp_path, mode):
         text = self.error(capsys, "-m", mode, "-e", tmp_path / "no")
         assert re.search(r"-e .*no does not exist", text)
+
+    @pytest.mark.fault(
+        "run that goes on from a checkpoint (-a, -e) with another -u, -d or --seed, which s3prl ignores",
+        "refused: what the checkpoint was trained with",
+    )
+    @pytest.mark.parametrize(
+        "words, told", [("-u mfcc", "-u mfcc"), ("-d asr", "-d asr"), ("--seed 9", "--seed 9"), ("-u x.yaml", "-u x")]
+    )
+    def test_what_a_past_experiment_was_not_trained_with(
+        self, capsys, emotion_ckpt, tmp_path, words, told, monkeypatch
+    ):
+        monkeypatch.chdir(tmp_path)
+        for start in (["-m", "evaluate", "-t", "test", "-e"], ["-m", "train", "-a", "-p"]):
+            if words.endswith("yaml") and "-e" in start:
+                continue  # it may have moved
+            text = self.error(capsys, *start, emotion_ckpt.parent, "--device", "cpu", *words.split())
+            assert f"{told}" in text and ("was trained with" in text or "x.yaml" in text)
 
     def test_a_past_experiment_without_checkpoints(self, capsys, tmp_path):
         assert "has no states-*.ckpt" in self.error(capsys, "-m", "evaluate", "-e", tmp_path)

@@ -395,6 +395,39 @@ def test_code_that_the_user_allows_runs_and_is_said(evil, marker, tmp_path, caps
     assert marker.exists() and f"runs the code of {tmp_path / 'evil.py'}" in capsys.readouterr().err
 
 
+@pytest.mark.fault(
+    "code that the user has named once, and another module, or another import beside it, of the same name",
+    "refused until it is named",
+)
+def test_code_is_known_by_all_of_its_content(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for folder, text in (("mine", "A = 1"), ("copy", "A = 1"), ("theirs", "A = 2")):
+        (tmp_path / folder / "pack").mkdir(parents=True)
+        (tmp_path / folder / "pack" / "__init__.py").write_text("")
+        (tmp_path / folder / "pack" / "inner.py").write_text(text)
+        (tmp_path / folder / "flat.py").write_text("import helper")
+        (tmp_path / folder / "helper.py").write_text(text)
+
+    def known(folder: str) -> list[bool]:
+        found = []
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "path", [str(tmp_path / folder), *sys.path])
+            for name in ("flat", "pack.inner", str(tmp_path / folder / "flat.py")):
+                try:
+                    permissions.check_code("interface", f"{name}:X", None)
+                    found.append(True)
+                except UsageError:
+                    found.append(False)
+        return found
+
+    assert known("mine") == [False] * 3
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "path", [str(tmp_path / "mine"), *sys.path])
+        for name in ("flat", "pack.inner", str(tmp_path / "mine" / "flat.py")):
+            permissions.remember(name)
+    assert (known("mine"), known("copy"), known("theirs")) == ([True] * 3, [True] * 3, [False] * 3)
+
+
 RECORDED = ["evil.py:Evil", "../evil.py:Evil", "evil_module:Evil", "antigravity:Evil"]
 
 

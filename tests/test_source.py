@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from s3prl_fusion import source
-from s3prl_fusion.source import code_digest, code_files, content_digest
+from s3prl_fusion.source import code_digest, code_files, content_digest, imported_files
 
 
 def module_at(path: Path, known: bool = True):
@@ -51,6 +51,24 @@ class TestCode:
         module = module_at(path)
         assert code_files(module.Mine) == code_files(module.make) == [path]
         assert code_files(functools.wraps(module.make)(lambda: None)) == [path]
+
+    def test_what_a_file_imports_of_its_own_package(self, tmp_path):
+        package = tmp_path / "mine"
+        for name in ("__init__.py", "deep/__init__.py", "deep/a.py", "deep/b.py", "c.py", "../torch.py", "../d.py"):
+            (package / name).parent.mkdir(parents=True, exist_ok=True)
+            (package / name).write_text("")
+        code = "import torch\nimport d\nimport mine.c\nfrom . import b\nfrom .. import gone\nfrom .... import far\n"
+        (package / "deep" / "a.py").write_text(code)
+        assert imported_files(package / "deep" / "a.py") == [
+            package / name for name in ("__init__.py", "c.py", "deep/b.py")
+        ]
+        (package / "c.py").write_text("no Python (")
+        assert len(imported_files(package / "deep" / "a.py")) == 3
+        installed = tmp_path / "site-packages" / "a.py"
+        installed.parent.mkdir()
+        (installed.parent / "b.py").write_text("")
+        installed.write_text("import b")
+        assert imported_files(installed) == []
 
     @pytest.mark.parametrize("obj", [int, len, 3, "text"])
     def test_what_has_no_file_has_none(self, obj):

@@ -56,12 +56,15 @@ def main(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from ..devices import check_device
+    from ..host.members import check
 
     if args.experiment and (args.model_config or args.ckpt):
         raise UsageError("-g and -k go with -u; an experiment (-e) brings its own upstream")
     if args.window is not None and not 1 <= args.window < float("inf"):
         raise UsageError(f"--window {args.window:g} must be 1 second or more, e.g. 30")
     fusion = None if args.experiment else resolve(args.upstream, args.model_config, args.ckpt)
+    if fusion:
+        check(fusion)
     check_device(args.device)
     names = fusion.member_names if fusion else ["fused"]
     check_folder("-o", args.output)
@@ -120,14 +123,13 @@ def _targets(stem: Path, names: list[str], kind: str) -> list[Path]:
 
 def _made_of(args: argparse.Namespace, fusion: FusionConfig | None) -> dict[str, Any]:
     """Describe what features follow from, besides the sound, in plain dicts, lists and scalars."""
-    from ..host import checks, members
+    from ..host import checks
     from ..host.arguments import make_parser
     from ..host.ckpt import find_ckpt
 
     if fusion is None:
         made_of = {"experiment": by_content(str(find_ckpt(args.experiment)))}
     else:
-        members.check(fusion)
         described = checks.made_of(fusion, make_parser().parse_args([]))
         made_of = {key: described[key] for key in ("members", "states") if key in described}
     return json.loads(json.dumps({**made_of, "window": args.window}))

@@ -91,6 +91,8 @@ def check_run(args: argparse.Namespace, config: dict[str, Any], patches: Patches
             (check_stock if fusion.stock else _check_ckpt)(args, fusion)
     said = override({}, split_overrides([args.override])) if args.override and args.past_exp else []
     recipes.check(args.downstream, config, training=args.mode == "train", given=said if args.past_exp else None)
+    if args.mode == "evaluate":
+        recipes.check_split(args.downstream, config, args.evaluate_split)
     recipes.mend(args.downstream, config, patches)
     runner = config["runner"]
     training = [runner.get("train_dataloader", "train"), *runner.get("eval_dataloaders", ())]

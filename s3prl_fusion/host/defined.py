@@ -44,6 +44,34 @@ def definitions(file: Path) -> dict[str, Signature]:
     return found
 
 
+@cache
+def replaced(file: Path, name: str) -> frozenset[str]:
+    """Return the options that a function of a file sets to its own in any case, or hands to another one that does,
+    whatever it is given: ``kwargs["ckpt"] = ...``, as most entries of s3prl's hub."""
+    functions = {node.name: node for node in ast.parse(file.read_bytes()).body if isinstance(node, ast.FunctionDef)}
+    found: set[str] = set()
+    seen: set[str] = set()
+    left = [name]
+    while left:
+        node = functions.get(left.pop())
+        if node is None or node.name in seen or node.args.kwarg is None:
+            continue
+        seen.add(node.name)
+        kwargs = node.args.kwarg.arg
+        for part in node.body:  # not what is below an if
+            for target in part.targets if isinstance(part, ast.Assign) else ():
+                if isinstance(target, ast.Subscript) and _is_name(target.value, kwargs):
+                    found.add(str(_literal(target.slice)))
+            call = part.value if isinstance(part, ast.Return) else None
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and _passes(call, kwargs):
+                left.append(call.func.id)
+    return frozenset(found)
+
+
+def _is_name(node: ast.expr, name: str) -> bool:
+    return isinstance(node, ast.Name) and node.id == name
+
+
 def _signature(node: ast.FunctionDef, skip: int = 0) -> Signature:
     arguments = node.args
     positional = [argument.arg for argument in (*arguments.posonlyargs, *arguments.args)]

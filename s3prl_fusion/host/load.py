@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from .. import checkpoint
 from ..audio import check_wavs, load
 from ..devices import check_device
-from ..errors import UsageError
+from ..errors import KindError, UsageError
 from ..featurizer import FusionFeaturizer
 from ..names import absolute, is_fused_name, is_yaml
 from ..upstreams.outputs import are_finite
@@ -113,6 +113,8 @@ class LoadedExperiment:
 
 def _loaded(wavs: Wavs) -> list[Tensor]:
     """Read what is a path, and check all."""
+    if isinstance(wavs, (str, Path)):
+        raise KindError(f"wavs must be a list of waveforms or paths; got one path, {str(wavs)!r}: put it in a list")
     loaded = [load(wav) if isinstance(wav, (str, Path)) else wav for wav in wavs]
     check_wavs(loaded)
     return loaded

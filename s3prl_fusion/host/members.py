@@ -28,7 +28,7 @@ from ..upstreams.layers import check_layers, count_layers
 from ..upstreams.outputs import check_output
 from ..upstreams.pretrained import check_ckpt
 from . import loading
-from .defined import definitions
+from .defined import definitions, replaced
 from .hub import entry_files, hub
 
 Factory = Callable[..., nn.Module]
@@ -77,8 +77,13 @@ def check(fusion: FusionConfig) -> None:
 
     Raises:
         UserError: a name is unknown, an entry without a checkpoint of its own gets none, a local file or a device is
-            not there; the message says which member.
+            not there; the message says which member. Or a file is where the cache's folder is to be.
     """
+    if fusion.cache is not None:
+        folder = fusion.cache.path.absolute()
+        there = next(path for path in (folder, *folder.parents) if path.exists())
+        if not there.is_dir():
+            raise UsageError(f"the cache {folder}: {there} is a file, and a folder is needed; choose another path")
     factories = _sources(fusion)
     for i, member in enumerate(fusion.members):
         where = "" if fusion.stock else f"members[{i}]: "
@@ -87,6 +92,7 @@ def check(fusion: FusionConfig) -> None:
         if member.name not in factories:
             fused = [*presets(), "fused"] if fusion.stock else []
             raise UsageError(where + _unknown(member.name, [*factories, *fused]))
+        _check_replaced(where, member, factories)
         _check_files(where, member, fusion.stock)
         _check_options(where, member)
         count = count_layers(member)
@@ -120,6 +126,26 @@ def _sources(fusion: FusionConfig) -> Mapping[str, Factory | Path]:
         if all(name in found for member in fusion.members for name in (member.name, known(member.name).via) if name):
             return found
     return entries()
+
+
+def _check_replaced(where: str, member: MemberConfig, sources: Mapping[str, Factory | Path]) -> None:
+    """Refuse a ckpt or a model_config for an entry that has one of its own, and takes no other."""
+    name = known(member.name).via or member.name
+    source = sources[name]
+    file = source if isinstance(source, Path) else Path(inspect.getsourcefile(inspect.unwrap(source)) or "")
+    if not file.is_file():
+        return
+    own = replaced(file, name)
+    for what in ("ckpt", "model_config"):
+        value = getattr(member, what)
+        if value is None or what not in own:
+            continue
+        others = [entry for entry in definitions(file) if known(entry).needs_ckpt and what not in replaced(file, entry)]
+        advice = f"name an entry that takes one: {', '.join(others)}" if others else "choose another entry"
+        raise UsageError(
+            f"{where}{what} {value!r}: {member.name!r} has one of its own, and s3prl would ignore yours; leave it "
+            f"out, or {advice}"
+        )
 
 
 def _check_files(where: str, member: MemberConfig, stock: bool) -> None:

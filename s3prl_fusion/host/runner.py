@@ -68,8 +68,9 @@ def complete_arguments(argv: Sequence[str]) -> list[str]:
     folder = None if args.past_exp is None else Path(args.past_exp)
     if folder and folder.is_dir() and not any(folder.glob("states-*.ckpt")):
         raise UsageError(f"-e {args.past_exp} has no states-*.ckpt; train there first (-m train -p {args.past_exp})")
-    if args.mode == "inference" and args.evaluate_split is not None and not Path(args.evaluate_split).is_file():
-        raise UsageError(f"-t {args.evaluate_split} does not exist; -m inference needs a sound file")
+    if args.mode == "inference" and not Path(args.evaluate_split or "").is_file():
+        told = "-t is missing" if args.evaluate_split is None else f"-t {args.evaluate_split} does not exist"
+        raise UsageError(f"{told}; -m inference needs a sound file")
     completed += past.place(args)
     own = split_overrides(args.override)
     if args.past_exp is None and not _resumes(args):
@@ -168,24 +169,44 @@ def _mended_main(argv: Sequence[str], fill_in: Callable[[dict[str, Any]], None] 
     """Give run_downstream's main, whose config is filled in, and which trains in several processes on any device."""
     from s3prl import run_downstream
 
-    stock, patches = run_downstream.get_downstream_args, Patches()
+    stock, patches, given = run_downstream.get_downstream_args, Patches(), parse(argv)
 
     def get_downstream_args() -> tuple[argparse.Namespace, dict[str, Any], list[str]]:
         args, config, backup_files = stock()
         distributed.check_resumed(args)
-        if args.past_exp and distributed.rank() == 0:
-            print(f"[s3prl_fusion] goes on from {args.init_ckpt}, writes into {args.expdir}", flush=True)
+        if args.past_exp:
+            _check_same(given, args)
+            if distributed.rank() == 0:
+                unread = "; its settings hold, -c is not read" if given.config else ""
+                print(f"[s3prl_fusion] goes on from {args.init_ckpt}, writes into {args.expdir}{unread}", flush=True)
         if fill_in:
             fill_in(config)
         return args, config, backup_files
 
     patches.set(run_downstream, "get_downstream_args", get_downstream_args)
     patches.set(run_downstream, "torch", Proxy(run_downstream.torch, load=past.restore))
-    distributed.mend_main(run_downstream, parse(argv).device != "cpu", patches)
+    distributed.mend_main(run_downstream, given.device != "cpu", patches)
     try:
         yield run_downstream.main
     finally:
         patches.undo()
+
+
+def _check_same(given: argparse.Namespace, args: argparse.Namespace) -> None:
+    """Refuse what the user says otherwise than the checkpoint that a run goes on from, whose word stock takes.
+
+    Args:
+        given: the user's arguments.
+        args: what takes effect.
+    """
+    for option, name in (("-u", "upstream"), ("-d", "downstream"), ("--seed", "seed")):
+        said, holds = getattr(given, name), getattr(args, name)
+        same = said in (None, holds) or (name == "upstream" and absolute(said) == holds)
+        if not same and not past.overridden(given, name):
+            raise UsageError(
+                f"{option} {said}: the run goes on from {args.init_ckpt}, which was trained with {holds}; leave it out, "
+                "or train in another folder (-p)"
+            )
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from typing import Any, Callable, Sequence
 from torch import Tensor
 
 from ...assets import downstream_configs_dir
-from ...errors import UsageError
+from ...errors import UsageError, unknown
 from ...files import write_whole
 from ...schema import Check, OneOf, Problem, Section
 from ..hub import s3prl_folder
@@ -191,6 +191,14 @@ def read_speech(downstream: str, patches: Patches) -> None:
     for name, module in list(sys.modules.items()):
         if name.startswith(f"{package}.") and vars(module).get("torchaudio") is torchaudio:
             patches.set(module, "torchaudio", reader)
+
+
+def check_split(downstream: str, config: Config, split: str) -> None:
+    """Raise UsageError for a split to evaluate that a recipe does not have."""
+    recipe = find(downstream, config)
+    known = ["train", *recipe.splits(config)] if recipe and recipe.splits else [split]
+    if split not in known:
+        raise UsageError(f"-t {split}: {unknown('split', split, known)}")
 
 
 def check_texts(downstream: str, config: Config, splits: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import random
@@ -16,7 +17,8 @@ from tqdm import tqdm
 from ...corpora.lines import read_lines
 from ...corpora.voxceleb1 import read_trials, speaker_clips
 from ...errors import UsageError
-from ...files import cache_dir, write_json
+from ...files import cache_dir, read_json, write_sealed
+from ...schema import Items, Section, whole
 from ..distributed import leader_first
 from ..shims import sox
 from ..shims.audio import load_speech
@@ -28,6 +30,7 @@ EFFECTS = [
     ["gain", "-3.0"],
     ["silence", "1", "0.1", "0.1%", "-1", "0.1", "0.1%"],
 ]
+_LENGTHS = Section({"lengths": Items(whole(0))})
 
 
 def read_trimmed(path: Path) -> np.ndarray:
@@ -53,12 +56,14 @@ def trimmed_lengths(root: Path, clips: Sequence[str]) -> list[int]:
     listed = [[clip, stat.st_size, stat.st_mtime_ns] for clip, stat in zip(clips, stats)]
     key = hashlib.sha256(json.dumps([str(root.resolve()), listed]).encode()).hexdigest()[:16]
     path = cache_dir() / "sv_voxceleb1" / f"{key}.json"
-    if path.is_file():
-        return json.loads(path.read_text())
+    with contextlib.suppress(UsageError):  # what is damaged is made anew
+        known = read_json(path, _LENGTHS).get("lengths")
+        if known is not None:
+            return known
     with ThreadPoolExecutor() as pool:
         counted = pool.map(lambda clip: len(read_trimmed(root / clip)), clips)
         lengths = list(tqdm(counted, total=len(clips), desc="trimming VoxCeleb1"))
-    write_json(path, lengths)
+    write_sealed(path, {"lengths": lengths})
     return lengths
 
 

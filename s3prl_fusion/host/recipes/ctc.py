@@ -16,7 +16,7 @@ from torch import Tensor
 from ...corpora.symbols import read_phonemes
 from ...corpora.transcripts import find_audio
 from ...errors import UsageError, unknown
-from ...schema import SWITCH, TEXT, Kind, OneOf, Section, one_or_several, several
+from ...schema import SWITCH, TEXT, Kind, OneOf, Problem, Section, one_or_several, several
 from ..defined import definitions
 from ..hub import s3prl_folder
 from ..patches import Patches
@@ -55,6 +55,22 @@ SETTINGS = Section(
     },
     {"save_best_on": one_or_several(TEXT)},
 )
+
+
+def _settings(key: str, value: Any, problems: list[Problem]) -> Any:
+    """Check the expert's section; the best checkpoint is the one whose first metric is best, not worst."""
+    before = len(problems)
+    read = SETTINGS(key, value, problems)
+    if len(problems) == before:
+        first, higher = read["metric"][0], read["metric_higher_better"]
+        if higher != ("f1" in first):  # s3prl's others are error rates
+            told = f"{key}.metric_higher_better must be {'false' if higher else 'true'} for {first}; got {higher!r}"
+            problems.append(Problem(f"{key}.metric_higher_better", told))
+        mode = read["text"]["mode"]
+        if read["corpus"]["name"] == "libriphone" and mode != "word":
+            told = f"{key}.text.mode must be word for libriphone, whose phonemes are separated by spaces; got {mode!r}"
+            problems.append(Problem(f"{key}.text.mode", told))
+    return read
 
 
 def supply_libriphone(patches: Patches) -> None:
@@ -129,6 +145,6 @@ RECIPE = Recipe(
     others=OTHERS,
     check_texts=check_texts,
     listed=listed,
-    settings=SETTINGS,
+    settings=_settings,
     splits=lambda config: [name for name in splits_of(config["downstream_expert"]["corpus"]) if name != "lexicon"],
 )

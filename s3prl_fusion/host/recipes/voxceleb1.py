@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,10 @@ from torch import Tensor
 
 from ...corpora.lines import read_lines, read_text
 from ...corpora.voxceleb1 import clip_name, find_listed, read_speaker_list
-from ...files import cache_dir, write_whole
+from ...errors import UsageError
+from ...files import cache_dir, read_json, write_sealed, write_whole
 from ...schema import Section, whole
+from ...source import content_digest
 from ..patches import Patches
 from . import Recipe
 from ._models import Model
@@ -34,6 +38,7 @@ SETTINGS = Section(
         "modelrc": Model(("model.py",), width="projector_dim", without=("FrameLevel",)),
     }
 )
+_CONTENTS = "contents.json"  # beside the file lists: a digest of each
 SPLITS = {"1": "train", "2": "dev", "3": "test"}  # what a line of the list begins with
 
 
@@ -75,14 +80,29 @@ def cache_file_lists(root: Path, split_list: Path) -> Path:
     read_speaker_list(split_list)  # also where an earlier release kept its file lists
     key = hashlib.sha256(f"{root}\n{text}".encode()).hexdigest()[:16]
     folder = cache_dir() / "voxceleb1" / key
-    if all((folder / f"{split}.pkl").is_file() for split in SPLITS.values()):
+    if _is_whole(folder):
         return folder
     clips = find_listed(root, split_list)
     folder.mkdir(parents=True, exist_ok=True)
     for number, split in SPLITS.items():
         paths = [str(clip) for clip, listed in clips.items() if listed == number]
         write_whole(folder / f"{split}.pkl", pickle.dumps(paths))
+    write_sealed(folder / _CONTENTS, {split: content_digest(folder / f"{split}.pkl") for split in SPLITS.values()})
     return folder
+
+
+def _is_whole(folder: Path) -> bool:
+    """Tell whether the lists are those that were written, and their clips are still there."""
+    try:
+        contents = read_json(folder / _CONTENTS)
+        lists = {split: folder / f"{split}.pkl" for split in SPLITS.values()}
+        if any(contents.get(split) != content_digest(path) for split, path in lists.items()):
+            return False
+    except (OSError, UsageError):  # made anew
+        return False
+    clips = [clip for path in lists.values() for clip in pickle.loads(path.read_bytes())]
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        return all(pool.map(os.path.isfile, clips))
 
 
 def listed(config: dict[str, Any], split: str) -> list[str]:

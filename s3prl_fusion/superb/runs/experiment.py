@@ -246,12 +246,28 @@ def read_recipe(task: Task, path: Path, filled_in: Mapping[str, Any], overrides:
         raise UsageError(
             f"{path}: runner.eval_dataloaders must have {split}, by which {task.best_ckpt} is chosen; got {got}"
         )
+    if task.downstream == "ctc":
+        _check_choice(task, config["downstream_expert"], split, path)
     if runner["eval_step"] > runner["total_steps"]:
         raise UsageError(
             f"{path}: runner.eval_step must be at most total_steps, {runner['total_steps']}, or nothing is ever "
             f"evaluated; got {runner['eval_step']}"
         )
     return config
+
+
+def _check_choice(task: Task, expert: Mapping[str, Any], split: str, path: Path) -> None:
+    """Refuse a best checkpoint that is chosen on another split, or by another metric, than the score says."""
+    on, metric = expert.get("save_best_on", split), task.logged.rpartition(" ")[2]
+    if split not in ([on] if isinstance(on, str) else on):
+        raise UsageError(
+            f"{path}: downstream_expert.save_best_on must have {split}, on which {task.best_ckpt} is chosen; got {on}"
+        )
+    if expert["metric"][0] != metric:
+        raise UsageError(
+            f"{path}: downstream_expert.metric must begin with {metric}, by which {task.best_ckpt} is chosen; got "
+            f"{expert['metric']}"
+        )
 
 
 def own_tasks(tasks: Sequence[Task]) -> list[str]:
