@@ -216,14 +216,22 @@ def test_interfaces_multiply_upstreams():
 
 def test_jobs_and_threads(monkeypatch):
     monkeypatch.setattr("s3prl_fusion.superb.runs.launch.usable_cores", lambda: 8)
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert launch.choose_jobs(parse("--demo", "--device", "cpu")) == launch.MAX_JOBS
     assert launch.choose_jobs(parse("--demo", "--device", "cuda")) == 1
     assert launch.choose_jobs(parse("-u", "x", "--device", "cpu")) == 1
     assert launch.choose_jobs(parse("--demo", "--jobs", "2")) == 2
-    assert launch.thread_limits(4)["OMP_NUM_THREADS"] == "2"
-    monkeypatch.setenv("OMP_NUM_THREADS", "5")
-    assert "OMP_NUM_THREADS" not in launch.thread_limits(4)
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    assert launch.thread_limits(4) == {"OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"}
+
+
+@pytest.mark.fault("OMP_NUM_THREADS alone, set for `superb`", "its runs have as many threads")
+@pytest.mark.parametrize("name", ["OMP_NUM_THREADS", "MKL_NUM_THREADS"])
+def test_a_number_of_threads_that_the_user_sets_holds(name, monkeypatch):
+    for other in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setenv(name, "5")
+    assert launch.thread_limits(1) == {}
 
 
 def test_two_pipelines_never_share_a_folder(tmp_path):
