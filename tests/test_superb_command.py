@@ -18,6 +18,7 @@ from s3prl_fusion.assets import downstream_configs_dir
 from s3prl_fusion.cli import main
 from s3prl_fusion.commands import superb as command
 from s3prl_fusion.corpora.base import Prepared
+from s3prl_fusion.errors import UsageError
 from s3prl_fusion.superb.runs import launch, options, plan
 from s3prl_fusion.superb.runs.experiment import Experiment, Settings
 from s3prl_fusion.superb.tasks import TASKS
@@ -387,3 +388,13 @@ def test_upstreams_are_yamls_and_names_mixed(yamls, capsys):
 def test_yamls_that_cannot_be(yamls, names, told, capsys):
     assert main(["superb", "--demo", "-u", names]) == 2
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.fault("superb with several fusion YAMLs, one of which names a member that there is not", "refused by YAML")
+def test_a_members_mistake_is_told_by_its_yaml(tmp_path):
+    for name, member in (("a", "mfcc"), ("b", "mfccc")):
+        (tmp_path / f"{name}.yaml").write_text(f"members: [fbank, {member}]")
+    args = parse("-u", f"{tmp_path}/a.yaml,{tmp_path}/b.yaml")
+    fusions = options.resolve_names(options.choose_upstreams(args), options.run_arguments(args))
+    with pytest.raises(UsageError, match=rf"^-u {tmp_path}/b\.yaml: members\[1\]: unknown upstream 'mfccc'"):
+        options.resolve_upstreams(fusions, options.run_arguments(args))

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from ...corpora.lines import read_lines
 from ...corpora.voxceleb1 import read_trials, speaker_clips
 from ...errors import UsageError
-from ...files import cache_dir, write_json
+from ...files import cache_dir, make_cache_dir, write_json
 from ..distributed import leader_first
 from ..shims import sox
 from ..shims.audio import load_speech
@@ -55,6 +55,7 @@ def trimmed_lengths(root: Path, clips: Sequence[str]) -> list[int]:
     path = cache_dir() / "sv_voxceleb1" / f"{key}.json"
     if path.is_file():
         return json.loads(path.read_text())
+    make_cache_dir("sv_voxceleb1")  # before 150,000 clips are read
     with ThreadPoolExecutor() as pool:
         counted = pool.map(lambda clip: len(read_trimmed(root / clip)), clips)
         lengths = list(tqdm(counted, total=len(clips), desc="trimming VoxCeleb1"))
