@@ -13,7 +13,7 @@ from typing import Any, Callable, Iterable, Iterator, Mapping
 import yaml
 
 from .disk import temporary_beside
-from .errors import KindError, UsageError
+from .errors import DiskError, KindError, UsageError
 from .schema import Problem, Section, shown
 
 SEAL = "crc32"  # the key of a checksum in JSON files of ours
@@ -23,6 +23,22 @@ _ANY = Section(others=True)
 def cache_dir() -> Path:
     """Find the user's folder for what can be made again: ``$XDG_CACHE_HOME/s3prl_fusion``, by default in ~/.cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "s3prl_fusion"
+
+
+def make_cache_dir(name: str) -> Path:
+    """Make a folder in the user's `cache_dir`.
+
+    Raises:
+        DiskError: it cannot be written to, as in a container without a home; the message says how to choose another.
+    """
+    folder, why = cache_dir() / name, ""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = f" ({error.strerror})"
+    if why or not os.access(folder, os.W_OK | os.X_OK):
+        raise DiskError(f"{folder} cannot be written to{why}; set XDG_CACHE_HOME to a folder that can")
+    return folder
 
 
 @contextmanager

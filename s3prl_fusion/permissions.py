@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -94,12 +95,20 @@ def check_code(kind: str, name: str, beside: Path | None) -> None:
             return
     if is_allowed(path or where) or _is_known(where):
         return
+    if path is not None and not path.is_file():
+        raise UsageError(f"{kind} {name!r}: there is no file {path}{_elsewhere(beside)}")
     origin = "stands in a checkpoint" if beside is None else f"is outside the YAML's own folder {beside}"
     own = ", or name the YAML that it was trained with (-u, or load_experiment's upstream)" if beside is None else ""
     raise UsageError(
         f"{kind} {name!r} {origin}, so its code does not run unless you allow it: read {path or where}, then give "
-        f"{OPTION} {path or where} (in Python: the environment variable {VARIABLE}){own}"
+        f"{OPTION} {shlex.quote(str(path or where))} (in Python: the environment variable {VARIABLE}){own}"
     )
+
+
+def _elsewhere(beside: Path | None) -> str:
+    if beside is not None:
+        return "; correct the path"
+    return "; name the YAML that it was trained with, where it is now (-u, or load_experiment's upstream)"
 
 
 def _is_in_current_folder(module: str) -> bool:

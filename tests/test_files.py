@@ -196,3 +196,11 @@ def test_many_writers_of_one_file(tmp_path):
     children = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "data")]) for _ in range(3)]
     assert [child.wait() for child in children] == [0, 0, 0], f"after {time.monotonic() - started:.1f} s"
     assert names(tmp_path) == ["data"] and (tmp_path / "data").read_text() == "x" * 1000
+
+
+@pytest.mark.fault("a home that cannot be written to, as in a container", "one line: the folder, and XDG_CACHE_HOME")
+def test_a_cache_that_cannot_be_made(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(DiskError, match=r"file/s3prl_fusion/demo cannot be written to .*; set XDG_CACHE_HOME"):
+        files.make_cache_dir("demo")

@@ -298,3 +298,13 @@ def test_the_corpus_itself_is_never_written_to(task, corpora, capsys):
 def test_options_of_other_tasks_are_refused(corpora, tmp_path, capsys):
     told = refused(capsys, "asr", corpora, tmp_path / "data", "--list", "iden_split.txt")
     assert "--list is for sid and sv; leave it out for asr" in told
+
+
+@pytest.mark.fault(
+    "a wrong folder, or none, in `prepare --corpus`", "the next step names --corpus, not superb's option"
+)
+@pytest.mark.parametrize("words", [["--corpus", "."], []])
+def test_prepare_names_its_own_option(words, tmp_path, capsys):
+    assert main(["prepare", "asr", *words, "-o", str(tmp_path / "out")]) == 2
+    told = capsys.readouterr().err
+    assert "that holds these three with --corpus" in told and "--librispeech" not in told

@@ -640,3 +640,19 @@ def test_a_checkpoint_without_checksums_is_read(intact, tmp_path):
     finally:
         torch.serialization.set_crc32_options(True)
     assert equal(read_ckpt(tmp_path / "a.ckpt"), read_ckpt(intact))
+
+
+@pytest.mark.fault(
+    "an interface whose file is no longer there, named by a checkpoint", "said to be gone; nothing to allow"
+)
+def test_code_that_is_gone(tmp_path):
+    with pytest.raises(UsageError, match=r"there is no file .*gone\.py; name the YAML .*where it is now") as told:
+        permissions.check_code("interface", f"{tmp_path}/gone.py:Gone", None)
+    assert "--allow-code" not in str(told.value)
+
+
+@pytest.mark.fault("--allow-code for a path with spaces", "the line to copy is quoted")
+def test_the_line_to_copy_is_quoted(tmp_path):
+    (tmp_path / "own code.py").touch()
+    with pytest.raises(UsageError, match=f"give --allow-code '{tmp_path}/own code.py'"):
+        permissions.check_code("interface", f"{tmp_path}/own code.py:Own", None)

@@ -18,6 +18,7 @@ from s3prl_fusion.assets import downstream_configs_dir
 from s3prl_fusion.cli import main
 from s3prl_fusion.commands import superb as command
 from s3prl_fusion.corpora.base import Prepared
+from s3prl_fusion.errors import UsageError
 from s3prl_fusion.superb.runs import launch, options, plan
 from s3prl_fusion.superb.runs.experiment import Experiment, Settings
 from s3prl_fusion.superb.tasks import TASKS
@@ -216,14 +217,22 @@ def test_interfaces_multiply_upstreams():
 
 def test_jobs_and_threads(monkeypatch):
     monkeypatch.setattr("s3prl_fusion.superb.runs.launch.usable_cores", lambda: 8)
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert launch.choose_jobs(parse("--demo", "--device", "cpu")) == launch.MAX_JOBS
     assert launch.choose_jobs(parse("--demo", "--device", "cuda")) == 1
     assert launch.choose_jobs(parse("-u", "x", "--device", "cpu")) == 1
     assert launch.choose_jobs(parse("--demo", "--jobs", "2")) == 2
-    assert launch.thread_limits(4)["OMP_NUM_THREADS"] == "2"
-    monkeypatch.setenv("OMP_NUM_THREADS", "5")
-    assert "OMP_NUM_THREADS" not in launch.thread_limits(4)
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    assert launch.thread_limits(4) == {"OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"}
+
+
+@pytest.mark.fault("OMP_NUM_THREADS alone, set for `superb`", "its runs have as many threads")
+@pytest.mark.parametrize("name", ["OMP_NUM_THREADS", "MKL_NUM_THREADS"])
+def test_a_number_of_threads_that_the_user_sets_holds(name, monkeypatch):
+    for other in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setenv(name, "5")
+    assert launch.thread_limits(1) == {}
 
 
 def test_two_pipelines_never_share_a_folder(tmp_path):
@@ -379,3 +388,13 @@ def test_upstreams_are_yamls_and_names_mixed(yamls, capsys):
 def test_yamls_that_cannot_be(yamls, names, told, capsys):
     assert main(["superb", "--demo", "-u", names]) == 2
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.fault("superb with several fusion YAMLs, one of which names a member that there is not", "refused by YAML")
+def test_a_members_mistake_is_told_by_its_yaml(tmp_path):
+    for name, member in (("a", "mfcc"), ("b", "mfccc")):
+        (tmp_path / f"{name}.yaml").write_text(f"members: [fbank, {member}]")
+    args = parse("-u", f"{tmp_path}/a.yaml,{tmp_path}/b.yaml")
+    fusions = options.resolve_names(options.choose_upstreams(args), options.run_arguments(args))
+    with pytest.raises(UsageError, match=rf"^-u {tmp_path}/b\.yaml: members\[1\]: unknown upstream 'mfccc'"):
+        options.resolve_upstreams(fusions, options.run_arguments(args))

@@ -556,3 +556,22 @@ def test_live_bars_on_a_terminal():
 
 def test_seconds_text():
     assert [seconds_text(value) for value in (0.4, 75, 3700)] == ["0:00", "1:15", "1:01:40"]
+
+
+@pytest.mark.fault("Ctrl-C during one of several runs of `superb`", "no run begins after it")
+def test_nothing_starts_once_stopped(fake, capfd, monkeypatch):
+    first, second = fake.experiments("up"), fake.experiments("other")
+
+    def interrupt(*args, **options):
+        raise KeyboardInterrupt
+
+    def slow(self, command, *args, **options):  # the first run lasts until it is stopped
+        while not self._stopping:
+            time.sleep(0.01)
+        raise Stopped
+
+    monkeypatch.setattr(Children, "run", slow)
+    monkeypatch.setattr("s3prl_fusion.superb.runs.pipeline.wait", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run_all([*first, *second], jobs=1)
+    assert "other sid" not in capfd.readouterr().err and not second[0].folder.path.exists()

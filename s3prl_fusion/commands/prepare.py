@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..assets import demo_dir, downstream_configs_dir
-from ..errors import UsageError
+from ..errors import CorpusError, UsageError
 from ..superb.own_files import recipe_files
 from ..superb.prepare import corpora_of, prepare, used_by
 from ..superb.runs.options import add_options, choose_configs, read_source
@@ -51,7 +52,7 @@ def prepare_task(args: argparse.Namespace) -> str:
         raise UsageError(f"prepare takes one task at a time; got {args.task!r}")
     corpus = task.corpus
     if args.corpus is None:
-        raise UsageError(f"--corpus is missing: {corpus.help}")
+        raise UsageError(f"--corpus is missing: {_as_here(corpus.help, corpus.name)}")
     if args.list:
         _say_in_full(args, task)
     for other in corpora_of(list(TASKS.values())):
@@ -60,11 +61,19 @@ def prepare_task(args: argparse.Namespace) -> str:
                 raise UsageError(f"--{name} is for {used_by(other, name)}; leave it out for {task.name}")
     configs = choose_configs(args.configs, [task]) if args.configs else downstream_configs_dir()
     sources = {corpus.name: read_source(args, corpus, args.corpus)}
-    found = prepare([task], sources, args.output, configs=configs)
+    try:
+        found = prepare([task], sources, args.output, configs=configs)
+    except CorpusError as error:  # which names the option of `superb`
+        raise CorpusError(_as_here(str(error), corpus.name)) from error
     values = {key: found.value(corpus, name) for key, name in task.paths.items()}
     values.update({key: str(path) for key, path in recipe_files(task, configs / task.config).items()})
     lines = [f"  {key}: {value if isinstance(value, str) else ', '.join(value)}" for key, value in values.items()]
     return "\n".join([f"{task.title} is prepared. {task.config} wants:", *lines])
+
+
+def _as_here(text: str, name: str) -> str:
+    """Name the corpus's option as it is called here."""
+    return re.sub(rf"--{re.escape(name)}(?![-\w])", "--corpus", text)
 
 
 def _say_in_full(args: argparse.Namespace, task: Task) -> None:

@@ -22,7 +22,7 @@ from .. import identity
 from ..assets import demo_dir
 from ..disk import check_folder
 from ..errors import CorpusError, MissingFileError
-from ..files import cache_dir, whole_folder, write_whole
+from ..files import make_cache_dir, whole_folder, write_whole
 from ..source import content_digest
 from . import demo_effects as effects
 from . import iemocap, librispeech, transcripts, voxceleb1
@@ -219,7 +219,7 @@ def fill_in(config: dict[str, Any]) -> None:
     if SCHEME in str(config):
         corpus = demo_dir() / "corpus"
         # A layout of its own for each version: checkpoints keep the paths, and must find what they were trained on.
-        folder = cache_dir() / "demo" / _digest(corpus)[:12]
+        folder = make_cache_dir("demo") / _digest(corpus)[:12]
         prepare(corpus, folder)
         _replace(config, f"{folder}/")
 

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from ...corpora.lines import read_lines
 from ...corpora.voxceleb1 import read_trials, speaker_clips
 from ...errors import UsageError
-from ...files import cache_dir, read_json, write_sealed
+from ...files import cache_dir, make_cache_dir, read_json, write_sealed
 from ...schema import Items, Section, whole
 from ..distributed import leader_first
 from ..shims import sox
@@ -60,6 +60,7 @@ def trimmed_lengths(root: Path, clips: Sequence[str]) -> list[int]:
         known = read_json(path, _LENGTHS).get("lengths")
         if known is not None:
             return known
+    make_cache_dir("sv_voxceleb1")  # before 150,000 clips are read
     with ThreadPoolExecutor() as pool:
         counted = pool.map(lambda clip: len(read_trimmed(root / clip)), clips)
         lengths = list(tqdm(counted, total=len(clips), desc="trimming VoxCeleb1"))

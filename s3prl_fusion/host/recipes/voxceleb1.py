@@ -15,7 +15,7 @@ from torch import Tensor
 from ...corpora.lines import read_lines, read_text
 from ...corpora.voxceleb1 import clip_name, find_listed, read_speaker_list
 from ...errors import UsageError
-from ...files import cache_dir, read_json, write_sealed, write_whole
+from ...files import cache_dir, make_cache_dir, read_json, write_sealed, write_whole
 from ...schema import Section, whole
 from ...source import content_digest
 from ..patches import Patches
@@ -82,8 +82,8 @@ def cache_file_lists(root: Path, split_list: Path) -> Path:
     folder = cache_dir() / "voxceleb1" / key
     if _is_whole(folder):
         return folder
+    make_cache_dir(f"voxceleb1/{key}")  # before 150,000 clips are looked for
     clips = find_listed(root, split_list)
-    folder.mkdir(parents=True, exist_ok=True)
     for number, split in SPLITS.items():
         paths = [str(clip) for clip, listed in clips.items() if listed == number]
         write_whole(folder / f"{split}.pkl", pickle.dumps(paths))

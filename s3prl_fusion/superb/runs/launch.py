@@ -68,9 +68,10 @@ def has_gpu() -> bool:
 
 def thread_limits(jobs: int) -> dict[str, str]:
     """Share the cores among the runs; what the user has set stays."""
-    threads = str(max(1, usable_cores() // jobs))
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-    return {name: threads for name in names if name not in os.environ}
+    if any(os.environ.get(name) for name in names):  # one of them is enough: of two, torch takes MKL's
+        return {}
+    return dict.fromkeys(names, str(max(1, usable_cores() // jobs)))
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from ...config import FusionConfig
 from ...corpora import demo
 from ...corpora.base import Corpus, Prepared, Source
 from ...disk import check_folder
-from ...errors import MissingFileError, Mistakes, UsageError, unknown, within
+from ...errors import MissingFileError, Mistakes, UsageError, UserError, unknown, within
 from ...host import arguments
 from ...interfaces import list_interfaces
 from ...names import FUSIONS, absolute, add_interface, find_shipped, resolve
@@ -194,7 +194,7 @@ def resolve_upstreams(
         UserError: tells every one that cannot load; or two would be called the same.
     """
     mistakes = Mistakes()
-    made_of = {name: mistakes.of(describe, fusion, given) for name, (fusion, _) in fusions.items()}
+    made_of = {name: mistakes.of(_named, name, fusion, given) for name, (fusion, _) in fusions.items()}
     mistakes.tell()
     found = [Upstream(absolute(name), fusion, made_of[name], file) for name, (fusion, file) in fusions.items()]
     for i, upstream in enumerate(found):
@@ -214,6 +214,16 @@ def describe(fusion: FusionConfig, given: argparse.Namespace) -> dict[str, Any]:
 
     checks.check_upstream(fusion, given)
     return checks.made_of(fusion, given)
+
+
+def _named(name: str, fusion: FusionConfig, given: argparse.Namespace) -> dict[str, Any]:
+    """Call `describe`; of a fused upstream, a mistake is told by its name: there may be several."""
+    try:
+        return describe(fusion, given)
+    except UserError as error:
+        if fusion.stock:
+            raise
+        raise within(f"-u {name}: ", error) from error
 
 
 def add_corpora(parser: argparse.ArgumentParser) -> None:

@@ -175,6 +175,7 @@ def run_experiment(
     slot, left = slots.get(), len(stages)
     try:
         for stage in stages:
+            children.check()
             with failing_alone(experiment, stage):
                 if not is_done(experiment, stage):
                     display.start(slot, f"{experiment.label} {stage}")

@@ -124,8 +124,7 @@ class Children:
         with log.open("a" if append else "w", encoding="utf-8") as out:
             out.write(f"$ {shlex.join(command)}\n")
             with self._lock:
-                if self._stopping:
-                    raise Stopped
+                self.check()
                 process = subprocess.Popen(
                     command,
                     stdin=subprocess.DEVNULL,
@@ -146,9 +145,13 @@ class Children:
                     process.wait()
                 with self._lock:
                     self._processes.discard(process)
+        self.check()
+        return status
+
+    def check(self) -> None:
+        """Raise Stopped once `stop` was called."""
         if self._stopping:
             raise Stopped
-        return status
 
     def stop(self) -> None:
         """Ask every child to end, kill those that do not, and refuse new ones."""
