@@ -204,8 +204,8 @@ def _check_same(given: argparse.Namespace, args: argparse.Namespace) -> None:
         same = said in (None, holds) or (name == "upstream" and absolute(said) == holds)
         if not same and not past.overridden(given, name):
             raise UsageError(
-                f"{option} {said}: the run goes on from {args.init_ckpt}, which was trained with {holds}; leave it out, "
-                "or train in another folder (-p)"
+                f"{option} {said}: the run goes on from {args.init_ckpt}, which was trained with {holds}; leave it "
+                "out, or train in another folder (-p)"
             )
 
 
