@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from .errors import unknown
 
+MOST = 2**63 - 1  # of whole numbers: the largest that sizes and loops take
 LARGEST_WIDTH = 2**16  # of a layer; above it a slip of the keyboard is more likely than memory for it
 
 
@@ -103,17 +104,17 @@ def number(
     return Kind(f"a {'finite ' if finite and not words else ''}number{f' {words}' if words else ''}", read, null)
 
 
-def whole(least: int = 0, most: int | None = None, null: bool = False) -> Kind:
+def whole(least: int = 0, most: int = MOST, null: bool = False) -> Kind:
     """Return the kind of whole numbers in a range; 1.0e+5 is one."""
 
     def read(value: Any) -> int:
         got = _number(value)
         exact = int(got)
-        if exact != got or exact < least or (most is not None and exact > most):
+        if exact != got or not least <= exact <= most:
             raise ValueError
         return exact
 
-    bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
+    bounds = f"of at least {least}" if most == MOST else f"from {least} to {most}"
     return Kind(f"a whole number {bounds}", read, null)
 
 

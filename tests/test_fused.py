@@ -344,7 +344,7 @@ class TestMembersThatCannotBeFused:
             ("baseline_local", ValueError, r"members\[1\]: 'baseline_local'.*give the member a model_config"),
             ({"name": "wavlm_local", "ckpt": "/no/such.pt"}, FileNotFoundError, r"ckpt '/no/such\.pt'.*does not exist"),
             (
-                {"name": "fbank", "model_config": "/no.yaml"},
+                {"name": "baseline_local", "model_config": "/no.yaml"},
                 FileNotFoundError,
                 r"model_config '/no\.yaml'.*does not exist",
             ),

@@ -223,6 +223,15 @@ def test_how_pr_chooses_its_checkpoint(changes, told, tmp_path):
         read_recipe(TASKS["pr"], tmp_path / "pr.yaml", {}, [])
 
 
+@pytest.mark.fault("a recipe's YAML whose test set is another split", "refused: the task's test set is named")
+@pytest.mark.parametrize("task, section, split", [("asr", "datarc", "test-clean"), ("pr", "corpus", "test")])
+def test_another_test_set(task, section, split, tmp_path):
+    path = tmp_path / f"{task}.yaml"
+    path.write_text(yaml.safe_dump(changed(task, {f"downstream_expert/{section}/{split}": ["dev-clean"]})))
+    with pytest.raises(UsageError, match=rf"{section}\.{split} must be \['test-clean'\], the task's test set; got"):
+        read_recipe(TASKS[task], path, {}, [])
+
+
 @pytest.mark.fault("run -m evaluate with a split that the recipe does not have", "refused: which it has")
 def test_a_split_to_evaluate_that_there_is_not():
     for task, config in (("voxceleb1", "sid"), ("emotion", "er"), ("sv_voxceleb1", "sv")):

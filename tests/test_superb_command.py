@@ -127,7 +127,10 @@ def test_files_of_corpora_that_are_not_there(tmp_path, monkeypatch, capsys, know
     ]
 
 
-@pytest.mark.fault("superb with several mistakes", "all of them are told at once, one line each")
+@pytest.mark.fault(
+    "superb with several mistakes",
+    "those of the command line are told together, then those of models and recipes, a line each",
+)
 def test_mistakes_are_told_together(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     words = ["--demo", "-t", "asr,er", "-u", "fused_demo_x,fused_wavlm_y", "--seeds", "x", "--lr", "y"]

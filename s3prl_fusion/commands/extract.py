@@ -55,17 +55,12 @@ def main(args: argparse.Namespace) -> int:
     """Write the features."""
     from tqdm import tqdm
 
-    from ..devices import check_device
-    from ..host.members import check
-
     if args.experiment and (args.model_config or args.ckpt):
         raise UsageError("-g and -k go with -u; an experiment (-e) brings its own upstream")
     if args.window is not None and not 1 <= args.window < float("inf"):
         raise UsageError(f"--window {args.window:g} must be 1 second or more, e.g. 30")
     fusion = None if args.experiment else resolve(args.upstream, args.model_config, args.ckpt)
-    if fusion:
-        check(fusion)
-    check_device(args.device)
+    _check(args.device, fusion)
     names = fusion.member_names if fusion else ["fused"]
     check_folder("-o", args.output)
     files = find_files(args.wavs)
@@ -119,6 +114,15 @@ def _targets(stem: Path, names: list[str], kind: str) -> list[Path]:
     if kind == "safetensors" or names == ["fused"]:
         return [stem.with_name(f"{stem.name}.{kind}")]
     return [stem.with_name(f"{stem.name}.{name}.npy") for name in names]
+
+
+def _check(device: str, fusion: FusionConfig | None) -> None:
+    from ..devices import check_device
+    from ..host.members import check
+
+    check_device(device)
+    if fusion:
+        check(fusion)
 
 
 def _made_of(args: argparse.Namespace, fusion: FusionConfig | None) -> dict[str, Any]:

@@ -50,6 +50,7 @@ def read_ckpt(path: str | Path, mmap: bool = False) -> dict[str, Any]:
     states = read_weights(path, mmap)
     keys = states if isinstance(states, dict) else {}
     lacking = [key for key, kind in _KINDS.items() if not isinstance(keys.get(key), kind)]
+    lacking += ["weights in Downstream"] if not lacking and not keys["Downstream"] else []
     if lacking:
         raise UsageError(f"{path} is no checkpoint of s3prl's run_downstream: it has no {', '.join(lacking)}")
     return states

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ... import __version__, checkpoint, identity
+from ...assets import downstream_configs_dir
 from ...config import FusionConfig
 from ...corpora.base import Prepared
 from ...corpora.inventory import content_of
@@ -246,6 +247,7 @@ def read_recipe(task: Task, path: Path, filled_in: Mapping[str, Any], overrides:
         raise UsageError(
             f"{path}: runner.eval_dataloaders must have {split}, by which {task.best_ckpt} is chosen; got {got}"
         )
+    _check_test_set(task, config["downstream_expert"], path)
     if task.downstream == "ctc":
         _check_choice(task, config["downstream_expert"], split, path)
     if runner["eval_step"] > runner["total_steps"]:
@@ -254,6 +256,18 @@ def read_recipe(task: Task, path: Path, filled_in: Mapping[str, Any], overrides:
             f"evaluated; got {runner['eval_step']}"
         )
     return config
+
+
+def _check_test_set(task: Task, expert: Mapping[str, Any], path: Path) -> None:
+    """Refuse another test set than the task's: what is scored, and submitted, would be other utterances."""
+    shipped = read_mapping(downstream_configs_dir() / task.config)["downstream_expert"] if not task.source else {}
+    for section, values in shipped.items():
+        official = values.get(task.eval_split) if isinstance(values, dict) else None
+        if isinstance(official, list) and expert[section][task.eval_split] != official:
+            raise UsageError(
+                f"{path}: downstream_expert.{section}.{task.eval_split} must be {official}, the task's test set; got "
+                f"{expert[section][task.eval_split]}"
+            )
 
 
 def _check_choice(task: Task, expert: Mapping[str, Any], split: str, path: Path) -> None:
