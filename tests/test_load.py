@@ -294,8 +294,9 @@ def test_finetuned_members_are_restored(tiny_hubert, recipe_configs, tmp_path):
 def test_random_numbers_and_s3prl_stay_as_they_were(trained):
     from s3prl import hub
 
+    expdir = trained("emotion")
     names, state = dict(vars(hub)), torch.random.get_rng_state()
-    load_experiment(trained("emotion"))
+    load_experiment(expdir)
     assert torch.equal(torch.random.get_rng_state(), state) and vars(hub) == names
 
 
@@ -358,7 +359,7 @@ def test_checkpoints_are_read_by_several_threads_at_once(tmp_path, monkeypatch):
         time.sleep(0.005)
         stock(allowed)
 
-    states = {"Args": argparse.Namespace(seed=1), "Config": {}, "Featurizer": {}, "Downstream": {}}
+    states = {"Args": argparse.Namespace(seed=1), "Config": {}, "Featurizer": {}, "Downstream": {"x": torch.ones(1)}}
     torch.save(states, tmp_path / "dev-best.ckpt")
     monkeypatch.setattr(torch.serialization, "add_safe_globals", slow)
     before = torch.serialization.get_safe_globals()

@@ -260,14 +260,14 @@ def read_recipe(task: Task, path: Path, filled_in: Mapping[str, Any], overrides:
 
 def _check_test_set(task: Task, expert: Mapping[str, Any], path: Path) -> None:
     """Refuse another test set than the task's: what is scored, and submitted, would be other utterances."""
-    shipped = read_mapping(downstream_configs_dir() / task.config)["downstream_expert"] if not task.source else {}
-    for section, values in shipped.items():
+    shipped = downstream_configs_dir() / task.config
+    if task.source or not shipped.is_file():  # a user's own task
+        return
+    for section, values in read_mapping(shipped)["downstream_expert"].items():
         official = values.get(task.eval_split) if isinstance(values, dict) else None
-        if isinstance(official, list) and expert[section][task.eval_split] != official:
-            raise UsageError(
-                f"{path}: downstream_expert.{section}.{task.eval_split} must be {official}, the task's test set; got "
-                f"{expert[section][task.eval_split]}"
-            )
+        if isinstance(official, list) and (got := expert[section].get(task.eval_split)) != official:
+            key = f"downstream_expert.{section}.{task.eval_split}"
+            raise UsageError(f"{path}: {key} must be {official}, the task's test set; got {got}")
 
 
 def _check_choice(task: Task, expert: Mapping[str, Any], split: str, path: Path) -> None:
