@@ -86,26 +86,28 @@ def check(fusion: FusionConfig) -> None:
             raise UsageError(f"the cache {folder}: {there} is a file, and a folder is needed; choose another path")
     factories = _sources(fusion)
     for i, member in enumerate(fusion.members):
-        where = "" if fusion.stock else f"members[{i}]: "
-        if is_fused_name(member.name):
-            raise UsageError(f"{where}{member.name!r} is a fused upstream itself; list its members instead")
-        if member.name not in factories:
-            fused = [*presets(), "fused"] if fusion.stock else []
-            raise UsageError(where + _unknown(member.name, [*factories, *fused]))
-        _check_replaced(where, member, factories)
-        _check_files(where, member, fusion.stock)
-        _check_options(where, member)
-        count = count_layers(member)
-        if count is not None:
-            try:
-                check_layers(member, count)
-            except UsageError as error:
-                raise within(where, error) from error
-        if member.device is not None:
-            try:
-                check_device(member.device)
-            except UsageError as error:
-                raise within(where, error) from error
+        try:
+            _check_member(member, factories, fusion.stock)
+        except UserError as error:
+            if fusion.stock:
+                raise
+            raise within(f"members[{i}]: ", error) from error
+
+
+def _check_member(member: MemberConfig, factories: Mapping[str, Factory | Path], stock: bool) -> None:
+    if is_fused_name(member.name):
+        raise UsageError(f"{member.name!r} is a fused upstream itself; list its members instead")
+    if member.name not in factories:
+        fused = [*presets(), "fused"] if stock else []
+        raise UsageError(_unknown(member.name, [*factories, *fused]))
+    _check_replaced(member, factories)
+    _check_files(member, stock)
+    _check_options(member)
+    count = count_layers(member)
+    if count is not None:
+        check_layers(member, count)
+    if member.device is not None:
+        check_device(member.device)
 
 
 def _unknown(name: str, names: list[str]) -> str:
@@ -128,7 +130,7 @@ def _sources(fusion: FusionConfig) -> Mapping[str, Factory | Path]:
     return entries()
 
 
-def _check_replaced(where: str, member: MemberConfig, sources: Mapping[str, Factory | Path]) -> None:
+def _check_replaced(member: MemberConfig, sources: Mapping[str, Factory | Path]) -> None:
     """Refuse a ckpt or a model_config for an entry that has one of its own, and takes no other."""
     name = known(member.name).via or member.name
     source = sources[name]
@@ -143,33 +145,30 @@ def _check_replaced(where: str, member: MemberConfig, sources: Mapping[str, Fact
         others = [entry for entry in definitions(file) if known(entry).needs_ckpt and what not in replaced(file, entry)]
         advice = f"name an entry that takes one: {', '.join(others)}" if others else "choose another entry"
         raise UsageError(
-            f"{where}{what} {value!r}: {member.name!r} has one of its own, and s3prl would ignore yours; leave it "
+            f"{what} {value!r}: {member.name!r} has one of its own, and s3prl would ignore yours; leave it "
             f"out, or {advice}"
         )
 
 
-def _check_files(where: str, member: MemberConfig, stock: bool) -> None:
+def _check_files(member: MemberConfig, stock: bool) -> None:
     what = "model_config" if member.name == "baseline_local" else "ckpt"
     if known(member.name).needs_ckpt and member.ckpt is None and getattr(member, what) is None:
         option = {"ckpt": "-k CKPT", "model_config": "-g FILE"}[what]
         advice = f"the member a {what}, in a fusion YAML: {{name: {member.name}, {what}: PATH}}"
         raise UsageError(
-            f"{where}{member.name!r} has no checkpoint of its own; give {f'it one: {option}' if stock else advice}"
+            f"{member.name!r} has no checkpoint of its own; give {f'it one: {option}' if stock else advice}"
         )
     for what in ("ckpt", "model_config"):
         value = getattr(member, what)
         local = what == "model_config" or member.name.endswith("_local")
         if local and isinstance(value, str) and not Path(value).exists():
-            raise MissingFileError(f"{where}{what} {value!r} of {member.name!r} does not exist; correct the path")
+            raise MissingFileError(f"{what} {value!r} of {member.name!r} does not exist; correct the path")
     entry = known(member.name).via or member.name
     if entry in MODEL_TYPES and member.ckpt is not None:
-        try:
-            check_ckpt(entry, member.ckpt)
-        except UserError as error:
-            raise within(where, error) from error
+        check_ckpt(entry, member.ckpt)
 
 
-def _check_options(where: str, member: MemberConfig) -> None:
+def _check_options(member: MemberConfig) -> None:
     """Refuse options that an entry of ours does not take; what s3prl's take, only they know."""
     module, _, name = known(known(member.name).via or member.name).factory.partition(":")
     given = member.model_config
@@ -181,7 +180,7 @@ def _check_options(where: str, member: MemberConfig) -> None:
         return
     kinds = {option: by_default((of.defaults or {}).get(option)) for option in of.names if option != "ckpt"}
     problems: list[Problem] = []
-    Section(more=kinds, others=of.forwards)(f"{where}model_config", dict(given), problems)
+    Section(more=kinds, others=of.forwards)("model_config", dict(given), problems)
     if problems:
         raise UsageError(problems[0].line)
 
