@@ -74,6 +74,11 @@ def is_allowed(name: str | Path, within: bool = True) -> bool:
     return any(path == folder or (within and folder in path.parents) for folder in folders)
 
 
+def allowing(name: str | Path) -> str:
+    """Write the words of a command line that allow something."""
+    return f"{OPTION} {shlex.quote(str(name))}"
+
+
 def check_code(kind: str, name: str, beside: Path | None) -> None:
     """Refuse a user's own object (see `imports`) that somebody else may have named, before it is imported.
 
@@ -101,7 +106,7 @@ def check_code(kind: str, name: str, beside: Path | None) -> None:
     own = ", or name the YAML that it was trained with (-u, or load_experiment's upstream)" if beside is None else ""
     raise UsageError(
         f"{kind} {name!r} {origin}, so its code does not run unless you allow it: read {path or where}, then give "
-        f"{OPTION} {shlex.quote(str(path or where))} (in Python: the environment variable {VARIABLE}){own}"
+        f"{allowing(path or where)} (in Python: the environment variable {VARIABLE}){own}"
     )
 
 

@@ -19,6 +19,7 @@ from urllib.request import Request, urlopen
 from ..errors import MissingFileError
 from ..files import whole_file
 from .patches import Patches
+from .weights import ZIP, damage
 
 ATTEMPTS = 2
 SILENT_SECONDS = 60  # of a server, until an attempt counts as broken off
@@ -114,8 +115,8 @@ def _lacks_its_end(path: Path) -> bool:
     """Tell in no time whether a file is cut off, as far as its kind shows it: PyTorch's are ZIP files, whose directory
     is their end."""
     with path.open("rb") as file:
-        start = file.read(4)
-    return not start or (start == b"PK\x03\x04" and not zipfile.is_zipfile(path))
+        start = file.read(len(ZIP))
+    return not start or (start == ZIP and not zipfile.is_zipfile(path))
 
 
 def _is_broken(path: Path, url: str) -> bool:
@@ -123,11 +124,7 @@ def _is_broken(path: Path, url: str) -> bool:
     if _lacks_its_end(path):
         return True
     if zipfile.is_zipfile(path):
-        try:
-            with zipfile.ZipFile(path) as archive:
-                return archive.testzip() is not None
-        except zipfile.BadZipFile:
-            return True
+        return bool(damage(path))
     with suppress(*_FAILURES), urlopen(Request(url, headers=_AGENT, method="HEAD"), timeout=SILENT_SECONDS) as response:
         return _size(response) not in (None, path.stat().st_size)
     return False

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..checkpoint import RUN_FILE
 from ..errors import UsageError
-from ..permissions import OPTION, is_allowed
+from ..permissions import allowing, is_allowed
 from .arguments import split_overrides
 
 # Of run_downstream's arguments, what decides where a run writes to and what it sends away.
@@ -68,5 +68,5 @@ def check_repository(args: argparse.Namespace) -> None:
     if fetched and args.past_exp and not is_allowed(args.upstream):
         raise UsageError(
             f"{args.past_exp} was trained on {args.upstream}, a repository of the hub whose code would run here: read "
-            f"it, then allow it with {OPTION} {args.upstream}"
+            f"it, then allow it with {allowing(args.upstream)}"
         )

@@ -16,7 +16,7 @@ import torch
 from .. import permissions
 from ..errors import MissingFileError, UsageError
 
-_ZIP, _PICKLE = b"PK\x03\x04", b"\x80"  # how torch's files begin: since 1.6, and before
+ZIP, _PICKLE = b"PK\x03\x04", b"\x80"  # how torch's files begin: since 1.6, and before
 
 
 class Damaged(UsageError):
@@ -40,10 +40,10 @@ def read_weights(path: str | os.PathLike[str], mmap: bool = False, trusted: bool
     path = Path(path)
     if not path.is_file():
         raise MissingFileError(f"the checkpoint {path} does not exist; correct the path")
-    is_zip = _starts_with(path, _ZIP)
-    damage = _damage(path, path.stat().st_size, path.stat().st_mtime_ns) if is_zip else ""
-    if damage:
-        raise Damaged(f"{path} is damaged: {damage}; fetch or copy it again, or remove it")
+    is_zip = _starts_with(path, ZIP)
+    found = damage(path) if is_zip else ""
+    if found:
+        raise Damaged(f"{path} is damaged: {found}; fetch or copy it again, or remove it")
     options = {"map_location": "cpu", **options, **({"mmap": True} if mmap and is_zip else {})}
     if trusted or permissions.is_allowed(path, within=False):
         return torch.load(path, **options, weights_only=False)
@@ -88,6 +88,12 @@ def _is_torchscript(path: Path) -> bool:
         return False
 
 
+def damage(path: Path) -> str:
+    """Say what the checksums of a ZIP file find; nothing where it is whole, or has none."""
+    stat = path.stat()
+    return _damage(path, stat.st_size, stat.st_mtime_ns)
+
+
 @functools.lru_cache(maxsize=64)
 def _damage(path: Path, size: int, changed: int) -> str:
     """Say what the checksums find that torch.save wrote with every record, and torch.load does not look at."""
@@ -103,7 +109,7 @@ def _damage(path: Path, size: int, changed: int) -> str:
 
 def _refusal(path: Path, reason: str) -> UsageError:
     return UsageError(
-        f"{path} is not read: {reason}. If you trust who made it, allow it: {permissions.OPTION} {path} (in Python: "
+        f"{path} is not read: {reason}. If you trust who made it, allow it: {permissions.allowing(path)} (in Python: "
         f"the environment variable {permissions.VARIABLE}); docs/security.md says how to convert it"
     )
 
