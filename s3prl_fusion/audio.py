@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .decoding import SAMPLE_RATE as SAMPLE_RATE
 from .decoding import Fault, length, read
 from .errors import CorpusError, KindError, MissingFileError, UsageError
-from .files import walk
+from .files import reading_threads, walk
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,7 +85,7 @@ def raise_faults(faults: dict[Path, str], count: int, named: int = 3) -> None:
 def _look_at(files: Sequence[Path], what: str) -> list[int | str]:
     from tqdm import tqdm
 
-    with ThreadPoolExecutor(max_workers=min(16, 4 * (os.cpu_count() or 1))) as pool:
+    with reading_threads() as pool:
         return list(tqdm(pool.map(_samples_or_fault, files), total=len(files), desc=what, leave=False))
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator, Mapping
@@ -84,6 +85,11 @@ def whole_files(folder: str | os.PathLike[str], keep: Iterable[Path] = ()) -> It
         for parent in missing:
             if parent.is_dir() and not any(parent.iterdir()):
                 parent.rmdir()
+
+
+def reading_threads() -> ThreadPoolExecutor:
+    """Make threads that look at many files at once: a network's disk answers each of them late."""
+    return ThreadPoolExecutor(max_workers=min(16, 4 * (os.cpu_count() or 1)))
 
 
 def walk(folder: str | os.PathLike[str]) -> Iterator[Path]:
@@ -237,6 +243,11 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
     write_whole(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
 
 
+def as_json(value: Any) -> Any:
+    """Return a value as `read_json` gives it back: tuples are lists, and keys are texts."""
+    return json.loads(json.dumps(value))
+
+
 def write_sealed(path: str | os.PathLike[str], value: Mapping[str, Any]) -> None:
     """Write a JSON object of ours with a checksum, which `read_json` looks at."""
     write_whole(path, sealed(value))
@@ -244,7 +255,7 @@ def write_sealed(path: str | os.PathLike[str], value: Mapping[str, Any]) -> None
 
 def sealed(value: Mapping[str, Any]) -> str:
     """Return what `write_sealed` writes."""
-    plain = json.loads(json.dumps(value))  # as it will be read
+    plain = as_json(value)
     return json.dumps({**plain, SEAL: _seal(plain)}, indent=1, sort_keys=True) + "\n"
 
 

@@ -19,7 +19,7 @@ from .source import code_digest, content_digest
 from .upstreams.entries import known
 
 _ABSENT = object()
-_CONTENT = "sha256:"  # before the digest of what is in a file
+CONTENT = "sha256:"  # before the digest of what is in a file
 
 
 def describe(fusion: FusionConfig, code: Sequence[str] = (), contents: bool = True) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def _member(member: MemberConfig, contents: bool) -> dict[str, Any]:
 def _file(path: str | None, contents: bool) -> str | None:
     """Name a file or folder by its content; one that is not here by its last part, an address or a hub id as it is."""
     if path is not None and contents and Path(path).exists():
-        return _CONTENT + content_digest(Path(path))[:16]
+        return CONTENT + content_digest(Path(path))[:16]
     return PurePath(path).name if path is not None and PurePath(path).is_absolute() else path
 
 
@@ -120,7 +120,7 @@ def differences(before: Any, now: Any, where: str = "") -> Iterator[str]:
 
 
 def _is_content(value: Any) -> bool:
-    return isinstance(value, str) and value.startswith(_CONTENT)
+    return isinstance(value, str) and value.startswith(CONTENT)
 
 
 def _show(where: str, value: Any) -> str:

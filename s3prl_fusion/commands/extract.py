@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 from collections.abc import Callable
 from itertools import islice
 from math import inf
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ..audio import find_files, load
 from ..disk import check_folder
 from ..errors import UsageError
-from ..files import read_json, write_sealed, write_whole
+from ..files import as_json, read_json, write_sealed, write_whole
 from ..identity import by_content, differences
 from ..names import resolve
 from ..skipping import Skipping
@@ -136,7 +135,7 @@ def _made_of(args: argparse.Namespace, fusion: FusionConfig | None) -> dict[str,
     else:
         described = checks.made_of(fusion, make_parser().parse_args([]))
         made_of = {key: described[key] for key in ("members", "states") if key in described}
-    return json.loads(json.dumps({**made_of, "window": args.window}))
+    return as_json({**made_of, "window": args.window})
 
 
 def _check_note(note: Path, made_of: dict[str, Any], are_there: bool) -> float:

@@ -10,18 +10,16 @@ import csv
 import io
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..audio import count_samples
-from ..files import write_whole
-from ..identity import digest
+from ..files import reading_threads, write_whole
+from ..identity import CONTENT, digest
 from ..source import content_digest
 
 FOLDER = "inventory"  # below the folder of what is prepared: <corpus>/<task>.csv
-_CONTENT = "sha256:"  # how identity.differences tells contents from names
 
 
 class Entry(NamedTuple):
@@ -52,7 +50,7 @@ class Inventory:
         Raises:
             CorpusError: files are unusable.
         """
-        with _threads() as pool:
+        with reading_threads() as pool:
             stats = [(stat.st_size, stat.st_mtime_ns) for stat in pool.map(os.stat, files)]
         names = [os.path.relpath(file, self.root) for file in files]
         seen = [self._known.get(name) for name in names]
@@ -85,7 +83,7 @@ class Inventory:
             self._entries[name] = self._entries[name]._replace(content=content)
         rows = sorted((name, *entry) for name, entry in self._entries.items())
         out = io.StringIO()
-        out.write(f"{_CONTENT}{_summary(self._entries)}-{digest(self._notes)}\n")
+        out.write(f"{CONTENT}{_summary(self._entries)}-{digest(self._notes)}\n")
         csv.writer(out, lineterminator="\n").writerows([("path", *Entry._fields), *rows])
         write_whole(path, out.getvalue())
         known = {name: entry.content for name, entry in self._known.items()}
@@ -94,13 +92,9 @@ class Inventory:
     def _contents(self, names: Sequence[str]) -> list[str]:
         from tqdm import tqdm
 
-        with _threads() as pool:
+        with reading_threads() as pool:
             read = pool.map(content_digest, [self.root / name for name in names])
             return list(tqdm(read, total=len(names), desc=f"contents of {self.root.name}", leave=False))
-
-
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max_workers=min(16, 4 * (os.cpu_count() or 1)))
 
 
 def _summary(entries: Mapping[str, Entry]) -> str:
@@ -118,7 +112,7 @@ def read_known(tables: Iterable[Path]) -> dict[str, Entry]:
                 found = {name: Entry(int(size), int(changed), int(n), text) for name, size, changed, n, text in rows}
         except (ValueError, csv.Error):
             continue
-        if head.startswith(f"{_CONTENT}{_summary(found)}-"):
+        if head.startswith(f"{CONTENT}{_summary(found)}-"):
             known.update(found)
     return known
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from ..cache.config import DIR_VARIABLE, CacheConfig
 from ..config import FusionConfig
 from ..errors import MissingFileError, UsageError, within
 from ..featurizer import check_selection
-from ..files import read_json
+from ..files import as_json, read_json
 from ..identity import describe, differences
 from ..names import is_fused_name, resolve
 from ..upstreams.layers import check_layers, count_layers
@@ -133,7 +132,7 @@ def check_stock(args: argparse.Namespace, fusion: FusionConfig) -> None:
         UsageError: names each difference.
     """
     before = read_json(Path(args.init_ckpt).parent / checkpoint.RUN_FILE).get("made_of")
-    found = list(differences(before, json.loads(json.dumps(made_of(fusion, args))))) if before else []
+    found = list(differences(before, as_json(made_of(fusion, args)))) if before else []
     if found:
         raise UsageError(
             f"{args.init_ckpt} was trained with another upstream: {'; '.join(found)}. Give the one that it was trained "

@@ -39,7 +39,7 @@ def read_split(datarc: dict[str, Any], split: str) -> dict[Path, tuple[float, Tr
     if not isinstance(datarc.get(split), list):
         known = [key for key, value in datarc.items() if isinstance(value, list)]
         raise UsageError(f"downstream_expert.datarc: {unknown('split', split, known)}")
-    tables = [_read_table(Path(datarc["bucket_file"]) / f"{name}.csv") for name in datarc[split]]
+    tables = [read_table(Path(datarc["bucket_file"]) / f"{name}.csv") for name in datarc[split]]
     table = pandas.concat(tables).sort_values(by=["length"], ascending=False)
     files = [Path(datarc["libri_root"]) / name for name in table["file_path"]]
     missing = [file for file in files if not file.is_file()]
@@ -52,7 +52,12 @@ def read_split(datarc: dict[str, Any], split: str) -> dict[Path, tuple[float, Tr
     return {file: (lengths[file], transcript) for file, transcript in match(lengths).items()}
 
 
-def _read_table(path: Path) -> Any:
+def read_table(path: Path) -> Any:
+    """Read a table of lengths, a pandas.DataFrame with file_path and length, in samples.
+
+    Raises:
+        MissingFileError, CorpusError: it is not there, or malformed.
+    """
     import pandas
 
     if not path.is_file():

@@ -14,6 +14,7 @@ from torch import nn
 
 from ...errors import UsageError, unknown, within
 from ..hub import check_downstream
+from ._settings import makers
 
 # What recipes call the keys whose values they evaluate. A key that is missing here is caught later: see `confined`.
 _KEYS = ("select", "pooling", "model_type", "module", "agg_module", "utter_module", "ObjectiveLoss", "metric")
@@ -42,15 +43,12 @@ def check_names(downstream: str, config: Mapping[str, Any]) -> None:
 
 
 def _check_maker(section: str, settings: Any) -> None:
-    """Look up the function that s3prl calls for an optimizer or a scheduler (s3prl/optimizers.py:22)."""
+    """Look up the function that s3prl calls for an optimizer or a scheduler."""
     name = settings.get("name") if isinstance(settings, Mapping) else None
     if name is None:
         return
-    made = vars(import_module(f"s3prl.{section}s"))
-    known = {maker[len("get_") :] for maker, value in made.items() if maker.startswith("get_") and callable(value)}
-    known -= {section, "grouped_parameters"}
-    if name not in known:
-        raise within(f"config.{section}.", UsageError(f"name: {unknown(section, name, known)}"))
+    if name not in makers(section):
+        raise within(f"config.{section}.", UsageError(f"name: {unknown(section, name, makers(section))}"))
 
 
 def _check_plain(config: Mapping[str, Any]) -> None:

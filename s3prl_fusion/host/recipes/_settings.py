@@ -33,6 +33,8 @@ from ..hub import s3prl_folder
 PATH = Kind("a path", TEXT.read, null=True)  # left empty or out: see `_shared.check_paths`
 BATCH = whole(1)
 WORKERS = whole(0, 1024)
+LOADERS = {"train_batch_size": BATCH, "eval_batch_size": BATCH, "num_workers": WORKERS}
+CROP = {"max_timestep": whole(1, null=True)}  # samples
 SPLITS = several(TEXT)
 FOLDERS = several(TEXT, least=1)  # of a split that is needed
 STEPS = whole(1)
@@ -75,9 +77,10 @@ def dev_and_test(config: dict[str, Any]) -> list[str]:
     return ["dev", "test"]
 
 
-def _getters(file: str, *others: str) -> dict[str, Signature]:
-    """Return the functions that s3prl chooses by ``get_<name>``, by that name."""
-    found = definitions(s3prl_folder() / file)
+def makers(section: str) -> dict[str, Signature]:
+    """Return the functions that s3prl chooses for an ``optimizer`` or a ``scheduler`` by ``get_<name>``, by that name
+    (s3prl/optimizers.py:22)."""
+    found, others = definitions(s3prl_folder() / f"{section}s.py"), (section, "grouped_parameters")
     return {name[4:]: of for name, of in found.items() if name.startswith("get_") and name[4:] not in others}
 
 
@@ -98,7 +101,7 @@ def options(of: Signature, given: Sequence[str], known: Mapping[str, Check]) -> 
 
 def optimizer(key: str, value: Any, problems: list[Problem]) -> Any:
     """Check an optimizer; see `Check`."""
-    getters = _getters("optimizers.py", "optimizer", "grouped_parameters")
+    getters = makers("optimizer")
     head = Section({"name": OneOf("optimizer", getters), "lr": LR}, others=True)
     before = len(problems)
     head(key, value, problems)
@@ -135,7 +138,7 @@ def scheduler(key: str, value: Any, problems: list[Problem]) -> Any:
     """Check a schedule of the learning rate; without one it stays. See `Check`."""
     if not value:
         return value
-    getters = _getters("schedulers.py", "scheduler")
+    getters = makers("scheduler")
     before = len(problems)
     Section({"name": OneOf("scheduler", getters)}, others=True)(key, value, problems)
     if len(problems) > before:

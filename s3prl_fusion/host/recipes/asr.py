@@ -85,11 +85,11 @@ def transcripts(expert: Any, features: list[Tensor]) -> list[str]:
 
 def listed(config: dict[str, Any], split: str) -> list[str]:
     """List the utterances of the split's tables of lengths."""
-    import pandas
-
     datarc = config["downstream_expert"]["datarc"]
-    tables = [pandas.read_csv(Path(datarc["bucket_file"]) / f"{name}.csv") for name in datarc[split]]
-    return [Path(file).stem for table in tables for file in table["file_path"]]
+    tables = [Path(datarc["bucket_file"]) / f"{name}.csv" for name in datarc[split]]
+    for table in tables:
+        table.stat()  # raises FileNotFoundError
+    return [Path(file).stem for table in tables for file in _asr_data.read_table(table)["file_path"]]
 
 
 RECIPE = Recipe(

@@ -19,7 +19,7 @@ from ..hub import s3prl_folder
 from ..patches import Patches
 from . import Recipe
 from ._models import Model
-from ._settings import BATCH, PATH, WORKERS, dev_and_test, options
+from ._settings import LOADERS, PATH, dev_and_test, options
 from ._shared import check_paths, empty, logits
 
 
@@ -46,9 +46,7 @@ SETTINGS = Section(
         "datarc": Section(
             {
                 "pre_load": SWITCH,
-                "train_batch_size": BATCH,
-                "eval_batch_size": BATCH,
-                "num_workers": WORKERS,
+                **LOADERS,
                 "valid_ratio": number(above=0, below=1),
             },
             {"root": PATH, "meta_data": PATH, "test_fold": Kind("fold1, fold2 ...", _fold, null=True)},

@@ -22,7 +22,7 @@ from ..defined import definitions
 from ..hub import s3prl_folder
 from ..patches import Patches
 from . import Recipe, _sv_data
-from ._settings import BATCH, PATH, WORKERS, dev_and_test, options
+from ._settings import CROP, LOADERS, PATH, dev_and_test, options
 from ._shared import check_paths, empty, max_timestep
 
 CONTEXT = 14  # frames that the x-vector's TDNN layers take off (s3prl/downstream/sv_voxceleb1/expert.py:207)
@@ -66,10 +66,8 @@ SETTINGS = Section(
     {
         "datarc": Section(
             {
-                "max_timestep": whole(1, null=True),
-                "train_batch_size": BATCH,
-                "eval_batch_size": BATCH,
-                "num_workers": WORKERS,
+                **CROP,
+                **LOADERS,
                 "vad_config": Section({"min_sec": whole(0)}),
             },
             {key: PATH for key in ("file_path", "train_meta_data", "dev_meta_data", "test_meta_data")},

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
-from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,26 +14,18 @@ from torch import Tensor
 from ...corpora.lines import read_lines, read_text
 from ...corpora.voxceleb1 import clip_name, find_listed, read_speaker_list
 from ...errors import UsageError
-from ...files import cache_dir, make_cache_dir, read_json, write_sealed, write_whole
-from ...schema import Section, whole
+from ...files import cache_dir, make_cache_dir, read_json, reading_threads, write_sealed, write_whole
+from ...schema import Section
 from ...source import content_digest
 from ..patches import Patches
 from . import Recipe
 from ._models import Model
-from ._settings import BATCH, PATH, WORKERS, dev_and_test
+from ._settings import CROP, LOADERS, PATH, dev_and_test
 from ._shared import check_paths, empty, logits, max_timestep
 
 SETTINGS = Section(
     {
-        "datarc": Section(
-            {
-                "max_timestep": whole(1, null=True),
-                "train_batch_size": BATCH,
-                "eval_batch_size": BATCH,
-                "num_workers": WORKERS,
-            },
-            {"file_path": PATH, "meta_data": PATH},
-        ),
+        "datarc": Section({**CROP, **LOADERS}, {"file_path": PATH, "meta_data": PATH}),
         "modelrc": Model(("model.py",), width="projector_dim", without=("FrameLevel",)),
     }
 )
@@ -101,7 +92,7 @@ def _is_whole(folder: Path) -> bool:
     except (OSError, UsageError):  # made anew
         return False
     clips = [clip for path in lists.values() for clip in pickle.loads(path.read_bytes())]
-    with ThreadPoolExecutor(max_workers=16) as pool:
+    with reading_threads() as pool:
         return all(pool.map(os.path.isfile, clips))
 
 

@@ -16,7 +16,7 @@ from ...config import FusionConfig
 from ...corpora.base import Prepared
 from ...corpora.inventory import content_of
 from ...errors import UsageError
-from ...files import read_mapping
+from ...files import as_json, read_mapping
 from ...host.arguments import WHERE, override, set_value, split_overrides, words_of
 from ...names import label
 from ...source import content_digest
@@ -218,7 +218,7 @@ class Experiment:
             lost = stamp.get("status") == "done" and not self.folder.best_ckpt(self.task).is_file()
             return [f"its {self.task.best_ckpt} is gone"] if lost else []
         if "made_of" in stamp:
-            return list(identity.differences(stamp["made_of"], json.loads(json.dumps(self.made_of()))))
+            return list(identity.differences(stamp["made_of"], as_json(self.made_of())))
         return ["its folder does not say what it was made of (another tool's, an earlier release's, or damaged)"]
 
 
