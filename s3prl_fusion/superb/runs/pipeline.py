@@ -34,16 +34,20 @@ def forget(experiment: Experiment, *stages: str) -> None:
             path.unlink()
 
 
-def recover(experiment: Experiment) -> bool:
+def recover(experiment: Experiment, key: str) -> bool:
     """Delete damaged checkpoints of an experiment that goes on. Where the best one is lost, go back to the last
     checkpoint from before it: trained on from there, the same one comes again.
+
+    Args:
+        experiment: its training has ended, or is to go on.
+        key: what its stamp holds if it is the one that is asked for.
 
     Returns:
         False if the best one is lost and there is none from before it: the training has to begin anew.
     """
     folder, stamp = experiment.folder, experiment.stamp("train")
     best, before = folder.best_ckpt(experiment.task), stamp.read()
-    if before.get("key") != experiment.key("train"):  # none, or another one, which is set aside as it is
+    if before.get("key") != key:  # none, or another one, which is set aside as it is
         return True
     dropped = drop_broken_checkpoints(folder.path)
     if best.is_file() or not (best in dropped or before.get("status") == "done"):
@@ -73,8 +77,9 @@ def train(experiment: Experiment, children: Children, progress: Progress) -> Non
     from ...host.ckpt import read_ckpt
 
     folder, stamp, made_of = experiment.folder, experiment.stamp("train"), experiment.made_of()
-    is_lost = not recover(experiment)
-    key, before = identity.digest(made_of), stamp.read()
+    key = identity.digest(made_of)
+    is_lost = not recover(experiment, key)
+    before = stamp.read()
     if not folder.is_empty() and (is_lost or experiment.changes()):
         folder.path.rename(folder.aside())
         before = {}
