@@ -7,7 +7,7 @@ of resamples of the utterances, and the score is that of the whole set.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -97,16 +97,17 @@ def error_rate(hypotheses: Texts, references: Texts) -> Statistic:
     tokens = [len(reference) for _, reference in pairs]
     if sum(tokens) == 0:
         raise ScoreError("the references hold no tokens")
-    return _ratio([editdistance.eval(hypothesis, reference) for hypothesis, reference in pairs], tokens)
+    return ratio([editdistance.eval(hypothesis, reference) for hypothesis, reference in pairs], tokens)
 
 
 def accuracy(hypotheses: Texts, references: Texts) -> Statistic:
     """Count the utterances whose label is right."""
     check_same_utterances(hypotheses, references)
-    return _ratio([int(hypotheses[key] == references[key]) for key in sorted(references)], [1] * len(references))
+    return ratio([int(hypotheses[key] == references[key]) for key in sorted(references)], [1] * len(references))
 
 
-def _ratio(parts: list[int], wholes: list[int]) -> Statistic:
+def ratio(parts: Sequence[float] | numpy.ndarray, wholes: Sequence[float] | numpy.ndarray) -> Statistic:
+    """Sum parts over the sum of wholes, in percent, each (n,); NaN where the wholes that are drawn sum to 0."""
     import numpy
 
     numbers = numpy.array((parts, wholes), dtype=float).T  # whole numbers, so that sums are exact

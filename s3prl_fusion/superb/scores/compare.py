@@ -7,12 +7,11 @@ difference would move on other utterances of the same kind, not what another see
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...errors import UsageError
 from ...metrics import ScoreError, Statistic, Texts
+from ...statistics import RESAMPLES, Fold, check, difference, scores
 from ...text import markdown
 from ..layout import RunFolder, find_scored
 from ..tasks import TASKS, Task
@@ -20,56 +19,7 @@ from .scoring import read_texts
 from .tables import read_runs
 
 if TYPE_CHECKING:
-    import numpy
     import pandas
-    import tqdm
-
-CHUNK = 2**21  # drawn utterances at a time: 16 MB as 64-bit numbers
-SECONDS = 2.0  # before a progress bar shows
-
-
-@dataclass(frozen=True)
-class Fold:
-    """One test set, and the runs of both experiments on it."""
-
-    utterances: int
-    statistics: tuple[Sequence[Statistic], Sequence[Statistic]]  # of the first and the second; one a seed
-
-    def means(self, weights: numpy.ndarray) -> numpy.ndarray:
-        """Return the mean over the seeds for each experiment.
-
-        Args:
-            weights: (R, utterances), how often each utterance is drawn.
-
-        Returns:
-            (2, R) percent; NaN where the score is undefined.
-        """
-        import numpy
-
-        return numpy.stack([numpy.mean([one(weights) for one in side], axis=0) for side in self.statistics])
-
-    def resample(self, rng: numpy.random.Generator, resamples: int, bar: tqdm.tqdm) -> numpy.ndarray:
-        """`means` of resamples, (2, resamples). One in which the score is undefined is drawn again."""
-        import numpy
-
-        chunks, rows = [], max(1, CHUNK // self.utterances)
-        for start in range(0, resamples, rows):
-            chunk = numpy.full((2, min(rows, resamples - start)), numpy.nan)
-            while (undefined := numpy.isnan(chunk).any(axis=0)).any():
-                chunk[:, undefined] = self.means(draw(rng, int(undefined.sum()), self.utterances))
-            chunks.append(chunk)
-            bar.update(chunk.shape[1])
-        return numpy.concatenate(chunks, axis=1)
-
-
-def draw(rng: numpy.random.Generator, resamples: int, utterances: int) -> numpy.ndarray:
-    """How often each utterance is drawn, (resamples, utterances); each row draws `utterances`, with replacement."""
-    import numpy
-
-    drawn = rng.integers(utterances, size=(resamples, utterances))
-    drawn += utterances * numpy.arange(resamples)[:, None]
-    counts = numpy.bincount(drawn.ravel(), minlength=resamples * utterances)
-    return counts.reshape(resamples, utterances).astype(float)
 
 
 def read_side(folder: Path) -> pandas.DataFrame:
@@ -138,12 +88,12 @@ def check_same_references(where: str, one: tuple[Path, Texts], other: tuple[Path
         )
 
 
-def compare(first: Path, second: Path, resamples: int = 1000, seed: int = 1337) -> pandas.DataFrame:
+def compare(first: Path, second: Path, resamples: int = RESAMPLES, seed: int = 1337) -> pandas.DataFrame:
     """Bootstrap the difference of two experiments, task by task.
 
     An experiment's score is the mean over its seeds of the mean over the folds. Utterances are drawn with replacement
-    within each fold, the same ones for both experiments and all seeds. The interval goes from the 2.5th to the 97.5th
-    percentile of the resampled differences; p is twice the smaller share of them on one side of 0, at most 1.
+    within each fold, the same ones for both experiments and all seeds. Interval and p are those of
+    `statistics.Estimate`.
 
     SV's trials share speakers and recordings, which are drawn here as if they did not: its interval is too narrow
     rather than too wide.
@@ -163,10 +113,7 @@ def compare(first: Path, second: Path, resamples: int = 1000, seed: int = 1337) 
     """
     import pandas
 
-    if seed < 0:
-        raise UsageError(f"seed: got {seed}; give a whole number from 0 on")
-    if resamples < 1:
-        raise UsageError(f"resamples: got {resamples}; at least 1 is needed, 1000 are usual")
+    check(resamples, seed)
     sides = [read_side(folder) for folder in (first, second)]
     tasks = [task for task in TASKS.values() if all(task.name in set(runs["task"]) for runs in sides)]
     if not tasks:
@@ -179,26 +126,18 @@ def compare(first: Path, second: Path, resamples: int = 1000, seed: int = 1337) 
 
 
 def _row(task: Task, sides: Sequence[pandas.DataFrame], resamples: int, seed: int) -> dict[str, object]:
-    import numpy
-    from tqdm import tqdm
-
     folds = [read_fold(task, fold, sides) for fold in folds_of(task, sides)]
-    rng = numpy.random.default_rng(seed)
-    with tqdm(total=resamples * len(folds), desc=task.column, delay=SECONDS, leave=False, disable=None) as bar:
-        drawn = numpy.mean([fold.resample(rng, resamples, bar) for fold in folds], axis=0)
-    plain = numpy.mean([fold.means(numpy.ones((1, fold.utterances)))[:, 0] for fold in folds], axis=0)
-    differences = drawn[0] - drawn[1]
-    low, high = numpy.percentile(differences, [2.5, 97.5])
-    shares = ((differences <= 0).mean(), (differences >= 0).mean())
+    found = difference(folds, resamples, seed, name=task.column)
+    first, second = scores(folds)
     return {
         "task": task.name,
         "metric": task.column,
-        "first": plain[0],
-        "second": plain[1],
-        "difference": plain[0] - plain[1],
-        "low": low,
-        "high": high,
-        "p": min(1.0, 2.0 * min(shares)),
+        "first": first,
+        "second": second,
+        "difference": found.value,
+        "low": found.low,
+        "high": found.high,
+        "p": found.p,
         "utterances": sum(fold.utterances for fold in folds),
         "seeds_first": sides[0]["seed"].nunique(),
         "seeds_second": sides[1]["seed"].nunique(),
