@@ -68,8 +68,8 @@ def package_names() -> list[str]:
     return [f"asterisk-core-sounds-{language}-g722" for language in VOICES] + ["asterisk-core-sounds-en"]
 
 
-def unpack(debs: Path, into: Path) -> Path:
-    """Unpack the packages below ``into`` and return it; those that ``debs`` lacks are downloaded there.
+def unpack(debs: Path, into: Path, names: list[str]) -> Path:
+    """Unpack packages below ``into`` and return it; those that ``debs`` lacks are downloaded there.
 
     Raises:
         FileNotFoundError: a needed program or package cannot be found.
@@ -78,10 +78,10 @@ def unpack(debs: Path, into: Path) -> Path:
         if shutil.which(program) is None:
             raise FileNotFoundError(f"the program '{program}' is not on PATH; install it (apt-get install {program})")
     debs.mkdir(parents=True, exist_ok=True)
-    absent = [name for name in package_names() if not list(debs.glob(f"{name}_*.deb"))]
+    absent = [name for name in names if not list(debs.glob(f"{name}_*.deb"))]
     if absent:
         subprocess.run(["apt-get", "download", *absent], cwd=debs, check=True)
-    for name in package_names():
+    for name in names:
         found = sorted(debs.glob(f"{name}_*.deb"))
         if not found:
             raise FileNotFoundError(f"no {name}_*.deb in '{debs}'; put it there or allow apt-get to download it")
@@ -288,7 +288,7 @@ def main() -> None:
         tempfile.TemporaryDirectory() as scratch,
         tempfile.TemporaryDirectory(dir=args.out.parent) as staging,
     ):
-        root, new = unpack(args.debs, Path(scratch)), Path(staging) / "corpus"
+        root, new = unpack(args.debs, Path(scratch), package_names()), Path(staging) / "corpus"
         new.mkdir()
         table = manifest(root, new)
         check(table)

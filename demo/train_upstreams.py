@@ -1,9 +1,10 @@
-"""Train the demo's two upstreams: a self-supervised HuBERT and a supervised Whisper-style encoder.
+"""Train the demo's upstreams: a self-supervised HuBERT, a supervised Whisper-style encoder, and x-vectors.
 
 Usage::
 
     python demo/train_upstreams.py hubert --debs /tmp/debs -o demo/upstreams
     python demo/train_upstreams.py whisper --debs /tmp/debs -o demo/upstreams
+    python demo/train_upstreams.py xvector --debs /tmp/debs -o demo/upstreams
 
 Run again with the same arguments, an interrupted training goes on from its checkpoint in ``--work``. The
 learning rate follows the share of ``--minutes`` that is used up, so the number of updates depends on the
@@ -19,17 +20,23 @@ import os
 import tempfile
 import time
 from pathlib import Path
+from typing import Union
 
+import build_corpus
 import numpy as np
 import torch
+import training_voices
 from build_corpus import SAMPLE_RATE, unpack
 from torch import nn
 from tqdm import tqdm
 from training_models import SEED, Hubert, Whisper
 from training_speech import batches
+from training_xvector import Xvector
 
 CHECKPOINT_SECONDS = 120
 REPORT_STEPS = 100
+UPSTREAMS = {"hubert": Hubert, "whisper": Whisper, "xvector": Xvector}
+Task = Union[Hubert, Whisper, Xvector]
 WORK = Path(tempfile.gettempdir()) / "s3prl_fusion_upstreams"
 
 
@@ -40,7 +47,7 @@ def learning_rate(progress: float, peak: float) -> float:
     return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - 0.03) / 0.97))))
 
 
-def train(task: Whisper | Hubert, minutes: float, checkpoint: Path) -> None:
+def train(task: Task, minutes: float, checkpoint: Path) -> None:
     """Train for ``minutes`` of wall time, going on from ``checkpoint`` where there is one."""
     optimizer = torch.optim.AdamW(task.parameters(), lr=0.0, betas=(0.9, 0.98), weight_decay=0.01)
     state = _resume(task, optimizer, checkpoint)
@@ -70,7 +77,7 @@ def train(task: Whisper | Hubert, minutes: float, checkpoint: Path) -> None:
     print(f"{state['step']} updates in {state['elapsed'] / 60:.1f} min; {task.report()}")
 
 
-def _resume(task: Whisper | Hubert, optimizer: torch.optim.Optimizer, checkpoint: Path) -> dict[str, float]:
+def _resume(task: Task, optimizer: torch.optim.Optimizer, checkpoint: Path) -> dict[str, float]:
     """Load ``checkpoint`` where there is one; return the updates made and the seconds spent."""
     if not checkpoint.is_file():
         return {"step": 0, "elapsed": 0.0}
@@ -82,7 +89,7 @@ def _resume(task: Whisper | Hubert, optimizer: torch.optim.Optimizer, checkpoint
 
 
 def _update(
-    task: Whisper | Hubert,
+    task: Task,
     optimizer: torch.optim.Optimizer,
     batch: list[int],
     progress: float,
@@ -105,15 +112,16 @@ def _save_whole(value: dict, path: Path) -> None:
     os.replace(scratch, path)
 
 
-def save(task: Whisper | Hubert, folder: Path) -> None:
-    """Save the model in half precision with its feature extractor; it loads in single precision."""
+def save(task: Task, folder: Path) -> None:
+    """Save the model in half precision with its feature extractor, if any; it loads in single precision."""
     folder.mkdir(parents=True, exist_ok=True)
     task.model.half().save_pretrained(folder)
-    task.extractor.save_pretrained(folder)
+    if task.extractor is not None:
+        task.extractor.save_pretrained(folder)
+        config = json.loads((folder / "config.json").read_text())
+        config = {key: value for key, value in config.items() if key not in ("dtype", "torch_dtype")}
+        (folder / "config.json").write_text(json.dumps({**config, "torch_dtype": "float32"}, indent=2) + "\n")
     (folder / "model.safetensors").chmod(0o644)
-    config = json.loads((folder / "config.json").read_text())
-    config = {key: value for key, value in config.items() if key not in ("dtype", "torch_dtype")}
-    (folder / "config.json").write_text(json.dumps({**config, "torch_dtype": "float32"}, indent=2) + "\n")
     parameters = sum(parameter.numel() for parameter in task.model.parameters())
     size = sum(path.stat().st_size for path in folder.iterdir())
     print(f"{folder}: {parameters:,} parameters, {size / 1e6:.2f} MB")
@@ -123,9 +131,9 @@ def main() -> None:
     """Train one upstream and save it."""
     here = Path(__file__).resolve().parent
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("upstream", choices=["hubert", "whisper"])
+    parser.add_argument("upstream", choices=[*UPSTREAMS])
     parser.add_argument("--debs", type=Path, required=True, help="folder of the .deb files; absent ones are downloaded")
-    parser.add_argument("-o", "--out", type=Path, required=True, help="the model goes to OUT/hubert or OUT/whisper")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="the model goes to OUT/UPSTREAM")
     parser.add_argument("--minutes", type=float, default=36.0, help="training time, preparing the speech not counted")
     parser.add_argument("--manifest", type=Path, default=here / "corpus" / "manifest.csv")
     parser.add_argument("--work", type=Path, default=WORK, help="where the checkpoint is kept")
@@ -133,10 +141,11 @@ def main() -> None:
     args.work.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     torch.manual_seed(SEED)
-    task = {"hubert": Hubert, "whisper": Whisper}[args.upstream]()
+    task = UPSTREAMS[args.upstream]()
     print(f"{sum(parameter.numel() for parameter in task.model.parameters()):,} parameters")
     with tempfile.TemporaryDirectory() as scratch:
-        task.load_speech(unpack(args.debs, Path(scratch)), args.manifest)
+        packages = training_voices if args.upstream == "xvector" else build_corpus
+        task.load_speech(unpack(args.debs, Path(scratch), packages.package_names()), args.manifest)
     hours = {real: sum(len(u.samples) for u in task.speech if u.real == real) / SAMPLE_RATE / 3600 for real in (1, 0)}
     print(f"{len(task.speech)} utterances: {hours[1]:.2f} h real, {hours[0]:.2f} h synthetic", flush=True)
     train(task, args.minutes, args.work / f"{args.upstream}.pt")

@@ -195,7 +195,7 @@ def synthesise(texts: list[str], flite_share: float, rng: random.Random) -> list
         if rng.random() < flite_share:
             voice, rate = rng.choices(FLITE_VOICES, weights=(4, 1, 1, 1))[0], SAMPLE_RATE
             pitch = rng.uniform(140, 240) if voice == "slt" else rng.uniform(80, 150)
-            samples = _flite(text.lower(), voice, pitch, rng.uniform(0.8, 1.35))
+            samples = flite(text.lower(), voice, pitch, rng.uniform(0.8, 1.35))
         else:
             voice, rate = rng.choice(ESPEAK_VOICES) + rng.choice(ESPEAK_VARIANTS), espeak.sample_rate
             samples = espeak(text.lower(), voice, rng.randint(20, 80), rng.randint(115, 200))
@@ -206,7 +206,7 @@ def synthesise(texts: list[str], flite_share: float, rng: random.Random) -> list
     return utterances
 
 
-def _flite(text: str, voice: str, pitch: float, stretch: float) -> np.ndarray:
+def flite(text: str, voice: str, pitch: float, stretch: float) -> np.ndarray:
     """Speak ``text`` with the flite program: (T,) float32 at 16 kHz."""
     settings = [f"duration_stretch={stretch:.2f}", f"int_f0_target_mean={pitch:.0f}"]
     with tempfile.NamedTemporaryFile(suffix=".wav") as wav:

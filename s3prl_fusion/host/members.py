@@ -46,7 +46,7 @@ def _is_entry(name: str, value: Any) -> bool:
 
 
 def added_entries() -> dict[str, Factory]:
-    """Make the hub entries that s3prl lacks: Whisper, and the demo's two tiny models."""
+    """Make the hub entries that s3prl lacks: Whisper, x-vectors, and the demo's tiny models."""
     return {row.name: _added(row) for row in ENTRIES.values() if row.factory or row.via}
 
 
@@ -115,7 +115,7 @@ def _unknown(name: str, names: list[str]) -> str:
     would be one for another architecture."""
     if not name.startswith("hf_"):
         return unknown("upstream", name, names)
-    loaded = ", ".join(f"{entry} ({kind})" for entry, kind in MODEL_TYPES.items())
+    loaded = ", ".join(f"{entry} ({kind})" for entry, kind in MODEL_TYPES.items() if entry[:3] == "hf_")
     family = [entry for entry in names if entry.partition("_")[0] == name.split("_")[1]]
     others = f"; s3prl's own entries of that family: {', '.join(sorted(family))}" if family else ""
     return f"unknown upstream {name!r}; models saved by transformers are loaded by {loaded}{others}"

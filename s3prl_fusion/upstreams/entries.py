@@ -11,9 +11,9 @@ from typing import Any
 
 from ..assets import demo_dir
 
-WHISPER = "hf_whisper_custom"
-# The architecture (config.json's model_type) that each entry for transformers' models loads.
-MODEL_TYPES = {"hf_hubert_custom": "hubert", "hf_wav2vec2_custom": "wav2vec2", WHISPER: "whisper"}
+WHISPER, XVECTOR = "hf_whisper_custom", "xvector_local"
+# The architecture (config.json's model_type) that each entry loads whose ckpt is a folder as transformers saves.
+MODEL_TYPES = {"hf_hubert_custom": "hubert", "hf_wav2vec2_custom": "wav2vec2", WHISPER: "whisper", XVECTOR: "xvector"}
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,15 @@ _ROWS = (
         ckpt="demo:whisper",
         options={"pad_to_30s": False},
     ),
+    Entry(
+        "demo_xvector",
+        "demo_xvector",
+        size=Size(7, 144, 320, 1_133_904),
+        corpus="recorded voices of 57 kinds from Debian's packages, 76 of synthesizers; told apart",
+        labelled=True,
+        via=XVECTOR,
+        ckpt="demo:xvector",
+    ),
     *(Entry(name, corpus=_SIGNAL) for name in ("fbank_no_cmvn", "mel", "linear", "spectrogram")),
     Entry("wav2vec2_large_ll60k", size=Size(25, 1024, 320, 317_390_592)),
     Entry("hubert_large_ll60k", size=Size(25, 1024, 320, 316_609_408)),
@@ -125,6 +134,7 @@ _ROWS = (
     _whisper("whisper_large_v2", Size(33, 1280, 320, 636_784_640)),
     _whisper("whisper_large_v3", Size(33, 1280, 320, 636_968_960)),
     Entry(WHISPER, labelled=True, factory="s3prl_fusion.upstreams.whisper:WhisperUpstream", needs_ckpt=True),
+    Entry(XVECTOR, factory="s3prl_fusion.upstreams.xvector:XVectorUpstream", needs_ckpt=True),
 )
 ENTRIES = {entry.name: entry for entry in _ROWS}
 

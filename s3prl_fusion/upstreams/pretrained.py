@@ -13,9 +13,10 @@ from torch import nn
 
 from ..errors import MissingFileError, UsageError, UserError
 from ..files import read_json
-from .entries import MODEL_TYPES, aliases
+from .entries import MODEL_TYPES, XVECTOR, aliases
 
 _HUB_ID = re.compile(r"\w[\w.-]*(/[\w.-]+)?")
+_EXTRACTORS = ("preprocessor_config.json", "processor_config.json")
 _WEIGHTS = ("*.safetensors", "*.bin")
 # What transformers may begin anew: SpecAugment's vector, which a frozen upstream never uses.
 _UNUSED = ("masked_spec_embed",)
@@ -48,7 +49,7 @@ def check_ckpt(name: str, ckpt: str) -> None:
         raise MissingFileError(
             f"{folder} has no weights (model.safetensors or pytorch_model.bin); fetch or save it again"
         )
-    if not any((folder / file).is_file() for file in ("preprocessor_config.json", "processor_config.json")):
+    if name != XVECTOR and not any((folder / file).is_file() for file in _EXTRACTORS):
         raise MissingFileError(_no_extractor(ckpt))
 
 
