@@ -13,7 +13,7 @@ import s3prl_fusion
 
 PACKAGE = Path(s3prl_fusion.__file__).parent
 # Whatever stands in no folder of these is the core. Everything may import what is to its right.
-LAYERS = ("cli", "commands", "superb", "host", "corpora")
+LAYERS = ("cli", "commands", "select", "superb", "host", "corpora")
 
 
 def modules() -> dict[str, Path]:

@@ -17,11 +17,14 @@ from tiny_models import wavs
 import s3prl_fusion
 from s3prl_fusion import imports, load_experiment
 from s3prl_fusion.cli import main
+from s3prl_fusion.costs import count_parameters
 from s3prl_fusion.errors import UsageError
 from s3prl_fusion.host.ckpt import find_ckpt, read_ckpt
+from s3prl_fusion.host.load import head_parameters
 from s3prl_fusion.host.recipes.ctc import phonemes
 from s3prl_fusion.host.recipes.emotion import emotions
 from s3prl_fusion.host.recipes.voxceleb1 import speakers
+from s3prl_fusion.select.capacity import head_of
 
 RECIPES = ("asr", "ctc", "voxceleb1", "emotion")
 SPLIT = {"asr": "test-clean", "ctc": "test", "voxceleb1": "test", "emotion": "test"}
@@ -89,6 +92,15 @@ def test_predictions_are_those_of_the_launchers_inference(recipe, trained, tmp_p
     ckpt = talkative(trained(recipe), tmp_path / "exp")
     (prediction,) = load_experiment(ckpt).predict([wav])
     assert len(prediction) > 2 and prediction == infer(ckpt, tmp_path / "speech.wav", tmp_path / "copy")
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_how_large_the_head_would_be_for_other_features(recipe, trained):
+    experiment = load_experiment(trained(recipe))
+    rate = experiment.featurizer.downsample_rate
+    head = head_of(trained(recipe), rate)
+    assert head(experiment.featurizer.output_dim) == count_parameters(experiment.downstream)
+    assert [head(200)] == head_parameters(trained(recipe), rate, [200])
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from .. import checkpoint
 from ..audio import check_wavs, load
+from ..costs import count_parameters
 from ..devices import check_device
 from ..errors import KindError, UsageError
 from ..featurizer import FusionFeaturizer
@@ -160,8 +161,30 @@ def load_experiment(
         check_names(args.downstream, config)
         model = _restored(_upstream(args, states, named=upstream is not None), states, "Upstream", device)
         featurizer = _restored(_featurizer(model, args), states, "Featurizer", device)
-        downstream = _restored(_downstream(featurizer, args, config), states, "Downstream", device)
+        head = _downstream(featurizer.output_dim, featurizer.downsample_rate, args, config)
+        downstream = _restored(head, states, "Downstream", device)
     return LoadedExperiment(model, featurizer, downstream, args, config)
+
+
+def head_parameters(expdir_or_ckpt: str | Path, rate: int, widths: Sequence[int]) -> list[int]:
+    """Count the parameters that an experiment's head would have for features of other widths.
+
+    Args:
+        expdir_or_ckpt: see `find_ckpt`.
+        rate: samples a frame of the features.
+        widths: of the features.
+
+    Raises:
+        UserError: see `load_experiment`; no upstream is loaded here.
+    """
+    path = find_ckpt(expdir_or_ckpt)
+    states = read_experiment(path)
+    args, config = states["Args"], states["Config"]
+    args.device, args.expdir = "cpu", str(path.parent)
+    hub()
+    with quiet_torchaudio(), torch.random.fork_rng(), _without_corpus(args, states):
+        check_names(args.downstream, config)
+        return [count_parameters(_downstream(width, rate, args, config)) for width in widths]
 
 
 def _restored(module: nn.Module, states: dict[str, Any], name: str, device: str) -> nn.Module:
@@ -207,7 +230,7 @@ def _without_corpus(args: argparse.Namespace, states: dict[str, Any]) -> Iterato
         patches.undo()
 
 
-def _downstream(featurizer: nn.Module, args: argparse.Namespace, config: dict[str, Any]) -> nn.Module:
+def _downstream(width: int, rate: int, args: argparse.Namespace, config: dict[str, Any]) -> nn.Module:
     return import_module(f"s3prl.downstream.{args.downstream}.expert").DownstreamExpert(
-        upstream_dim=featurizer.output_dim, upstream_rate=featurizer.downsample_rate, **config, **vars(args)
+        upstream_dim=width, upstream_rate=rate, **config, **vars(args)
     )
