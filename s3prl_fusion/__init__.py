@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # The names are looked up on first use, so that `import s3prl_fusion` loads neither torch nor s3prl.
 _HOME = {

@@ -18,6 +18,7 @@ from .identity import describe, differences
 from .interfaces import interface_options
 
 KEY = "s3prl_fusion"  # in the metadata
+UNNORMALIZED = ["0", "1"]  # the release whose fusions are normalized only where they say so; its checkpoints load here
 RUN_FILE = "run.json"  # in an expdir: what a training says of itself
 
 
@@ -55,6 +56,18 @@ def read(state_dict: Mapping[str, Any]) -> dict[str, Any] | None:
     return getattr(state_dict, "_metadata", {}).get("", {}).get(KEY)
 
 
+def with_old_defaults(fusion: FusionConfig, remembered: Mapping[str, Any] | None) -> FusionConfig:
+    """Give a fusion, as its name or YAML reads in this release, the defaults of the release that a checkpoint is of.
+
+    Args:
+        fusion: what the checkpoint was trained with.
+        remembered: the checkpoint's `record`.
+    """
+    if fusion.stock or remembered is None or release(remembered["version"]) != UNNORMALIZED:
+        return fusion
+    return replace(fusion, normalize=remembered["fusion"].get("normalize", False))
+
+
 def check(remembered: Mapping[str, Any] | None, fusion: FusionConfig, made_of: Mapping[str, Any]) -> None:
     """Refuse weights that were trained with another fusion, or by a release that may compute otherwise.
 
@@ -67,7 +80,7 @@ def check(remembered: Mapping[str, Any] | None, fusion: FusionConfig, made_of: M
     """
     if remembered is None:
         return
-    if release(remembered["version"]) != release(__version__):
+    if release(remembered["version"]) not in (release(__version__), UNNORMALIZED):
         raise UsageError(
             f"the checkpoint is from s3prl_fusion {remembered['version']}, and this is {__version__}, which may give "
             f"other features; pip install s3prl-fusion=={remembered['version']}, or train again"

@@ -118,14 +118,15 @@ class FusionConfig:
     Attributes:
         members: at least one; no two alike.
         interface: the trainable part.
-        normalize: parameter-free layer norm over the features of every hidden state, before the interface.
+        normalize: parameter-free layer norm over the features of every hidden state, before the interface. A stock
+            upstream has it only where run_downstream's ``--upstream_feature_normalize`` asks for it.
         cache: where the members' hidden states are kept on disk; ``None`` computes them anew each time.
         stock: one upstream as s3prl runs it, under its own featurizer, which is a weighted sum.
     """
 
     members: tuple[MemberConfig, ...]
     interface: InterfaceConfig = InterfaceConfig()
-    normalize: bool = False
+    normalize: bool = True
     cache: CacheConfig | None = None
     stock: bool = False
 
@@ -198,9 +199,10 @@ class FusionConfig:
 
     @classmethod
     def from_record(cls, config: Mapping[str, Any]) -> FusionConfig:
-        """Read what a checkpoint or a score remembers of its fusion; as `from_dict`, but code runs only if allowed."""
+        """Read what a checkpoint or a score remembers of its fusion; as `from_dict`, but code runs only if allowed, and
+        what does not say `normalize` is of 0.1, where it was off by default."""
         _check_code(config, None)
-        return cls.from_dict(config)
+        return cls.from_dict({"normalize": False, **config} if isinstance(config, Mapping) else config)
 
     @classmethod
     def from_name(cls, name: str) -> FusionConfig:
@@ -217,7 +219,7 @@ class FusionConfig:
         return cls(tuple(MemberConfig(entry) for entry in entries), InterfaceConfig(interface))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain lists, dicts and scalars that `from_dict` reads; defaults are left out."""
+        """Return plain lists, dicts and scalars that `from_dict` reads; defaults are left out, but for `normalize`."""
         members = []
         for member in self.members:
             entry = {key: value for key, value in asdict(member).items() if value is not None}
@@ -227,8 +229,9 @@ class FusionConfig:
         interface = {"name": self.interface.name, **self.interface.options}
         if self.interface.output_dim is not None:
             interface["output_dim"] = self.interface.output_dim
-        config: dict[str, Any] = {"members": members, "interface": interface}
-        config.update({key: True for key in ("normalize", "stock") if getattr(self, key)})
+        config: dict[str, Any] = {"members": members, "interface": interface, "normalize": self.normalize}
+        if self.stock:
+            config["stock"] = True
         if self.cache is not None:
             config["cache"] = self.cache.to_dict()
         return config

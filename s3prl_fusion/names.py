@@ -51,7 +51,8 @@ def resolve(name: str, model_config: str | None = None, ckpt: str | None = None,
         UserError: the name is malformed, it has a file too many or too few, or the file is wrong.
     """
     if not is_fused_name(name):
-        return FusionConfig((MemberConfig(name, ckpt, model_config),), InterfaceConfig("weighted_sum"), stock=True)
+        member = MemberConfig(name, ckpt, model_config)
+        return FusionConfig((member,), InterfaceConfig("weighted_sum"), normalize=False, stock=True)
     if ckpt is not None:
         raise UsageError(
             f"{name!r} takes no checkpoint of its own (-k {ckpt}); give its members theirs in a fusion YAML"

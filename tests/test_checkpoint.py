@@ -28,6 +28,15 @@ def featurizer(fusion: FusionConfig, **options) -> FusionFeaturizer:
         return FusionFeaturizer(FusedUpstream(fusion, members), **options)
 
 
+def as_of_0_1(remembered: dict, normalize: bool) -> dict:
+    """A record as that release wrote it: of `normalize` only where it is on."""
+    changed = {"version": "0.1.0", "fusion": dict(remembered["fusion"]), "made_of": dict(remembered["made_of"])}
+    for part in ("fusion", "made_of"):
+        changed[part].pop("normalize")
+        changed[part].update({"normalize": True} if normalize else {})
+    return {**remembered, **changed}
+
+
 @pytest.fixture
 def saved(tmp_path):
     """A featurizer's state, through a file that is read as the runner's are."""
@@ -57,8 +66,9 @@ def test_the_same_fusion_loads(saved):
 
 
 def test_normalizing_by_the_run_downstreams_option_is_remembered_as_in_the_config():
-    by_option = featurizer(config(), normalize=True).state_dict()
+    by_option = featurizer(config(normalize=False), normalize=True).state_dict()
     assert checkpoint.read(by_option) == checkpoint.read(featurizer(config(normalize=True)).state_dict())
+    assert not checkpoint.read(featurizer(config(normalize=False)).state_dict())["fusion"]["normalize"]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +76,7 @@ def test_normalizing_by_the_run_downstreams_option_is_remembered_as_in_the_confi
     [
         ({"interface": "chconv"}, r"interface\.projection was True, is False"),
         ({"interface": "hconv"}, r"interface\.name was 'chconv', is 'hconv'"),
-        ({"normalize": True}, r"normalize was not given, is True"),
+        ({"normalize": False}, r"normalize was True, is not given"),
         ({"members": ["a"]}, r"members was a \+ b, is a"),
         (
             {"members": [{"name": "a", "layers": [0, 1]}, CONFIG["members"][1]]},
@@ -105,13 +115,33 @@ def test_members_may_run_on_other_devices(saved):
     featurizer(config(members=elsewhere)).load_state_dict(saved)
 
 
-@pytest.mark.parametrize("version, fits", [("0.1.7", True), ("0.2.0", False), ("1.1.0", False)])
+@pytest.mark.parametrize("version, fits", [("0.2.7", True), ("0.3.0", False), ("1.1.0", False)])
 def test_releases_that_may_compute_otherwise_are_refused(saved, monkeypatch, version, fits):
     monkeypatch.setattr(checkpoint, "__version__", version)
     if fits:
         return checkpoint.check(checkpoint.read(saved), config(), describe(config()))
     with pytest.raises(ValueError, match=rf"from s3prl_fusion {__version__}, and this is {version}, which may"):
         checkpoint.check(checkpoint.read(saved), config(), describe(config()))
+
+
+@pytest.mark.parametrize("made_of", [True, False])
+@pytest.mark.parametrize("normalize", [True, False])
+def test_weights_of_0_1_load_as_what_they_were(saved, normalize, made_of):
+    remembered = as_of_0_1(checkpoint.read(saved), normalize)
+    remembered.pop("made_of") if not made_of else None
+    for now in (True, False):
+        fusion = checkpoint.with_old_defaults(config(normalize=now), remembered)
+        assert fusion == config(normalize=normalize)
+        checkpoint.check(remembered, fusion, describe(fusion))
+    with pytest.raises(
+        ValueError, match=f"normalize was {'True, is not given' if normalize else 'not given, is True'}"
+    ):
+        checkpoint.check(remembered, other := config(normalize=not normalize), describe(other))
+
+
+def test_weights_of_this_release_are_what_the_fusion_says(saved):
+    assert checkpoint.with_old_defaults(config(normalize=False), checkpoint.read(saved)) == config(normalize=False)
+    assert checkpoint.with_old_defaults(config(), None) == config()
 
 
 def test_from_1_0_on_the_major_version_counts(saved, monkeypatch):

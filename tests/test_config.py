@@ -20,7 +20,7 @@ FULL = FusionConfig(
         MemberConfig("baseline_local", model_config="fbank.yaml", precision="bf16", device="cuda:1"),
     ),
     interface=InterfaceConfig("hconv", output_dim=512, options={"match_dim": "interpolate"}),
-    normalize=True,
+    normalize=False,
 )
 MINIMAL = FusionConfig((MemberConfig("fbank"),))
 
@@ -38,7 +38,7 @@ def test_yaml_round_trip(config, tmp_path):
 
 
 def test_to_dict_holds_only_plain_values_and_leaves_defaults_out():
-    assert MINIMAL.to_dict() == {"members": [{"name": "fbank"}], "interface": {"name": "hconv"}}
+    assert MINIMAL.to_dict() == {"members": [{"name": "fbank"}], "interface": {"name": "hconv"}, "normalize": True}
     assert FULL.to_dict() == {
         "members": [
             {"name": "wavlm_local", "ckpt": "wavlm.pt", "layers": [0, 6, -1]},
@@ -46,8 +46,19 @@ def test_to_dict_holds_only_plain_values_and_leaves_defaults_out():
             {"name": "baseline_local", "model_config": "fbank.yaml", "precision": "bf16", "device": "cuda:1"},
         ],
         "interface": {"name": "hconv", "match_dim": "interpolate", "output_dim": 512},
-        "normalize": True,
+        "normalize": False,
     }
+
+
+def test_a_fusion_is_normalized_unless_it_says_otherwise_and_a_record_of_0_1_is_what_it_was(tmp_path):
+    said = {"members": ["fbank"]}
+    (tmp_path / "a.yaml").write_text("members: [fbank]")
+    assert all(FusionConfig.from_dict(c).normalize for c in (said, {**said, "normalize": True}))
+    assert FusionConfig.from_yaml(tmp_path / "a.yaml").normalize and FusionConfig.from_name("fused__fbank").normalize
+    assert not FusionConfig.from_dict({**said, "normalize": False}).normalize
+    assert not FusionConfig.from_record(said).normalize
+    for fusion in (MINIMAL, FULL):
+        assert FusionConfig.from_record(fusion.to_dict()) == fusion
 
 
 def test_yaml_text_is_safe_and_in_the_configs_order():

@@ -45,8 +45,8 @@ def test_one_member_under_weighted_sum_is_stock_bit_for_bit(entry, normalize, re
 
     options = real_members(request).get(entry, {})
     plain = getattr(hub, entry)(**options)
-    config = FusionConfig.from_dict({"members": [{"name": entry, **options}], "interface": "weighted_sum"})
-    fused = FusedUpstream(config)
+    config = {"members": [{"name": entry, **options}], "interface": "weighted_sum", "normalize": False}
+    fused = FusedUpstream(FusionConfig.from_dict(config))
     stock = Featurizer(plain, upstream_device="cpu", normalize=normalize)
     ours = FusionFeaturizer(fused, normalize=normalize)
     assert (ours.output_dim, ours.downsample_rate) == (stock.output_dim, stock.downsample_rate)

@@ -75,7 +75,7 @@ def edit(path, before: str, now: str) -> None:
         ("model.ckpt", "weights", "others!", "the content of members[1].ckpt has changed"),
         ("model.yaml", "8", "9", "members[1].model_config.width was 8, is 9"),
         ("fusion.yaml", "- 1", "- 2", "members[1].layers was [0, 1], is [0, 2]"),
-        ("fusion.yaml", "members:", "normalize: true\nmembers:", "normalize was not given, is True"),
+        ("fusion.yaml", "members:", "normalize: false\nmembers:", "normalize was True, is not given"),
         ("fusion.yaml", "own.py:Last", "hconv", "interface.name was 'own.py:Last', is 'hconv'"),
     ],
 )
@@ -188,7 +188,7 @@ class TestOfARun:
 
     def test_a_stock_upstream_is_not_its_fusion(self):
         stock, fused = (checks.made_of(resolve(name), self.ARGS) for name in ("fbank", "fused__fbank__weighted_sum"))
-        assert list(differences(stock, fused)) == ["stock was True, is not given"]
+        assert list(differences(stock, fused)) == ["stock was True, is not given", "normalize was not given, is True"]
 
     def test_an_upstreams_own_code_counts(self, tmp_path, monkeypatch):
         """s3prl's layout, as a user adds it to the hub."""

@@ -15,7 +15,7 @@ import yaml
 from tiny_models import wavs
 
 import s3prl_fusion
-from s3prl_fusion import imports, load_experiment
+from s3prl_fusion import checkpoint, imports, load_experiment
 from s3prl_fusion.cli import main
 from s3prl_fusion.costs import count_parameters
 from s3prl_fusion.errors import UsageError
@@ -290,6 +290,29 @@ def test_weights_that_were_replaced_since(upstream, hubert_ckpt, recipe_configs,
             s3prl_fusion.unregister()
         assert re.search(told, capsys.readouterr().err)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("upstream", [FUSED, "fusion.yaml"])
+def test_an_experiment_of_0_1_is_as_it_was_trained(upstream, recipe_configs, tmp_path):
+    """Its checkpoint says nothing of `normalize` where it is off, and neither do its name and its YAML."""
+    fusion, (wav,) = tmp_path / "fusion.yaml", wavs(16000)
+    fusion.write_text("members: [fbank, mfcc]\nnormalize: false\n")
+    ckpt = find_ckpt(train(str(fusion), "emotion", recipe_configs["emotion"], tmp_path / "exp"))
+    (expected,) = load_experiment(ckpt).features([wav])
+    states = read_ckpt(ckpt)
+    remembered = checkpoint.read(states["Featurizer"])
+    remembered["version"] = "0.1.0"
+    del remembered["fusion"]["normalize"]
+    states["Args"].upstream = FUSED if upstream == FUSED else str(fusion)
+    torch.save(states, ckpt)
+    fusion.write_text("members: [fbank, mfcc]\n")
+    experiment = load_experiment(ckpt)
+    assert not experiment.upstream.fusion.normalize and torch.equal(experiment.features([wav])[0], expected)
+    for words in (["-m", "evaluate", "-t", "test", "-e", ckpt], ["-m", "train", "-e", ckpt]):
+        try:
+            assert main(["run", *map(str, words), "--device", "cpu"]) == 0
+        finally:
+            s3prl_fusion.unregister()
 
 
 def test_finetuned_members_are_restored(tiny_hubert, recipe_configs, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from s3prl_fusion import FusionConfig, InterfaceConfig, MemberConfig, list_interfaces
@@ -43,7 +45,7 @@ def members(name: str) -> list[str]:
 def test_names(name, expected, interface):
     config = FusionConfig.from_name(name)
     assert [member.name for member in config.members] == expected
-    assert config.interface.name == interface and not config.interface.options and not config.normalize
+    assert config.interface.name == interface and not config.interface.options and config.normalize
 
 
 @pytest.mark.parametrize("name", presets())
@@ -140,15 +142,18 @@ class TestResolve:
     def test_a_yaml_that_ships_is_found_from_anywhere(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         found = resolve("fusion/whisper_wavlm.yaml")
-        assert (
-            found == resolve("fused_whisper_wavlm") == resolve("fused", "downstream_configs/fusion/whisper_wavlm.yaml")
-        )
+        assert found == resolve("fused", "downstream_configs/fusion/whisper_wavlm.yaml")
+        assert found == replace(resolve("fused_whisper_wavlm"), normalize=False)
         with pytest.raises(FileNotFoundError, match=r"-u fusion/whisper_wavln\.yaml does not exist; .*whisper_wavlm"):
             resolve("fusion/whisper_wavln.yaml")
 
     def test_any_other_name_is_a_stock_upstream(self):
         fusion = resolve("hubert_local", "config.yaml", "hubert.pt")
-        assert fusion.stock and fusion.members == (MemberConfig("hubert_local", "hubert.pt", "config.yaml"),)
+        assert (
+            fusion.stock
+            and not fusion.normalize
+            and fusion.members == (MemberConfig("hubert_local", "hubert.pt", "config.yaml"),)
+        )
         assert FusionConfig.from_dict(fusion.to_dict()) == fusion != FusionConfig(fusion.members)
 
     @pytest.mark.parametrize(

@@ -249,7 +249,9 @@ def test_a_stock_upstream_trains_to_the_weights_of_plain_s3prl(recipe, stock_tra
 def test_one_fused_member_under_weighted_sum_trains_to_the_weights_of_plain_s3prl(
     stock_trained, recipe_configs, tmp_path
 ):
-    assert ours(*train_args("asr", recipe_configs["asr"], "fused__fbank__weighted_sum", tmp_path / "exp")) == 0
+    fusion = tmp_path / "fusion.yaml"
+    fusion.write_text("members: [fbank]\ninterface: weighted_sum\nnormalize: false\n")
+    assert ours(*train_args("asr", recipe_configs["asr"], str(fusion), tmp_path / "exp")) == 0
     fused, plain = states(tmp_path / "exp", 2), states(stock_trained("asr")[0], 2)
     # Stock has no weights where there is one hidden state: nothing is to be weighed.
     assert fused["Featurizer"].keys() == {"weights"} and not plain["Featurizer"]
@@ -442,10 +444,13 @@ class TestUserErrors:
         [
             ("args.upstream=fused__mfcc__fbank", r"members\[0\]\.name was 'fbank', is 'mfcc'"),
             ("args.upstream=fused__fbank__mfcc__gumbel", r"interface\.name was 'hconv', is 'gumbel'"),
-            ("args.upstream_feature_normalize=True", r"normalize was not given, is True"),
+            ("args.upstream={raw}", r"normalize was True, is not given"),
         ],
     )
-    def test_a_checkpoint_of_another_fusion(self, emotion_ckpt, capsys, override, difference):
+    def test_a_checkpoint_of_another_fusion(self, emotion_ckpt, capsys, tmp_path, override, difference):
+        raw = tmp_path / "raw.yaml"
+        raw.write_text("members: [fbank, mfcc]\nnormalize: false\n")
+        override = override.format(raw=raw)
         error = self.error(capsys, "-m", "evaluate", "-t", "test", "-e", emotion_ckpt, "-o", override)
         assert re.search(f"states-2.ckpt: the checkpoint was trained with another fusion: .*{difference}", error)
 

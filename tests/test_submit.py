@@ -235,7 +235,8 @@ def test_the_forms_counts_are_the_checkpoints(upstream):
         assert answers[f"task-specific parameters, {task.title}"] == str(interface + 12)
     assert (answers["shared parameters"], answers["fine-tuned parameters"]) == (str(UPSTREAM_PARAMETERS), "0")
     assert answers["stride (ms)"] == "10"
-    assert answers["description"].startswith("frozen fbank, 1 x 240 + mfcc, 1 x 39 (hidden states x width) under")
+    members = "fbank, 1 x 240 + mfcc, 1 x 39 (hidden states x width), each normalized over its features,"
+    assert answers["description"].startswith(f"frozen {members} under the interface hconv")
     assert answers["corpus"].count("none (signal processing)") == 2
     assert answers["track"] == "*less constrained* (the interface hconv is trained in place of the weighted sum)."
     assert {answers[f"MACs, {group}"] for group in ("total", "short", "longer")} == {"**to fill in**"}
@@ -317,12 +318,15 @@ def test_another_head_is_not_the_stock_downstream(tmp_path):
     assert "the downstream model of SID is not configured as SUPERB's" in form(exp)["track"]
 
 
-def test_tasks_of_two_fusions_are_no_submission(tmp_path, capsys):
-    root = tmp_path / "exp" / "fused"
-    for task, members in (("sid", ["fbank", "mfcc"]), ("pr", ["fbank", "linear"])):
-        lay_out(root, states_of("fused", {"members": members, "interface": WEIGHTED}), task)
+@pytest.mark.parametrize(
+    "key, other", [("upstream", {"members": ["fbank", "linear"]}), ("normalize", {"normalize": False})]
+)
+def test_tasks_of_two_fusions_are_no_submission(tmp_path, capsys, key, other):
+    root, fusion = tmp_path / "exp" / "fused", {"members": ["fbank", "mfcc"], "interface": WEIGHTED}
+    for task, changes in (("sid", {}), ("pr", other)):
+        lay_out(root, states_of("fused", {**fusion, **changes}), task)
     assert submit(root.parent) == 2
-    assert "sid has another upstream than" in capsys.readouterr().err
+    assert f"sid has another {key} than" in capsys.readouterr().err
 
 
 def test_the_zip_is_read_again(upstream, monkeypatch, capsys):

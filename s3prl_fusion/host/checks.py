@@ -85,6 +85,8 @@ def check_run(args: argparse.Namespace, config: dict[str, Any], patches: Patches
     if getattr(args, "hub", None) != "huggingface":
         named = not args.past_exp or overridden(args, "upstream")
         fusion = fusion_of(args, lambda: _remembered(args), named)
+        if args.past_exp and not fusion.stock:
+            fusion = checkpoint.with_old_defaults(fusion, _remembered(args))
         check_upstream(fusion, args)
         if args.init_ckpt:
             (check_stock if fusion.stock else _check_ckpt)(args, fusion)

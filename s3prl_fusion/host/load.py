@@ -194,7 +194,8 @@ def _restored(module: nn.Module, states: dict[str, Any], name: str, device: str)
 
 
 def _upstream(args: argparse.Namespace, states: dict[str, Any], named: bool) -> nn.Module:
-    fusion = fusion_of(args, lambda: checkpoint.read(states["Featurizer"]), named)
+    remembered = checkpoint.read(states["Featurizer"])
+    fusion = checkpoint.with_old_defaults(fusion_of(args, lambda: remembered, named), remembered)
     if not fusion.stock:
         return FusedUpstream(fusion)
     check_stock(args, fusion)

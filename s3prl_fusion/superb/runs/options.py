@@ -25,8 +25,6 @@ from .launch import make_start
 from .plan import Plan, parse_rates, parse_seeds
 
 DEMO_UPSTREAMS = "fused_demo,fused_demo_hubert,fused_demo_whisper"
-# Hidden states of different models differ in scale by an order of magnitude, which costs steps that the demo lacks.
-DEMO_RUN_ARGS = ("--upstream_feature_normalize",)
 DEMO_EXP = Path("exp") / "demo"
 # Of run_downstream's arguments, those that `superb` writes.
 OWN = "mode evaluate_split past_exp init_ckpt config downstream upstream expname expdir auto_resume seed help".split()
@@ -122,7 +120,7 @@ def run_arguments(args: argparse.Namespace) -> argparse.Namespace:
     if words and not words[0].startswith("-"):
         raise UsageError(f"unexpected argument {words[0]!r}; upstreams follow -u, arguments for the runs follow --")
     try:
-        given = arguments.parse_strictly([*(DEMO_RUN_ARGS if args.demo else ()), *words])
+        given = arguments.parse_strictly(words)
     except UsageError as error:
         raise within("after --: ", error) from error
     for part in arguments.split_overrides(given.override):

@@ -58,8 +58,9 @@ def _facts(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key, value in interface.items():
         if key != "name":
             yield f"interface.{key}", _text(key, value)
-    if fusion.get("normalize"):
-        yield "normalize", "normalize"
+    normalized, is_stock = bool(fusion.get("normalize")), bool(fusion.get("stock"))
+    if normalized == is_stock:  # else it is as by default
+        yield "normalize", "normalized" if normalized else "not normalized"
     for key in _OF_RUN:
         if row["made_of"].get(key) is not None:
             yield key, key if row["made_of"][key] is True else _text(key, row["made_of"][key])

@@ -100,6 +100,7 @@ def read(name: str, runs: Sequence[Run]) -> Entry:
         for what, one, two in (
             ("upstream", entry.first.fusion["members"], other.fusion["members"]),
             ("interface", entry.first.fusion["interface"], other.fusion["interface"]),
+            ("normalize", _is_normalized(entry.first), _is_normalized(other)),
             ("-f", entry.first.args.upstream_trainable, other.args.upstream_trainable),
         ):
             if one != two:
@@ -108,6 +109,10 @@ def read(name: str, runs: Sequence[Run]) -> Entry:
                     "submission is of one upstream, so move one of the folders away"
                 )
     return entry
+
+
+def _is_normalized(trained: Trained) -> bool:
+    return bool(trained.fusion.get("normalize"))
 
 
 def _read(run: Run) -> Trained:
