@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import numpy
 
 Texts = Mapping[str, str]
+# (hypotheses, references) -> for each utterance, sorted, the counts whose sums' quotient is the score.
+Counts = Callable[[Texts, Texts], "tuple[list[int], list[int]]"]
 # (R, n) how often each resample draws each utterance, utterances sorted -> (R,) percent; NaN where it is undefined.
 Statistic = Callable[["numpy.ndarray"], "numpy.ndarray"]
 
@@ -36,6 +38,7 @@ class Metric:
         chance: references -> what needs no speech at all.
         scale: from what the recipe logs to percent.
         definition: a few words where several are in use.
+        counts: what `resampled` divides, where the score is a quotient of sums over utterances.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Metric:
     chance: Callable[[Texts], float]
     scale: float = 100.0
     definition: str = ""
+    counts: Counts | None = None
 
     @property
     def arrow(self) -> str:
@@ -84,8 +88,8 @@ def check_same_utterances(hypotheses: Texts, references: Texts) -> None:
         )
 
 
-def error_rate(hypotheses: Texts, references: Texts) -> Statistic:
-    """Sum edit distances over space-separated tokens, per reference token; NaN where no drawn reference has one.
+def edits(hypotheses: Texts, references: Texts) -> tuple[list[int], list[int]]:
+    """Count edit distances over space-separated tokens, and the references' tokens.
 
     Raises:
         ScoreError: the utterances differ, or the references hold no tokens.
@@ -97,13 +101,27 @@ def error_rate(hypotheses: Texts, references: Texts) -> Statistic:
     tokens = [len(reference) for _, reference in pairs]
     if sum(tokens) == 0:
         raise ScoreError("the references hold no tokens")
-    return ratio([editdistance.eval(hypothesis, reference) for hypothesis, reference in pairs], tokens)
+    return [editdistance.eval(hypothesis, reference) for hypothesis, reference in pairs], tokens
+
+
+def error_rate(hypotheses: Texts, references: Texts) -> Statistic:
+    """Sum `edits` per reference token; NaN where no drawn reference has one."""
+    return ratio(*edits(hypotheses, references))
+
+
+def hits(hypotheses: Texts, references: Texts) -> tuple[list[int], list[int]]:
+    """Count the labels that are right, and the labels: one an utterance.
+
+    Raises:
+        ScoreError: the utterances differ.
+    """
+    check_same_utterances(hypotheses, references)
+    return [int(hypotheses[key] == references[key]) for key in sorted(references)], [1] * len(references)
 
 
 def accuracy(hypotheses: Texts, references: Texts) -> Statistic:
     """Count the utterances whose label is right."""
-    check_same_utterances(hypotheses, references)
-    return ratio([int(hypotheses[key] == references[key]) for key in sorted(references)], [1] * len(references))
+    return ratio(*hits(hypotheses, references))
 
 
 def ratio(parts: Sequence[float] | numpy.ndarray, wholes: Sequence[float] | numpy.ndarray) -> Statistic:
@@ -169,9 +187,9 @@ def blind_accuracy(references: Texts) -> float:
     return 100.0 / len(set(references.values()))
 
 
-WER = Metric("WER", False, error_rate, empty_error_rate, scale=1.0)
-PER = Metric("PER", False, error_rate, empty_error_rate)
-ACCURACY = Metric("acc", True, accuracy, blind_accuracy)
+WER = Metric("WER", False, error_rate, empty_error_rate, scale=1.0, counts=edits)
+PER = Metric("PER", False, error_rate, empty_error_rate, counts=edits)
+ACCURACY = Metric("acc", True, accuracy, blind_accuracy, counts=hits)
 EER = Metric(
     "EER",
     False,

@@ -1,0 +1,189 @@
+"""docs/evidence.md's tables, from the CSV alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from s3prl_fusion.interfaces import DEFAULT_INTERFACE
+from s3prl_fusion.statistics import mean
+from s3prl_fusion.superb.tasks import Task
+from s3prl_fusion.text import markdown
+
+from .cells import OFF, ON, Cell, Evidence, best_on_test, choose
+from .rule import SINGLES, Outcome, Policy, judge
+
+
+def short(members: Sequence[str]) -> str:
+    """Name a set without what all its names begin with."""
+    return " + ".join(member.removeprefix("demo_") for member in members)
+
+
+def header(evidence: Evidence) -> list[str]:
+    """Name a column for each task."""
+    return [f"{task.column} % {task.metric.arrow}" for task in evidence.tasks]
+
+
+def text_of(cell: Cell | None) -> str:
+    """Write `65.00 ± 1.20`; nothing for what has not been run."""
+    return "" if cell is None else "{:.1f} ± {:.1f}".format(*cell.score)
+
+
+def scores(evidence: Evidence) -> str:
+    """Every set under every interface, normalized: mean and standard deviation over the seeds."""
+    table = []
+    for members in evidence.sets:
+        for variant in evidence.variants_of(members):
+            cells = [evidence.get(task.name, members, variant) for task in evidence.tasks]
+            if any(cells):
+                params = next(cell for cell in cells if cell).runs["featurizer_params"].iloc[0]
+                table.append([short(members), variant, *map(text_of, cells), f"{params:,}"])
+    return markdown(["members", "interface", *header(evidence), "interface's parameters"], table)
+
+
+def fused(evidence: Evidence) -> str:
+    """The default interface against the best single member, a row a task and set."""
+    outcome = judge(evidence, fixed(evidence, DEFAULT_INTERFACE))
+    if outcome is None:
+        return "\n"
+    table = []
+    for cell in outcome.cells:
+        oracle = best_on_test(evidence.find(cell.fused.task, [(member,) for member in cell.members], SINGLES))
+        table.append(
+            [
+                f"{task_of(evidence, cell.fused).column}",
+                short(cell.members),
+                text_of(cell.fused),
+                f"{text_of(cell.single)} ({named(cell.single)})",
+                cell.gain.text(),
+                f"{cell.p:.3f}",
+                cell.verdict,
+                f"{text_of(oracle)} ({named(oracle)})",
+            ]
+        )
+    columns = ["score", "members", f"{DEFAULT_INTERFACE}", "best single, by dev", "gain", "p (Holm)", "fusing is"]
+    return markdown([*columns, "best single, by test"], table)
+
+
+def named(cell: Cell) -> str:
+    """Name a cell in a few words."""
+    return f"{short(cell.members)} {cell.variant}"
+
+
+def task_of(evidence: Evidence, cell: Cell) -> Task:
+    """Return a cell's task."""
+    return next(task for task in evidence.tasks if task.name == cell.task)
+
+
+def fixed(evidence: Evidence, variant: str) -> Policy:
+    """Make the policy that fuses everything under one interface."""
+    return lambda task, members: evidence.get(task, members, variant)
+
+
+def policies(evidence: Evidence) -> Iterator[tuple[str, Policy]]:
+    """List what is held against the rule: each interface, and choices on dev."""
+    for variant in evidence.variants:
+        yield variant, fixed(evidence, variant)
+    for variants in dict.fromkeys([("hconv",), ("weighted_sum", "hconv", "chconv"), tuple(evidence.variants)]):
+        name = "auto: sets and members" + (f" under {', '.join(variants)}" if len(variants) < 4 else ", all interfaces")
+        yield name, lambda task, members, variants=variants: evidence.auto(task, members, variants)
+
+
+def rule(evidence: Evidence) -> str:
+    """The rule's outcome, a row a policy."""
+    found = [(name, judge(evidence, policy)) for name, policy in policies(evidence)]
+    columns = ["what is used", "rule met", "cells", "worse than the best single", "better", "better in the mean: pairs"]
+    columns += ["mean gain over the best single", "mean gain over hconv"]
+    return markdown(columns, [outcome_cells(name, outcome) for name, outcome in found if outcome])
+
+
+def outcome_cells(name: str, outcome: Outcome) -> list[str]:
+    """Write a row of `rule`."""
+    better = sum(cell.gain.value > 0 for cell in outcome.pairs)
+    counts = [len(outcome.cells), outcome.count("worse"), outcome.count("better")]
+    pairs = f"{better} of {len(outcome.pairs)}"
+    gains = [outcome.over_single.text(), outcome.over_hconv.text()]
+    return [name, "yes" if outcome.is_met else "no", *map(str, counts), pairs, *gains]
+
+
+def normalized(evidence: Evidence) -> str:
+    """What `normalize` gains, a row a set and interface."""
+    table = []
+    for members in evidence.sets:
+        for variant in evidence.variants_of(members):
+            gains = []
+            for task in evidence.tasks:
+                on, off = (evidence.get(task.name, members, variant, normalize) for normalize in (ON, OFF))
+                gains.append(on.gain(off) if on and off else None)
+            if any(gains):
+                table.append([short(members), variant, *(gain.text(1) if gain else "" for gain in gains)])
+    return markdown(["members", "interface", *(task.column for task in evidence.tasks)], table)
+
+
+def interfaces(evidence: Evidence) -> str:
+    """Each interface against hconv with the same set: the mean over the sets of two or more members."""
+    table = []
+    for variant in evidence.variants:
+        gains, params = [], []
+        for task in evidence.tasks:
+            pairs = [(evidence.get(task.name, s, variant), evidence.get(task.name, s, "hconv")) for s in evidence.sets]
+            there = [(one, other) for one, other in pairs if one and other and len(one.members) > 1]
+            params += [one.runs["featurizer_params"].iloc[0] for one, _ in there if len(one.members) == 2]
+            gains.append(mean([one.gain(other) for one, other in there]).text(1) if there else "")
+        cost = f"{min(params):,} to {max(params):,}" if params else ""
+        table.append([variant, cost, *gains])
+    return markdown(["interface", "parameters of a pair", *(task.column for task in evidence.tasks)], table)
+
+
+def capacity(evidence: Evidence) -> str:
+    """Each set under the default interface, and its best single hconv, widened to as many trained parameters."""
+    table = []
+    for task in evidence.tasks:
+        for cell in evidence.find(task.name, variants=[DEFAULT_INTERFACE]):
+            control = evidence.control(cell) if len(cell.members) > 1 else None
+            if control is not None:
+                texts = [text_of(cell), f"{cell.trained:,}", text_of(control), f"{control.trained:,}"]
+                table.append(
+                    [task.column, short(cell.members), *texts, short(control.members), cell.gain(control).text()]
+                )
+    columns = ["score", "members", DEFAULT_INTERFACE, "trained parameters", "control", "its trained parameters"]
+    return markdown([*columns, "its member", "gain over it"], table)
+
+
+def scaling(evidence: Evidence) -> str:
+    """Scores by number of members, under each interface: the mean over the sets of so many members, and the best."""
+    table = []
+    for number in sorted({len(members) for members in evidence.sets}):
+        sets = [members for members in evidence.sets if len(members) == number]
+        for variant in evidence.variants_of(sets[0]):
+            texts = []
+            for task in evidence.tasks:
+                cells = [cell for cell in (evidence.get(task.name, members, variant) for members in sets) if cell]
+                means = [cell.score[0] for cell in cells]
+                best = choose(cells).score[0] if cells else 0.0
+                texts.append(f"{sum(means) / len(means):.1f}, {best:.1f}" if len(cells) == len(sets) else "")
+            if any(texts):
+                table.append([str(number), variant, *texts])
+    return markdown(["members", "interface", *header(evidence)], table)
+
+
+def runs(evidence: Evidence) -> str:
+    """What the CSV holds."""
+    table = []
+    for task in evidence.tasks:
+        cells = [cell for cell in evidence.cells if cell.task == task.name]
+        seeds = [len(cell.runs) for cell in cells]
+        spread = f"{min(seeds)}" if min(seeds) == max(seeds) else f"{min(seeds)} to {max(seeds)}"
+        table.append([task.column, f"{len(cells[0].lengths)}", f"{len(cells)}", spread, f"{sum(seeds)}"])
+    return markdown(["score", "test utterances", "upstreams", "seeds", "runs"], table)
+
+
+TABLES: dict[str, Callable[[Evidence], str]] = {
+    "runs": runs,
+    "scores": scores,
+    "fused": fused,
+    "rule": rule,
+    "normalize": normalized,
+    "interfaces": interfaces,
+    "capacity": capacity,
+    "scaling": scaling,
+}

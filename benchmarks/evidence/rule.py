@@ -1,0 +1,87 @@
+"""Does fusing lose? Every fused cell against the best single member of its set, and against hconv of the same set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from s3prl_fusion.statistics import Estimate, holm, mean
+
+from .cells import Cell, Evidence
+
+ALPHA = 0.05
+SINGLES = ("weighted_sum", "hconv")  # interfaces that a single member is tried with
+Policy = Callable[[str, Sequence[str]], "Cell | None"]  # task, set -> what is used there
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One cell of the matrix under one policy.
+
+    Attributes:
+        fused: what the policy uses.
+        single: the best single member, chosen on dev.
+        gain: of the first over the second.
+        p: of the gain, corrected for the number of cells (Holm).
+        members: of the set that there was to choose from.
+    """
+
+    fused: Cell
+    single: Cell
+    gain: Estimate
+    p: float
+    members: tuple[str, ...]
+
+    @property
+    def verdict(self) -> str:
+        """Return better, worse or not told apart."""
+        if self.p > ALPHA or self.gain.sign == 0:
+            return "not told apart"
+        return "better" if self.gain.value > 0 else "worse"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The rule for one policy.
+
+    Attributes:
+        cells: every task and set of two or more members.
+        over_hconv: the mean over the cells of the gain over hconv with the same set.
+    """
+
+    cells: Sequence[Comparison]
+    over_hconv: Estimate
+
+    @property
+    def over_single(self) -> Estimate:
+        """The mean over the cells of the gain over the best single member."""
+        return mean([cell.gain for cell in self.cells])
+
+    def count(self, verdict: str) -> int:
+        """Count cells by verdict."""
+        return sum(cell.verdict == verdict for cell in self.cells)
+
+    @property
+    def pairs(self) -> list[Comparison]:
+        """The cells with two members to choose from."""
+        return [cell for cell in self.cells if len(cell.members) == 2]
+
+    @property
+    def is_met(self) -> bool:
+        """Whether it is worse in no cell, better in half of the pairs, and better than hconv in the mean."""
+        better = sum(cell.gain.value > 0 for cell in self.pairs)
+        return self.count("worse") == 0 and 2 * better >= len(self.pairs) and self.over_hconv.sign > 0
+
+
+def judge(evidence: Evidence, policy: Policy) -> Outcome | None:
+    """Hold a policy against the rule; None where it has not been run in all cells."""
+    matrix = [(task.name, members) for task in evidence.tasks for members in evidence.sets if len(members) > 1]
+    fused = [policy(task, members) for task, members in matrix]
+    hconvs = [evidence.get(task, members, "hconv") for task, members in matrix]
+    if not matrix or None in fused or None in hconvs:
+        return None
+    singles = [evidence.best_single(task, members, SINGLES) for task, members in matrix]
+    gains = [cell.gain(single) for cell, single in zip(fused, singles)]
+    corrected = holm([gain.p for gain in gains])
+    cells = [Comparison(*row) for row in zip(fused, singles, gains, corrected, (members for _, members in matrix))]
+    return Outcome(cells, mean([cell.gain(hconv) for cell, hconv in zip(fused, hconvs)]))

@@ -1,0 +1,154 @@
+"""docs/evidence.md: its tables are what benchmarks/evidence makes of its CSV, and the CSV is whole."""
+
+from __future__ import annotations
+
+import re
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE, CSV = ROOT / "docs" / "evidence.md", ROOT / "docs" / "evidence" / "runs.csv"
+SETS = ["demo_hubert", "demo_whisper", "demo_hubert+demo_whisper"]
+
+
+@pytest.fixture(autouse=True)
+def scripts(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+
+
+def made_up(errors: dict[tuple[str, str], float], task: str = "sid", seeds: int = 3, utterances: int = 200):
+    """Runs that are wrong in a share of the utterances, by (set, interface), and as wrong on dev."""
+    from evidence import rows
+
+    rng = np.random.default_rng(0)
+    table = []
+    for number, ((members, interface), share) in enumerate(errors.items()):
+        for seed in range(seeds):
+            wrong = (rng.random(utterances) < share).astype(int)
+            row = dict.fromkeys(rows.COLUMNS, 1)
+            row.update(task=task, members=members, interface=interface, options="", normalize="on", seed=seed, fold="")
+            row.update(identity=f"{number}-{seed}", test_score=100 * (1 - wrong.mean()), dev_score=100 * (1 - share))
+            row.update(errors=" ".join(map(str, wrong)), lengths=" ".join(["1"] * utterances))
+            table.append(row)
+    return rows.put(rows.read(Path("none")), table)
+
+
+def between(name: str) -> str:
+    text = PAGE.read_text(encoding="utf-8")
+    return re.search(rf"<!-- {name} table: begin -->\n(.*?)<!-- {name} table: end -->", text, flags=re.DOTALL).group(1)
+
+
+def test_the_tables_are_what_the_csv_gives():
+    from evidence import rows
+    from evidence.cells import Evidence
+    from evidence.page import TABLES
+
+    evidence = Evidence(rows.read(CSV))
+    differing = [name for name, table in TABLES.items() if between(name) != table(evidence)]
+    assert differing == [], "PYTHONPATH=benchmarks python -m evidence --page makes them anew"
+    assert sorted(TABLES) == sorted(re.findall(r"<!-- (\S+) table: begin", PAGE.read_text(encoding="utf-8")))
+
+
+def test_every_run_of_the_csv_is_complete():
+    from evidence import rows
+
+    from s3prl_fusion.superb.tasks import TASKS
+
+    runs = rows.read(CSV)
+    assert not runs.duplicated(rows.KEY).any() and runs["identity"].is_unique
+    for task, same in runs.groupby("task"):
+        assert same["test_set"].nunique() == same["lengths"].nunique() == 1
+        for run in same.itertuples():
+            errors, lengths = (np.array(text.split(), dtype=int) for text in (run.errors, run.lengths))
+            rate = 100 * errors.sum() / lengths.sum()
+            assert len(errors) == len(lengths)
+            assert run.test_score == pytest.approx(
+                100 - rate if TASKS[task].metric.higher_is_better else rate, abs=1e-5
+            )
+
+
+def test_every_cell_has_all_seeds_of_its_task():
+    from evidence import rows
+
+    runs = rows.read(CSV)
+    seeds = runs.groupby(rows.CELL)["seed"].agg(set)
+    assert seeds.map(lambda found: found == seeds.iloc[0]).all()
+
+
+@pytest.mark.parametrize("share, verdict", [(0.1, "better"), (0.3, "not told apart"), (0.6, "worse")])
+def test_fusing_is_held_against_the_single_that_is_best_on_dev(share, verdict):
+    from evidence.cells import Evidence
+    from evidence.page import fixed
+    from evidence.rule import judge
+
+    errors = dict(zip(product(SETS, ["hconv"]), [0.5, 0.3, share]))
+    evidence = Evidence(made_up(errors))
+    (cell,) = judge(evidence, fixed(evidence, "hconv")).cells
+    assert (cell.verdict, cell.single.members) == (verdict, ("demo_whisper",))
+    assert cell.gain.value == pytest.approx(100 * (0.3 - share), abs=5)
+    assert cell.gain.low < cell.gain.value < cell.gain.high
+
+
+def test_what_dev_chooses_is_never_worse_than_a_single_that_it_could_choose():
+    from evidence.cells import Evidence
+    from evidence.page import outcome_cells
+    from evidence.rule import judge
+
+    evidence = Evidence(made_up(dict(zip(product(SETS, ["hconv"]), [0.5, 0.3, 0.6]))))
+    outcome = judge(evidence, lambda task, members: evidence.auto(task, members, ["hconv"]))
+    assert outcome.cells[0].fused is outcome.cells[0].single
+    assert outcome_cells("auto", outcome)[1:6] == ["no", "1", "0", "0", "0 of 1"]
+
+
+def test_the_rule_is_met_by_what_is_better_than_hconv_and_than_the_singles():
+    from evidence.cells import Evidence
+    from evidence.page import fixed, outcome_cells
+    from evidence.rule import judge
+
+    errors = dict.fromkeys(product(SETS, ["hconv"]), 0.5)
+    evidence = Evidence(made_up({**errors, (SETS[-1], "mine"): 0.1}))
+    mine, hconv = (judge(evidence, fixed(evidence, name)) for name in ("mine", "hconv"))
+    assert (mine.is_met, hconv.is_met) == (True, False)
+    assert hconv.over_hconv.value == 0.0
+    assert outcome_cells("mine", mine)[1:6] == ["yes", "1", "0", "1", "1 of 1"]
+
+
+def test_a_control_has_as_many_trained_parameters_as_the_set(monkeypatch):
+    from evidence import capacity
+    from evidence.cells import Evidence
+
+    from s3prl_fusion.config import InterfaceConfig
+    from s3prl_fusion.costs import count_parameters
+    from s3prl_fusion.select.costs import interface_of
+
+    def trained(members, interface):
+        built = interface_of(capacity.sizes(members), interface)
+        return count_parameters(built), 7 + 5 * built.output_dim
+
+    runs = made_up(
+        {(SETS[0], "hconv"): 0.5, (SETS[1], "hconv"): 0.3, (SETS[2], "hconv"): 0.2, (SETS[2], "chconv"): 0.2}
+    )
+    for index, row in runs.iterrows():
+        parameters = trained(row["members"].split("+"), InterfaceConfig(row["interface"]))
+        runs.loc[index, ["featurizer_params", "head_params"]] = parameters
+    monkeypatch.setattr(capacity, "DEFAULT_INTERFACE", "chconv")
+    evidence = Evidence(runs)
+    ((member, width),) = capacity.controls(evidence, "sid")
+    assert member == "demo_whisper"
+    fused = evidence.get("sid", SETS[2].split("+"), "chconv")
+    assert sum(trained([member], InterfaceConfig("hconv", width))) == pytest.approx(fused.trained, rel=0.02)
+
+
+def test_labels_of_what_is_run_are_unlike_each_other():
+    from evidence.cells import Evidence
+    from evidence.runs import PARTS
+
+    evidence = Evidence(made_up(dict.fromkeys(product(SETS, ["weighted_sum", "hconv"]), 0.5)))
+    wanted = [
+        cell for part in ("core", "default", "not_normalized", "candidates") for cell in PARTS[part](evidence, "sid")
+    ]
+    assert len({cell.label for cell in wanted}) == len({tuple(cell.words.values()) for cell in wanted})
+    assert all(cell.fusion.member_names == list(cell.members) for cell in wanted)
