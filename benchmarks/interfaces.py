@@ -24,6 +24,14 @@ States = list[Tensor]
 HCONV = [(13, 768), (25, 1024)]
 BATCHES = [(4, 250), (8, 500)]
 PRODUCT = (4096, 2048, 2048)
+# Interfaces with parts of each member's own, which can turn it down.
+TURNED_DOWN = {
+    "scaled": ("scaled", {}),
+    "gated": ("gated", {}),
+    "lowrank": ("lowrank", {}),
+    "stacked": ("stacked", {}),
+    "hconv, match_dim: project_all": ("hconv", {"match_dim": "project_all"}),
+}
 
 
 def rows(quick: bool = False, device: str = "cpu") -> list[Row]:
@@ -36,6 +44,8 @@ def rows(quick: bool = False, device: str = "cpu") -> list[Row]:
     base = hconv[0]
     measured += _chconv(*base, batches[0], device)
     measured += _additions(*base, batches[0], device)
+    for count in (2, 3):
+        measured += _turned_down(count, *base, batches[0], device)
     for batch in batches:
         measured += _weighted_sum(*base, batch, device)
     return measured
@@ -157,6 +167,30 @@ def _additions(layers: int, dim: int, batch: tuple[int, int], device: str) -> It
     seconds = interleaved({"ours": _forward(lambda: fused(members)), "peer": _forward(peer)}, device=device)
     what = f"hconv of 3 members, {layers} x ({batch[0]}, {batch[1]}, {dim}), forward, against 1 and the additions"
     yield share(what, 1000 * seconds["ours"], 1000 * seconds["peer"], "ms", 1.05)
+
+
+def _turned_down(count: int, layers: int, dim: int, batch: tuple[int, int], device: str) -> Iterator[Row]:
+    """Parameters and steps of `TURNED_DOWN` against those of one hconv for each member."""
+    single = build_interface("hconv", [layers], [dim]).to(device)
+    members = [_states(layers, dim, batch, device) for _ in range(count)]
+    direction = torch.randn_like(single(members[:1]))
+    fused = {
+        title: build_interface(name, [layers] * count, [dim] * count, single.output_dim, **options).to(device)
+        for title, (name, options) in TURNED_DOWN.items()
+    }
+    steps = {title: _step(lambda ours=ours: ours(members), ours, direction) for title, ours in fused.items()}
+    seconds = interleaved({"hconv": _step(lambda: single(members[:1]), single, direction), **steps}, device=device)
+    parameters = {title: _parameters(ours) for title, ours in {"hconv": single, **fused}.items()}
+    for title in fused:
+        what = f"{title}, {count} members of {layers} x ({batch[0]}, {batch[1]}, {dim})"
+        peer = count * parameters["hconv"] / 1e6
+        yield share(f"{what}, parameters, against a hconv a member", parameters[title] / 1e6, peer, "M", 1.1)
+        ours, peer = 1000 * seconds[title], 1000 * count * seconds["hconv"]
+        yield share(f"{what}, forward + backward, against a hconv a member", ours, peer, "ms", 1.1)
+
+
+def _parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _weighted_sum(layers: int, dim: int, batch: tuple[int, int], device: str) -> Iterator[Row]:

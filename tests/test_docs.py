@@ -320,7 +320,8 @@ def test_the_demos_tables_are_there():
     demo, interfaces = table("demo", "README.md"), table("interfaces", "docs/demo.md")
     assert all(re.search(r"\d+\.\d\d", row) for row in demo + interfaces)
     assert len(demo) == 3
-    assert sorted(row.split("|")[2].strip() for row in interfaces) == list_interfaces()
+    shown = {row.split("|")[2].strip() for row in interfaces}
+    assert {"weighted_sum", "gumbel", "hconv", "chconv"} <= shown <= set(list_interfaces())
 
 
 def test_put_table_finds_the_page_that_has_the_markers(tmp_path, monkeypatch):

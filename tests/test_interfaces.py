@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import numpy as np
@@ -25,8 +26,8 @@ def build(name: str, layers, dims, output_dim=None, seed: int = 0, **options):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         interface = build_interface(name, layers, dims, output_dim, **options)
-        for key, parameter in interface.named_parameters():
-            if key == "weights" or key.startswith("logits"):
+        for parameter in interface.parameters():
+            if not parameter.any():
                 parameter.data.normal_()
     return interface
 
@@ -336,11 +337,29 @@ class TestMatchDim:
         projected = [state @ weight.T + bias for state in narrow]
         torch.testing.assert_close(interface([narrow, wide]), interface([projected, wide]), rtol=1e-5, atol=1e-6)
 
+    def test_project_all_maps_every_member_and_starts_at_what_is_wide_enough_as_it_is(self, name):
+        interface = build_interface(name, [2, 2], [4, 8], match_dim="project_all")
+        narrow, wide = list(random(2, 3, 5, 4, seed=1)), list(random(2, 3, 5, 8, seed=2))
+        plain = build_interface(name, [2, 2], [4, 8])
+        state = interface.state_dict()
+        own = {key: state.pop(key) for key in list(state) if key.startswith("match.projections.1")}
+        assert torch.equal(own["match.projections.1.weight"], torch.eye(8)) and len(own) == 2
+        plain.load_state_dict(state, strict=True)
+        torch.testing.assert_close(interface([narrow, wide]), plain([narrow, wide]))
+        for linear in interface.match.projections.values():
+            linear.weight.data.copy_(random(*linear.weight.shape, seed=3))
+        projected = [
+            [interface.match.projections[i](state) for state in states] for i, states in zip("01", (narrow, wide))
+        ]
+        equal = build_interface(name, [2, 2], [8, 8])
+        equal.load_state_dict({key: value for key, value in interface.state_dict().items() if "match" not in key})
+        torch.testing.assert_close(interface([narrow, wide]), equal(projected))
+
     def test_equal_widths_need_no_map(self, name):
         assert not any("projections" in key for key in build(name, [2, 3], [4, 4]).state_dict())
 
     def test_an_unknown_way_is_refused(self, name):
-        with pytest.raises(ValueError, match=r"match_dim must be one of project, interpolate; got 'crop'"):
+        with pytest.raises(ValueError, match=r"match_dim must be one of project, interpolate, project_all; got 'crop'"):
             build_interface(name, [2], [4], match_dim="crop")
 
 
@@ -537,11 +556,170 @@ class TestCHConv:
         ("hconv", {}, 4_424_832),
         ("chconv", {}, 17_697_024),
         ("chconv", {"projection": True}, 5_605_248),
+        ("hconv", {"match_dim": "project_all"}, 5_606_016),
+        ("scaled", {}, 4_424_858),
+        ("gated", {}, 4_426_370),
+        ("lowrank", {}, 4_523_162),
+        ("stacked", {}, 7_966_080),
     ],
 )
-def test_parameter_counts_for_two_base_models_are_the_papers(name, options, params):
+def test_parameter_counts_for_two_base_models_are_the_papers_and_the_docs(name, options, params):
     with torch.device("meta"):
         assert num_params(build_interface(name, [13, 13], [768, 768], **options)) == params
+
+
+def own_parts(interface: nn.Module, order: tuple[int, ...]) -> dict[str, torch.Tensor]:
+    """A state dict in which member i has what member order[i] had of its own; there are as many as order has."""
+    own = re.compile(r"((?:match\.projections|scales|gates|down|up|stacks|maps)\.)(\d+)(.*)")
+    state, result = interface.state_dict(), {}
+    for key in state:
+        if not (found := own.fullmatch(key)):
+            result[key] = state[key]
+        elif int(found[2]) < len(order):
+            result[key] = state[f"{found[1]}{order[int(found[2])]}{found[3]}"]
+    return result
+
+
+def shut(interface: nn.Module, member: int) -> None:
+    """Turn a member down to nothing."""
+    with torch.no_grad():
+        if hasattr(interface, "scales"):
+            interface.scales[member].zero_()
+        elif hasattr(interface, "gates"):
+            interface.gates[member].weight.zero_()
+            interface.gates[member].bias.fill_(-200)
+        else:
+            maps = interface.maps if hasattr(interface, "maps") else list(interface.match.projections.values())
+            maps[member].weight.zero_()
+            maps[member].bias.zero_()
+
+
+@pytest.mark.parametrize(
+    "name, options",
+    [("scaled", {}), ("gated", {}), ("lowrank", {"rank": 2}), ("stacked", {}), ("hconv", {"match_dim": "project_all"})],
+)
+class TestMembersThatCanBeTurnedDown:
+    """What an interface with parts of each member's own promises beyond `TestEveryInterface`."""
+
+    def trained(self, name, options, layers, dims):
+        interface = build(name, layers, dims, **options)
+        generator = torch.Generator().manual_seed(5)
+        for parameter in interface.parameters():
+            parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
+        return interface
+
+    def members(self, layers, dims):
+        return [list(random(n, 2, 4, dim, seed=i)) for i, (n, dim) in enumerate(zip(layers, dims))]
+
+    @pytest.mark.parametrize("layers, dims", [([5, 5], [8, 8]), ([5, 2, 3], [8, 6, 8])])
+    def test_it_starts_as_the_plain_sum(self, name, options, layers, dims):
+        interface, members = build_interface(name, layers, dims, **options), self.members(layers, dims)
+        if name == "stacked":  # of what each member's stack gives
+            fused = []
+            for i, (count, dim) in enumerate(zip(layers, dims)):
+                alone = build_interface("hconv", [count], [dim], 4)
+                alone.convs.load_state_dict(interface.stacks[i].state_dict())
+                fused.append(interface.maps[i](alone([members[i]])))
+            return torch.testing.assert_close(interface(members), sum(fused))
+        hconv = build_interface("hconv", layers, dims)
+        state = interface.state_dict()
+        hconv.load_state_dict({key: state[key] for key in hconv.state_dict()})
+        torch.testing.assert_close(interface(members), hconv(members), rtol=1e-6, atol=1e-6)
+
+    def test_a_member_that_is_turned_down_is_as_if_it_were_not_there(self, name, options):
+        both = self.trained(name, options, [5, 5], [8, 8])
+        members, alone = self.members([5, 5], [8, 8]), build(name, [5], [8], **options)
+        whole = both(members)
+        for member in (0, 1):
+            interface = self.trained(name, options, [5, 5], [8, 8])
+            shut(interface, member)
+            other = 1 - member
+            alone.load_state_dict(own_parts(interface, (other,)), strict=True)
+            fused = interface(members)
+            torch.testing.assert_close(fused, alone([members[other]]))
+            assert not torch.allclose(fused, whole, atol=1e-2)
+
+    @pytest.mark.parametrize("order", [(1, 0, 2), (2, 1, 0), (1, 2, 0)])
+    def test_permuting_members_with_their_parts_changes_nothing(self, name, options, order):
+        interface = self.trained(name, options, [7, 7, 7], [12, 12, 12])
+        other = build(name, [7, 7, 7], [12, 12, 12], **options)
+        other.load_state_dict(own_parts(interface, order), strict=True)
+        members = self.members([7, 7, 7], [12, 12, 12])
+        expected = interface(members)
+        torch.testing.assert_close(other([members[i] for i in order]), expected, rtol=1e-4, atol=1e-5)
+        assert not torch.allclose(interface([members[i] for i in order]), expected, atol=1e-2)
+
+    def test_gradients_are_those_of_finite_differences(self, name, options):
+        interface = self.trained(name, options, [4, 2], [4, 4]).double()
+        states = leaves(random(6, 1, 2, 4).double())
+        inputs = (*states, *interface.parameters())
+        assert torch.autograd.gradcheck(lambda *values: interface([values[:4], values[4:6]]), inputs)
+
+    def test_autocast_takes_half_precision(self, name, options):
+        interface, members = self.trained(name, options, [5, 3], [96, 64]), self.members([5, 3], [96, 64])
+        expected = interface(members)
+        with torch.autocast("cpu", torch.bfloat16):
+            fused = interface(members)
+        assert fused.dtype == torch.bfloat16
+        assert_near(fused.float(), expected, 0.02)
+        fused.sum().backward()
+        assert all(p.grad.dtype == torch.float32 and p.grad.any() for p in interface.parameters())
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize(
+    "name, options",
+    [("scaled", {}), ("gated", {}), ("lowrank", {}), ("stacked", {}), ("hconv", {"match_dim": "project_all"})],
+)
+def test_turning_members_down_costs_at_most_a_tenth_more_than_a_hconv_a_member(name, options, count):
+    hconv = build_interface("hconv", [13], [768])
+    ours = build_interface(name, [13] * count, [768] * count, **options)
+    states = list(random(13, 1, 1, 768))
+    spent = count_macs(lambda: ours([states] * count)), count_macs(lambda: hconv([states]))
+    assert num_params(ours) <= 1.1 * count * num_params(hconv)
+    assert 0 < spent[0] <= 1.1 * count * spent[1]
+
+
+class TestScaled:
+    def test_shares_are_the_sizes_of_the_scales(self):
+        interface = build_interface("scaled", [2, 1], [8, 8])
+        interface.scales[0].data.copy_(torch.tensor([1.0, -2.0]))
+        assert [share.tolist() for share in interface.shares()] == [[0.25, 0.5], [0.25]]
+
+
+class TestLowRank:
+    def test_dropout_leaves_members_out_by_utterance_never_all_and_keeps_the_mean(self):
+        interface = build_interface("lowrank", [2, 2], [4, 4], dropout=0.5)
+        members = [[torch.full((4000, 1, 4), value)] * 2 for value in (1.0, 10.0)]
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            first, second = interface.add(members)
+        assert torch.equal(first, second)
+        factor = 1 / (0.5 + 0.25)
+        values, counts = first[:, 0, 0].div(factor).round().unique(return_counts=True)
+        assert (
+            values.tolist() == [1, 10, 11] and counts.div(4000).sub(torch.tensor([0.25, 0.25, 0.5])).abs().max() < 0.03
+        )
+        assert first.mean().item() == pytest.approx(11, rel=0.03)
+        assert all(torch.equal(state, torch.full_like(state, 11)) for state in interface.eval().add(members))
+
+    @pytest.mark.parametrize(
+        "option, value, told",
+        [
+            ("rank", 0, "a positive integer"),
+            ("rank", True, "a positive integer"),
+            ("dropout", 1.0, "a probability below 1"),
+        ],
+    )
+    def test_wrong_options_are_refused(self, option, value, told):
+        with pytest.raises(ValueError, match=f"{option} must be {told}; got {value}"):
+            build_interface("lowrank", [2], [4], **{option: value})
+
+
+def test_a_stacks_width_is_checked():
+    assert build_interface("stacked", [3], [8], stack_dim=5).stacks[0].output_dim == 5
+    with pytest.raises(ValueError, match="stack_dim must be null or a positive integer; got 1.5"):
+        build_interface("stacked", [3], [8], stack_dim=1.5)
 
 
 class TestSharesAndOcclusion:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-MATCH_DIM = ("project", "interpolate")
+MATCH_DIM = ("project", "interpolate", "project_all")
 
 
 class Interface(nn.Module):
@@ -92,8 +92,9 @@ class MatchDims(nn.Module):
 
     Args:
         dims: (D_1, ..., D_N).
-        match_dim: ``"project"``, a learnt Linear(D_i -> D) for each member that needs one, shared over its layers; or
-            ``"interpolate"``, linear interpolation along the feature axis (the paper's, section III).
+        match_dim: ``"project"``, a learnt Linear(D_i -> D) for each member that needs one, shared over its layers;
+            ``"interpolate"``, linear interpolation along the feature axis (the paper's, section III); or
+            ``"project_all"``, a learnt Linear for every member, which starts as the identity where D_i = D.
 
     Attributes:
         dim: D.
@@ -106,15 +107,25 @@ class MatchDims(nn.Module):
         self.dim = max(dims)
         self.match_dim = match_dim
         narrow = {str(i): dim for i, dim in enumerate(dims) if dim != self.dim and match_dim == "project"}
-        self.projections = nn.ModuleDict({i: nn.Linear(dim, self.dim) for i, dim in narrow.items()})
+        mapped = {str(i): dim for i, dim in enumerate(dims)} if match_dim == "project_all" else narrow
+        self.projections = nn.ModuleDict({i: _linear(dim, self.dim) for i, dim in mapped.items()})
 
     def forward(self, members: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
-        """Widen every (B, T, D_i) to (B, T, D); states that are wide enough pass untouched."""
+        """Bring every (B, T, D_i) to (B, T, D); states that are wide enough and have no Linear pass untouched."""
         return [[self._match(str(i), state) for state in states] for i, states in enumerate(members)]
 
     def _match(self, member: str, state: Tensor) -> Tensor:
-        if state.size(-1) == self.dim:
+        if state.size(-1) == self.dim and self.match_dim != "project_all":
             return state
         if member in self.projections:
             return self.projections[member](state)
         return F.interpolate(state, size=self.dim, mode="linear", align_corners=False)
+
+
+def _linear(dim: int, wide: int) -> nn.Linear:
+    """Make a Linear; between equal widths, the identity."""
+    linear = nn.Linear(dim, wide)
+    if dim == wide:
+        nn.init.eye_(linear.weight)
+        nn.init.zeros_(linear.bias)
+    return linear

@@ -169,6 +169,12 @@ def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
         total += left @ right
 
 
+def add_layers(members: Sequence[Sequence[Tensor]], layers: int) -> list[Tensor]:
+    """Add members of one width, each (B, T, D), layer by layer, after bringing each to so many layers."""
+    deep = [match_layers(states, layers) for states in members]
+    return [sum(states[1:], states[0]) for states in zip(*deep)]
+
+
 class HConv(Interface):
     """Hierarchical convolution over layers ("HConv" in the paper; section III, and arXiv 2406.12209, section 3).
 
@@ -191,8 +197,7 @@ class HConv(Interface):
 
     def add(self, members: Sequence[Sequence[Tensor]]) -> list[Tensor]:
         """Add the members layer by layer: max(L_i) states, each (B, T, D), before any convolution."""
-        deep = [match_layers(states, max(self.layers)) for states in self.match(members)]
-        return [sum(states[1:], states[0]) for states in zip(*deep)]
+        return add_layers(self.match(members), max(self.layers))
 
     def forward(self, members: Sequence[Sequence[Tensor]]) -> Tensor:
         """See `Interface.forward`."""
