@@ -15,10 +15,10 @@ from . import __version__
 from .config import FusionConfig
 from .errors import UsageError
 from .identity import describe, differences
-from .interfaces import interface_options
+from .interfaces import DEFAULT_INTERFACE, interface_options
 
 KEY = "s3prl_fusion"  # in the metadata
-UNNORMALIZED = ["0", "1"]  # the release whose fusions are normalized only where they say so; its checkpoints load here
+OLD, OLD_INTERFACE = ["0", "1"], "hconv"  # a release whose checkpoints load here, and its default; normalize was off
 RUN_FILE = "run.json"  # in an expdir: what a training says of itself
 
 
@@ -63,9 +63,12 @@ def with_old_defaults(fusion: FusionConfig, remembered: Mapping[str, Any] | None
         fusion: what the checkpoint was trained with.
         remembered: the checkpoint's `record`.
     """
-    if fusion.stock or remembered is None or release(remembered["version"]) != UNNORMALIZED:
+    if fusion.stock or remembered is None or release(remembered["version"]) != OLD:
         return fusion
-    return replace(fusion, normalize=remembered["fusion"].get("normalize", False))
+    # Today's default, where it is another one, was not known then: whoever has it now named none.
+    was_default = fusion.interface.name == DEFAULT_INTERFACE
+    interface = replace(fusion.interface, name=OLD_INTERFACE) if was_default else fusion.interface
+    return replace(fusion, interface=interface, normalize=remembered["fusion"].get("normalize", False))
 
 
 def check(remembered: Mapping[str, Any] | None, fusion: FusionConfig, made_of: Mapping[str, Any]) -> None:
@@ -80,7 +83,7 @@ def check(remembered: Mapping[str, Any] | None, fusion: FusionConfig, made_of: M
     """
     if remembered is None:
         return
-    if release(remembered["version"]) not in (release(__version__), UNNORMALIZED):
+    if release(remembered["version"]) not in (release(__version__), OLD):
         raise UsageError(
             f"the checkpoint is from s3prl_fusion {remembered['version']}, and this is {__version__}, which may give "
             f"other features; pip install s3prl-fusion=={remembered['version']}, or train again"

@@ -139,6 +139,13 @@ def test_weights_of_0_1_load_as_what_they_were(saved, normalize, made_of):
         checkpoint.check(remembered, other := config(normalize=not normalize), describe(other))
 
 
+def test_the_default_interface_of_0_1_was_hconv(saved, monkeypatch):
+    monkeypatch.setattr(checkpoint, "DEFAULT_INTERFACE", "scaled")
+    remembered = as_of_0_1(checkpoint.read(saved), normalize=False)
+    for now, then in (("scaled", "hconv"), ("hconv", "hconv"), ("gumbel", "gumbel")):
+        assert checkpoint.with_old_defaults(config(interface=now), remembered).interface.name == then
+
+
 def test_weights_of_this_release_are_what_the_fusion_says(saved):
     assert checkpoint.with_old_defaults(config(normalize=False), checkpoint.read(saved)) == config(normalize=False)
     assert checkpoint.with_old_defaults(config(), None) == config()
