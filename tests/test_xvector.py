@@ -1,4 +1,4 @@
-"""x-vectors: frames of 20 ms that neither the batch nor training mode changes, and folders that are of something else."""
+"""x-vectors: frames that neither the batch nor training mode changes, and folders that are of something else."""
 
 from __future__ import annotations
 
