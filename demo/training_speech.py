@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import unicodedata
 from pathlib import Path
 from pydoc_data.topics import topics
 from typing import NamedTuple
@@ -28,6 +29,7 @@ from build_corpus import DIGITS, SAMPLE_RATE, VOICES
 from scipy.signal import butter, sosfilt
 from tqdm import tqdm
 
+SPEAKERS_OF = {"en": "gmw/en-US", "es": "roa/es-419", "fr": "roa/fr", "it": "roa/it", "ru": "zle/ru"}  # espeak-ng's
 FLITE_VOICES = ("slt", "awb", "rms", "kal16")
 ESPEAK_VOICES = ("gmw/en-US", "gmw/en", "gmw/en-GB-x-rp", "gmw/en-GB-scotland", "gmw/en-029")
 ESPEAK_VARIANTS = (
@@ -56,6 +58,7 @@ class Utterance(NamedTuple):
     transcript: str  # empty where unknown
     real: bool
     name: str
+    sounds: str = ""  # IPA, where asked for and known
 
 
 class HeldOut(NamedTuple):
@@ -85,6 +88,14 @@ def held_out(root: Path, manifest: Path) -> HeldOut:
 
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def package_names() -> list[str]:
+    """Names of the Debian packages: `build_corpus`'s, and the texts of the other languages."""
+    return [
+        *build_corpus.package_names(),
+        *(f"asterisk-core-sounds-{language}" for language in VOICES if language != "en"),
+    ]
 
 
 def real_speech(root: Path, languages: list[str], held: HeldOut, seconds: tuple[float, float]) -> list[Utterance]:
@@ -167,6 +178,8 @@ class Espeak:
         self._chunks: list[bytes] = []
         self._callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)(self._take)
         self._library.espeak_SetSynthCallback(self._callback)
+        self._library.espeak_TextToPhonemes.argtypes = [ctypes.POINTER(ctypes.c_void_p), ctypes.c_int, ctypes.c_int]
+        self._library.espeak_TextToPhonemes.restype = ctypes.c_char_p
 
     def _take(self, samples: int | None, count: int, _events: int) -> int:
         if samples and count:
@@ -177,13 +190,43 @@ class Espeak:
         """Speak ``text``: (T,) float32 at ``sample_rate``."""
         rate_parameter, pitch_parameter, utf8 = 1, 3, 1
         self._chunks = []
-        if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
-            raise ValueError(f"espeak-ng has no voice '{voice}'; see espeak-ng --voices")
+        self._choose(voice)
         self._library.espeak_SetParameter(rate_parameter, speed, 0)
         self._library.espeak_SetParameter(pitch_parameter, pitch, 0)
         data = text.encode()
         self._library.espeak_Synth(data, ctypes.c_size_t(len(data) + 1), 0, 1, 0, utf8, None, None)
         return np.frombuffer(b"".join(self._chunks), dtype="<i2").astype(np.float32) / 32768
+
+    def sounds(self, text: str, voice: str) -> str:
+        """Tell the sounds of ``text`` in IPA, a character each: no stress, length, modifiers or spaces."""
+        utf8, ipa = 1, 2
+        self._choose(voice)
+        kept = ctypes.create_string_buffer(text.encode())
+        left, clauses = ctypes.c_void_p(ctypes.addressof(kept)), []
+        while left.value:
+            clauses.append(self._library.espeak_TextToPhonemes(ctypes.byref(left), utf8, ipa).decode())
+        return "".join(sound for sound in "".join(clauses) if unicodedata.category(sound) == "Ll")
+
+    def _choose(self, voice: str) -> None:
+        if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
+            raise ValueError(f"espeak-ng has no voice '{voice}'; see espeak-ng --voices")
+
+
+def with_sounds(speech: list[Utterance], root: Path) -> list[Utterance]:
+    """Add which sounds espeak-ng would make of each text, in five languages; leave out those whose text is unknown.
+
+    A text is not believed where its sounds are too few or too many for the recording.
+    """
+    espeak, known = Espeak(), []
+    texts = {language: build_corpus.read_texts(root, language) for language in VOICES}
+    for u in speech:
+        language, _, name = u.name.partition("/")
+        text = u.transcript.lower() or texts.get(language, {}).get(name, "")
+        sounds = espeak.sounds(text, SPEAKERS_OF.get(language, SPEAKERS_OF["en"]))
+        plain = not re.search(r"[\[\]<>{}#*@+/\ufffd]", text)
+        if plain and 4 <= len(sounds) * SAMPLE_RATE / len(u.samples) <= 22:
+            known.append(u._replace(sounds=sounds))
+    return known
 
 
 def synthesise(texts: list[str], flite_share: float, rng: random.Random) -> list[Utterance]:

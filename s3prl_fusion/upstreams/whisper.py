@@ -114,7 +114,7 @@ class WhisperUpstream(nn.Module):
         mask = None if int(frames.min()) == longest else _attention_mask(valid, x.dtype)
         states = [x]
         for layer in encoder.layers:
-            x = _call_layer(layer, x, mask)
+            x = call_layer(layer, x, mask)
             states.append(x)
         states[-1] = encoder.layer_norm(x)
         return states
@@ -128,7 +128,7 @@ def _attention_mask(valid: Tensor, dtype: torch.dtype) -> Tensor:
     return mask[:, None, None, :].expand(-1, 1, valid.size(1), -1)
 
 
-def _call_layer(layer: nn.Module, x: Tensor, mask: Tensor | None) -> Tensor:
+def call_layer(layer: nn.Module, x: Tensor, mask: Tensor | None) -> Tensor:
     """Run one block: transformers 4 asks for a mask of heads and returns a tuple, transformers 5 does neither."""
     heads = {"layer_head_mask": None} if "layer_head_mask" in signature(layer.forward).parameters else {}
     out = layer(x, mask, **heads)
