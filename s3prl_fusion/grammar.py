@@ -13,7 +13,7 @@ from .errors import UsageError, unknown
 from .interfaces import DEFAULT_INTERFACE, list_interfaces
 from .upstreams.entries import aliases
 
-SHORTHANDS = {"demo": "demo_hubert_demo_whisper"}
+SHORTHANDS = {"demo": "demo_hubert_demo_whisper_demo_xvector"}
 
 _PRESET_MEMBERS = (
     # Table I of the paper, then Table II, then the demo.
@@ -23,7 +23,8 @@ _PRESET_MEMBERS = (
     *("data2vec_hubert_wavlm", "whisper_wavlm_data2vec", "whisper_wavlm_hubert", "whisper_en_data2vec_wavlm"),
     *("wavlm_large", "data2vec_large", "whisper_large", "whisper_en_large"),
     *("whisper_wavlm_large", "whisper_data2vec_large", "whisper_en_wavlm_large", "whisper_en_data2vec_large"),
-    *("demo", "demo_hubert", "demo_whisper"),
+    *("demo", "demo_hubert", "demo_whisper", "demo_xvector"),
+    *("demo_hubert_demo_whisper", "demo_hubert_demo_xvector", "demo_whisper_demo_xvector"),
 )
 
 

@@ -98,7 +98,7 @@ def test_lengths_are_true_and_features_those_of_the_plain_upstream(frontend):
 
 
 def test_a_weighted_sums_weights_can_be_plotted(frontend):
-    assert frontend({"upstream": "fused_demo_weighted_sum"}, multilayer_feature=True).featurizer.weights.shape == (12,)
+    assert frontend({"upstream": "fused_demo_weighted_sum"}, multilayer_feature=True).featurizer.weights.shape == (19,)
 
 
 def test_without_all_layers_it_says_what_to_set(frontend):

@@ -66,8 +66,8 @@ def test_list_json_holds_what_v_shows(capsys):
     }
     assert [upstream["name"] for upstream in whole["upstreams"]] == presets()
     (demo,) = [upstream for upstream in whole["upstreams"] if upstream["name"] == "fused_demo"]
-    assert demo["frozen_parameters"] == sum(member["parameters"] for member in demo["members"]) == 5_573_040
-    assert demo["trainable_parameters"] == 111_973 and demo["interface"] == "hconv"
+    assert demo["frozen_parameters"] == sum(member["parameters"] for member in demo["members"]) == 6_706_944
+    assert demo["trainable_parameters"] == 142_133 and demo["interface"] == "hconv"
 
 
 def test_a_name_alone_is_described_and_what_is_not_known_is_said(capsys):
@@ -92,7 +92,7 @@ def test_every_member_of_a_preset_has_a_size_but_the_ones_without_published_sett
     }
 
 
-@pytest.mark.parametrize("name", ["fbank", "mfcc", "demo_hubert", "demo_whisper"])
+@pytest.mark.parametrize("name", ["fbank", "mfcc", "demo_hubert", "demo_whisper", "demo_xvector"])
 @torch.no_grad()
 def test_sizes_of_what_loads_here_are_its_own(name):
     upstream = entries()[name]().eval()

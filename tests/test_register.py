@@ -93,7 +93,7 @@ def test_safe_globals_of_the_user_stay():
 def test_options_list_the_presets_and_the_added_upstreams(registered):
     from s3prl import hub
 
-    assert {*presets(), "fused", "demo_hubert", "demo_whisper", "whisper_small"} <= set(hub.options())
+    assert {*presets(), "fused", "demo_hubert", "demo_whisper", "demo_xvector", "whisper_small"} <= set(hub.options())
     # s3prl can leave out entries that come without a checkpoint.
     assert "hf_whisper_custom" in hub.options() and "hf_whisper_custom" not in hub.options(True)
     assert set(presets()) <= set(hub.options(True))
@@ -211,7 +211,7 @@ def test_the_demos_upstreams_load_by_name(registered):
     if not (demo_dir() / "upstreams" / "hubert").is_dir():
         pytest.skip("this checkout has no trained demo upstreams")
     upstream = hub.fused_demo()
-    assert [member.name for member in upstream.fusion.members] == ["demo_hubert", "demo_whisper"]
+    assert [member.name for member in upstream.fusion.members] == ["demo_hubert", "demo_whisper", "demo_xvector"]
     with torch.no_grad():
         states = upstream.eval()([torch.zeros(16000)])["hidden_states"]
     assert len({state.shape[:2] for state in states}) == 1 and all(state.isfinite().all() for state in states)

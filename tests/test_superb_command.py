@@ -187,7 +187,7 @@ def test_dry_run_prints_every_command_and_does_nothing(tmp_path, monkeypatch, ca
     monkeypatch.chdir(tmp_path)
     assert command.main(parse("--demo", "--dry-run", "--seeds", "3", "--", "-oconfig.runner.log_step=7")) == 0
     lines = [shlex.split(line) for line in capsys.readouterr().out.splitlines()]
-    assert len(lines) == 1 + 3 * 4 * 3 + 1
+    assert len(lines) == 1 + 4 * 4 * 3 + 1
     exp = str(tmp_path / "exp" / "demo")
     assert lines[0][2:] == ["s3prl_fusion", "prepare", "demo", "-o", f"{exp}/data"]
     assert lines[-1][2:] == ["s3prl_fusion", "results", exp, "-o", exp]

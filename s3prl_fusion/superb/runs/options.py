@@ -24,7 +24,7 @@ from .experiment import Settings, Upstream, read_recipe
 from .launch import make_start
 from .plan import Plan, parse_rates, parse_seeds
 
-DEMO_UPSTREAMS = "fused_demo,fused_demo_hubert,fused_demo_whisper"
+DEMO_UPSTREAMS = "fused_demo,fused_demo_hubert,fused_demo_whisper,fused_demo_xvector"
 DEMO_EXP = Path("exp") / "demo"
 # Of run_downstream's arguments, those that `superb` writes.
 OWN = "mode evaluate_split past_exp init_ckpt config downstream upstream expname expdir auto_resume seed help".split()
