@@ -30,6 +30,7 @@ TURNED_DOWN = {
     "gated": ("gated", {}),
     "lowrank": ("lowrank", {}),
     "stacked": ("stacked", {}),
+    "narrow": ("narrow", {}),
     "hconv, match_dim: project_all": ("hconv", {"match_dim": "project_all"}),
 }
 

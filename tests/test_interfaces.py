@@ -561,6 +561,7 @@ class TestCHConv:
         ("gated", {}, 4_426_370),
         ("lowrank", {}, 4_523_162),
         ("stacked", {}, 7_966_080),
+        ("narrow", {}, 2_065_920),
     ],
 )
 def test_parameter_counts_for_two_base_models_are_the_papers_and_the_docs(name, options, params):
@@ -596,7 +597,14 @@ def shut(interface: nn.Module, member: int) -> None:
 
 @pytest.mark.parametrize(
     "name, options",
-    [("scaled", {}), ("gated", {}), ("lowrank", {"rank": 2}), ("stacked", {}), ("hconv", {"match_dim": "project_all"})],
+    [
+        ("scaled", {}),
+        ("gated", {}),
+        ("lowrank", {"rank": 2}),
+        ("stacked", {}),
+        ("narrow", {}),
+        ("hconv", {"match_dim": "project_all"}),
+    ],
 )
 class TestMembersThatCanBeTurnedDown:
     """What an interface with parts of each member's own promises beyond `TestEveryInterface`."""
@@ -614,6 +622,11 @@ class TestMembersThatCanBeTurnedDown:
     @pytest.mark.parametrize("layers, dims", [([5, 5], [8, 8]), ([5, 2, 3], [8, 6, 8])])
     def test_it_starts_as_the_plain_sum(self, name, options, layers, dims):
         interface, members = build_interface(name, layers, dims, **options), self.members(layers, dims)
+        if name == "narrow":  # of what each member's map gives
+            mapped = [[linear(state) for state in states] for linear, states in zip(interface.maps, members)]
+            hconv = build_interface("hconv", layers, [4] * len(layers), 8)
+            hconv.convs.load_state_dict(interface.convs.state_dict())
+            return torch.testing.assert_close(interface(members), hconv(mapped))
         if name == "stacked":  # of what each member's stack gives
             fused = []
             for i, (count, dim) in enumerate(zip(layers, dims)):
@@ -669,7 +682,14 @@ class TestMembersThatCanBeTurnedDown:
 @pytest.mark.parametrize("count", [2, 3])
 @pytest.mark.parametrize(
     "name, options",
-    [("scaled", {}), ("gated", {}), ("lowrank", {}), ("stacked", {}), ("hconv", {"match_dim": "project_all"})],
+    [
+        ("scaled", {}),
+        ("gated", {}),
+        ("lowrank", {}),
+        ("stacked", {}),
+        ("narrow", {}),
+        ("hconv", {"match_dim": "project_all"}),
+    ],
 )
 def test_turning_members_down_costs_at_most_a_tenth_more_than_a_hconv_a_member(name, options, count):
     hconv = build_interface("hconv", [13], [768])
@@ -714,6 +734,13 @@ class TestLowRank:
     def test_wrong_options_are_refused(self, option, value, told):
         with pytest.raises(ValueError, match=f"{option} must be {told}; got {value}"):
             build_interface("lowrank", [2], [4], **{option: value})
+
+
+@pytest.mark.parametrize("width", [0, 1.5, True])
+def test_a_narrow_width_is_checked(width):
+    assert build_interface("narrow", [3], [8], width=5).maps[0].out_features == 5
+    with pytest.raises(ValueError, match=f"width must be null or a positive integer; got {width}"):
+        build_interface("narrow", [3], [8], width=width)
 
 
 def test_a_stacks_width_is_checked():
