@@ -20,7 +20,7 @@ from ..source import code_digest, code_root, content_digest
 if TYPE_CHECKING:
     from ..config import MemberConfig
 
-FORMAT = 1  # of what is stored; another number makes every earlier file unknown
+FORMAT = 2  # of what is stored; another number makes every earlier file unknown
 _SETTINGS = (".json", ".yaml", ".yml")
 _LIBRARIES = ("torch", "torchaudio", "transformers")
 _PACKAGE = Path(__file__).parents[1]
