@@ -227,7 +227,7 @@ class TestCommand:
     @pytest.mark.parametrize(
         "argv, message",
         [
-            (["fill", "-u", "fbank", "--corpus", "."], "where to\\? give -o DIR"),
+            (["fill", "-u", "fbank", "--corpus", "."], "which cache\\? give -o DIR"),
             (["fill", "-u", "fbank", "--corpus", "nowhere", "-o", "x"], "nowhere does not exist"),
             (["fill", "-u", "fban", "--corpus", ".", "-o", "x"], "unknown upstream 'fban'"),
             (["fill", "-u", "fbank", "--corpus", ".", "-o", "x", "--shard", "0/4"], "--shard must be I/N"),

@@ -26,9 +26,11 @@ class WhisperUpstream(nn.Module):
         ckpt: a local folder or a hub id that ``WhisperModel.from_pretrained`` reads, e.g. ``"openai/whisper-small"``.
         pad_to_30s: ``True`` pads every utterance to Whisper's 30 s, as it was trained. ``False`` computes only the
             frames that the batch needs and hides padding from convolutions and attention: several times as fast on
-            short utterances, and independent of the batch. At 30 s the values are the same. Below, Whisper as it was
-            trained attends to the silence after the speech too, whose frames have positions and a spectrogram at its
-            floor, and its convolutions see that floor beyond the last frame; here neither is there.
+            short utterances, and independent of the batch. It is another representation, not only a faster one: at
+            30 s the values are the same; on clips of 3 s they differ by up to 0.45 and 1.59 of a hidden state's norm in
+            two pretrained encoders. Whisper as it was trained attends to the silence after the speech too, whose
+            frames have positions and a spectrogram at its floor, and its convolutions see that floor beyond the last
+            frame; here neither is there.
 
     Raises:
         MissingFileError: there is no model at ``ckpt``, or a file of it is missing; the message names it.
