@@ -60,6 +60,16 @@ def test_each_layer_counts_the_same_and_a_constant_one_not_at_all():
     assert abs(r2({"a": torch.ones(500, 2, 3), "b": a}, ("a",), "b")) < 0.05
 
 
+def test_members_of_many_directions_are_told_by_the_main_ones(monkeypatch):
+    monkeypatch.setattr(module, "DIRECTIONS", 20)
+    heard = noise(600, 12) @ noise(12, 3 * 64, seed=1)
+    a, b = ((heard + 0.3 * noise(600, 3 * 64, seed=seed)).view(600, 3, 64) for seed in (2, 3))
+    before = torch.random.get_rng_state()
+    assert Frames.of({"a": a}, utterances(600)).states["a"].shape == (600, 20)
+    assert r2({"a": a, "b": b}, ("a",), "b") > 0.9
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
 def test_whole_utterances_are_held_out():
     """States that tell utterances apart, and nothing else, predict nothing of utterances that were not fitted."""
     numbers = utterances(400)
@@ -90,12 +100,12 @@ def test_frames_of_members_with_other_rates():
     slow, fast, half = ToyUpstream(dim=4), ToyUpstream(rate=160, first=160, dim=24), ToyUpstream(dim=4, layers=1)
     upstream = fused(slow, fast, half)
     frames = read_frames(upstream, ["slow", "fast", "half"], wavs(*[16000] * 8), frames=160)
-    assert {tuple(products.shape) for products in frames.products.values()} == {(160, 160)}
+    assert [tuple(states.shape) for states in frames.states.values()] == [(160, 12), (160, 72), (160, 4)]
     assert frames.folds.bincount().tolist() == [40] * 4
     found = redundancy(frames, [(("slow",), "half"), (("half",), "slow"), (("slow", "fast"), "half")])
     assert found[("slow",), "half"] > 0.95 > found[("half",), "slow"]
     again = read_frames(upstream, ["slow", "fast", "half"], wavs(*[16000] * 8), frames=160)
-    assert all(torch.equal(again.products[name], products) for name, products in frames.products.items())
+    assert all(torch.equal(again.states[name], states) for name, states in frames.states.items())
 
 
 def test_too_few_utterances():

@@ -1,7 +1,6 @@
 """How much of one member others know already: R2 of linear maps between their hidden states.
 
-A copy, however rotated, has an R2 near 1; independent noise one near 0. Ridge regression in its dual form: it needs no
-more of a member than the products of its frames with each other, and those of several members add up.
+A copy, however rotated, has an R2 near 1; independent noise one near 0.
 """
 
 from __future__ import annotations
@@ -16,9 +15,11 @@ from torch import Tensor
 from ..errors import UsageError
 from ..upstreams.fused import FusedUpstream
 
-FRAMES = 2000  # in all: so many equations are solved at once
+FRAMES = 2000  # in all
+DIRECTIONS = 512  # of a member: where its states vary most
+MORE = 16  # directions that the search for these looks at
 FOLDS = 4  # of utterances: two to fit, one to choose the ridge, one to look at
-RIDGES = (1e-6, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of the sum of the fitted frames' squares
+RIDGES = (1e-7, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of the sum of the fitted frames' squares
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,11 @@ class Frames:
     """Sampled frames of all members.
 
     Attributes:
-        products: for each member (n, n), of its frames with each other.
+        states: for each member (n, at most `DIRECTIONS`), whose squares sum to 1 a frame, in the mean.
         folds: (n,), which part of the utterances each frame is of.
     """
 
-    products: Mapping[str, Tensor]
+    states: Mapping[str, Tensor]
     folds: Tensor
 
     @classmethod
@@ -52,20 +53,24 @@ class Frames:
         part = torch.empty(len(known), dtype=torch.long)
         part[order] = torch.arange(len(known)) % FOLDS
         folds = part[torch.searchsorted(known, utterances)]
-        return cls({name: _products(layers) for name, layers in states.items()}, folds)
+        return cls({name: _main_directions(layers) for name, layers in states.items()}, folds)
 
 
-def _products(states: Tensor) -> Tensor:
-    """Multiply frames with each other, (n, L, D) -> (n, n), whose diagonal is 1 in the mean."""
-    total = states.new_zeros(len(states), len(states), dtype=torch.float64)
-    layers = 0
-    for layer in states.unbind(1):
-        centred = layer - layer.mean(dim=0)
-        variance = centred.square().sum(dim=1).mean()
-        if variance > 0:  # one that never changes tells nothing
-            total += (centred @ centred.T / variance).double()
-            layers += 1
-    return total / max(1, layers)
+def _main_directions(states: Tensor) -> Tensor:
+    """Reduce states to the directions in which they vary most, (n, L, D) -> (n, k)."""
+    centred = states - states.mean(dim=0)
+    variances = centred.square().sum(dim=2).mean(dim=0)  # (L,)
+    # A layer that never changes tells nothing; rounding leaves it a little variance.
+    scales = torch.where(variances > 1e-6, variances.clamp_min(1e-6).rsqrt(), 0.0)
+    flat = (centred * scales[:, None]).flatten(1)
+    if min(flat.shape) <= DIRECTIONS + MORE:
+        left, values, _ = torch.linalg.svd(flat, full_matrices=False)
+    else:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            left, values, _ = torch.svd_lowrank(flat, DIRECTIONS + MORE, niter=2)
+    reduced = (left * values)[:, :DIRECTIONS].double()
+    return reduced / reduced.square().sum(dim=1).mean().sqrt().clamp_min(1e-12)
 
 
 @torch.no_grad()
@@ -77,7 +82,7 @@ def read_frames(
     Args:
         upstream: of all members, which aligns their frames; from its cache, where it has one.
         names: what to call the members, in its order.
-        wavs: utterances, each (T',), one held in memory at a time besides the drawn frames.
+        wavs: utterances, each (T',).
         frames: in all, about.
         seed: of the draw.
     """
@@ -111,53 +116,28 @@ def redundancy(frames: Frames, asked: Iterable[tuple[Sequence[str], str]]) -> di
         R2: the share of the variance of all its layers, each counting the same, that is predicted; 0 is what their
         means alone would predict, and less is possible.
     """
-    found: dict[tuple[tuple[str, ...], str], float] = {}
-    wanted: dict[tuple[str, ...], list[str]] = {}
-    for names, name in asked:
-        wanted.setdefault(tuple(names), []).append(name)
-    for names, targets in wanted.items():
-        errors = torch.zeros(len(targets), 2, dtype=torch.float64)
-        source = torch.stack([frames.products[name] for name in names]).mean(dim=0)
-        for part in range(FOLDS):
-            errors += _fold(source, [frames.products[name] for name in targets], frames.folds, part)
-        for target, (error, whole) in zip(targets, errors.tolist()):
-            found[names, target] = 1.0 - error / whole if whole else 0.0
-    return found
+    return {(tuple(names), name): _r2(frames, names, name) for names, name in asked}
 
 
-def _fold(source: Tensor, targets: Sequence[Tensor], folds: Tensor, part: int) -> Tensor:
-    """Return for each target the squared error on one part, and that of its mean: (targets, 2)."""
-    held_out, choosing = folds == part, folds == (part + 1) % FOLDS
-    fitted = ~(held_out | choosing)
-    maps = _maps(source, fitted, choosing, RIDGES)
-    on_choosing = [[_errors(map_, target, fitted, choosing)[0] for target in targets] for map_ in maps]
-    best = torch.tensor(on_choosing).argmin(dim=0)
-    ridges = sorted(set(best.tolist()))
-    map_of = dict(zip(ridges, _maps(source, ~held_out, held_out, [RIDGES[ridge] for ridge in ridges])))
-    rows = [_errors(map_of[ridge], target, ~held_out, held_out) for ridge, target in zip(best.tolist(), targets)]
-    return torch.tensor(rows, dtype=torch.float64)
+def _r2(frames: Frames, names: Sequence[str], name: str) -> float:
+    source, target = torch.cat([frames.states[one] for one in names], dim=1), frames.states[name]
+    error = whole = 0.0
+    for part in range(FOLDS):
+        held_out, choosing = frames.folds == part, frames.folds == (part + 1) % FOLDS
+        on_choosing = _errors(source, target, ~(held_out | choosing), choosing, RIDGES)
+        ridge = min(zip(on_choosing, RIDGES))[1]
+        error += next(_errors(source, target, ~held_out, held_out, [ridge]))
+        whole += float((target[held_out] - target[~held_out].mean(dim=0)).square().sum())
+    return 1.0 - error / whole if whole else 0.0
 
 
-def _maps(source: Tensor, fitted: Tensor, told: Tensor, ridges: Sequence[float]) -> Iterator[Tensor]:
-    """Yield for each ridge the weights of the fitted frames in a prediction of the others, (told, fitted)."""
-    products = _centred(source, fitted)
-    own, others = products[fitted][:, fitted], products[told][:, fitted]
-    scale = own.diagonal().sum().clamp_min(1e-12)
+def _errors(source: Tensor, target: Tensor, fitted: Tensor, told: Tensor, ridges: Sequence[float]) -> Iterator[float]:
+    """Yield for each ridge the sum of the squared errors of what is told by a map from other frames."""
+    x_mean, y_mean = source[fitted].mean(dim=0), target[fitted].mean(dim=0)
+    x, y = source[fitted] - x_mean, target[fitted] - y_mean
+    products, crossed = x.T @ x, x.T @ y
+    scale = products.diagonal().sum().clamp_min(1e-12)
     for ridge in ridges:
-        factor = torch.linalg.cholesky(own + ridge * scale * torch.eye(len(own), dtype=own.dtype))
-        yield torch.cholesky_solve(others.T, factor).T
-
-
-def _centred(products: Tensor, fitted: Tensor) -> Tensor:
-    """Return the products of frames less the mean of the fitted ones."""
-    means = products[:, fitted].mean(dim=1)
-    return products - means[:, None] - means[None, :] + means[fitted].mean()
-
-
-def _errors(map_: Tensor, target: Tensor, fitted: Tensor, told: Tensor) -> tuple[float, float]:
-    """Sum the squared errors of predictions, and of the mean of the fitted frames in their place."""
-    products = _centred(target, fitted)
-    whole = products.diagonal()[told].sum()
-    crossed = (map_ * products[told][:, fitted]).sum()
-    predicted = ((map_ @ products[fitted][:, fitted]) * map_).sum()
-    return float(whole - 2 * crossed + predicted), float(whole)
+        strength = ridge * scale * torch.eye(len(products), dtype=products.dtype)
+        map_ = torch.cholesky_solve(crossed, torch.linalg.cholesky(products + strength))
+        yield float((target[told] - y_mean - (source[told] - x_mean) @ map_).square().sum())
