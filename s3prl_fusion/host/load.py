@@ -160,7 +160,7 @@ def load_experiment(
     with quiet_torchaudio(), torch.random.fork_rng(), _without_corpus(args, states):
         check_names(args.downstream, config)
         model = _restored(_upstream(args, states, named=upstream is not None), states, "Upstream", device)
-        featurizer = _restored(_featurizer(model, args), states, "Featurizer", device)
+        featurizer: Any = _restored(_featurizer(model, args), states, "Featurizer", device)
         head = _downstream(featurizer.output_dim, featurizer.downsample_rate, args, config)
         downstream = _restored(head, states, "Downstream", device)
     return LoadedExperiment(model, featurizer, downstream, args, config)

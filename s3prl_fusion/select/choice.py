@@ -72,8 +72,8 @@ class Choice:
 
 def choose(
     trials: Sequence[Trial], costs: Mapping[str, Cost], budget: float | None = None, resamples: int = RESAMPLES
-) -> Choice:
-    """Choose among the trials of one task.
+) -> Choice | None:
+    """Choose among the trials of one task; None where no single member within the budget is among them.
 
     A set is in question if the interval of its gain over the best single member is above 0, its p after Holm's
     correction over the sets at most `ALPHA`, and, where it has a capacity control, the interval of its gain over that
@@ -81,14 +81,16 @@ def choose(
     of its MACs. If there is none, it is the best single member.
 
     Args:
-        trials: all on one task, one single member within the budget among them.
+        trials: all on one task.
         costs: by the trials' labels.
         budget: MACs a second of speech; None is no limit.
         resamples: of each bootstrap; see `enough`.
     """
     plain = sorted((one for one in trials if not one.control_of), key=lambda one: (-one.merit, costs[one.label].macs))
     allowed = [one for one in plain if budget is None or costs[one.label].macs <= budget]
-    single = next(one for one in allowed if one.is_single)
+    single = next((one for one in allowed if one.is_single), None)
+    if single is None:
+        return None
     gains = {one.label: gain(one, single, resamples) for one in plain if one is not single}
     gains[single.label] = Estimate(0.0, numpy.zeros(resamples))
     sets = [one for one in allowed if not one.is_single]
@@ -117,7 +119,7 @@ def enough(trials: Sequence[Trial]) -> int:
     """Say how many resamples tell the sets of a task apart after Holm's correction, see `Estimate.p`."""
     tasks = {trial.task.name for trial in trials}
     sets = [one.task.name for one in trials if len(one.members) > 1]
-    most = max(sets.count(name) for name in tasks)
+    most = max(map(sets.count, tasks), default=0)
     return max(RESAMPLES, round(2 * most / ALPHA))
 
 
@@ -132,6 +134,7 @@ def over_tasks(choices: Sequence[Choice]) -> dict[str, Estimate]:
     return dict(sorted(found.items(), key=lambda item: -item[1].value))
 
 
-def sentence(choices: Sequence[Choice]) -> str:
-    """Say what is recommended in one sentence."""
-    return "; ".join(choice.clause for choice in choices) + "."
+def sentence(choices: Mapping[str, Choice | None]) -> str:
+    """Say in one sentence what is recommended for each task."""
+    hopeless = "for {} nothing can be said: no single member got better than nothing, give more --hours or --steps"
+    return "; ".join(choice.clause if choice else hopeless.format(name) for name, choice in choices.items()) + "."

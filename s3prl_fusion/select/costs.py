@@ -8,13 +8,13 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
 
 from ..audio import SAMPLE_RATE
 from ..config import FusionConfig, InterfaceConfig
 from ..costs import count_macs, count_parameters, fastest, noise
 from ..errors import UsageError
 from ..interfaces import build_interface
+from ..interfaces.base import Interface
 from ..upstreams.fused import FusedUpstream
 
 SECONDS = 10  # of the utterance that is measured: attention costs more in longer ones
@@ -89,7 +89,7 @@ def of_set(members: Sequence[MemberCost], interface: InterfaceConfig) -> Cost:
     )
 
 
-def interface_of(members: Sequence[MemberCost], interface: InterfaceConfig) -> nn.Module:
+def interface_of(members: Sequence[MemberCost], interface: InterfaceConfig) -> Interface:
     """Build an interface for members, with random weights; the run's random numbers stay as they are."""
     layers, dims = [member.layers for member in members], [member.dim for member in members]
     with torch.random.fork_rng(devices=[]):
