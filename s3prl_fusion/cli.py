@@ -17,6 +17,7 @@ from .permissions import OPTION, take_option
 COMMANDS = {
     "run": "s3prl's run_downstream with fused upstreams; takes run_downstream's own arguments",
     "superb": "prepare, train, evaluate and score SUPERB's tasks",
+    "select": "tell which upstreams to fuse for a task, by short trainings on a sample of train and dev",
     "prepare": "check a corpus and write what a task needs beside it",
     "score": "recompute the score of one expdir from its files",
     "results": "tables and a chart of scores, SUPERB score, published numbers; --compare two experiments",

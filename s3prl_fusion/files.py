@@ -240,7 +240,12 @@ def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Write indented JSON; the folder is made when missing."""
-    write_whole(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
+    write_whole(path, indented(value))
+
+
+def indented(value: Any) -> str:
+    """Return what `write_json` writes."""
+    return json.dumps(value, indent=1, sort_keys=True) + "\n"
 
 
 def as_json(value: Any) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..errors import CorpusError
 from ..files import write_json
@@ -81,12 +82,19 @@ def read_session(iemocap: Path, session: str) -> list[dict[str, str]]:
     return rows
 
 
-def write_folds(sessions: Mapping[str, Sequence[Mapping[str, str]]], folder: Path) -> None:
-    """Write `folder/Session<k>/{train,test}_meta_data.json` as the emotion recipe reads them: one session held out."""
+def fold_tables(sessions: Mapping[str, Sequence[Mapping[str, str]]]) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Make the tables that the emotion recipe reads, by their paths ``Session<k>/{train,test}_meta_data.json``: one
+    session held out in each fold."""
     for held_out, test in sessions.items():
         train = [row for session, rows in sessions.items() if session != held_out for row in rows]
         for name, rows in (("train", train), ("test", test)):
-            write_json(folder / held_out / f"{name}_meta_data.json", {"labels": EMOTIONS, "meta_data": list(rows)})
+            yield Path(held_out, f"{name}_meta_data.json"), {"labels": EMOTIONS, "meta_data": list(rows)}
+
+
+def write_folds(sessions: Mapping[str, Sequence[Mapping[str, str]]], folder: Path) -> None:
+    """Write `fold_tables` into a folder."""
+    for path, table in fold_tables(sessions):
+        write_json(folder / path, table)
 
 
 def prepare(source: Source, products: Collection[str], folder: Path) -> None:

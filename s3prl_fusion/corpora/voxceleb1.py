@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import re
 import shlex
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ..audio import find_sounds
@@ -213,8 +214,6 @@ def hold_out(voxceleb1: Path) -> tuple[list[str], list[str]]:
     Raises:
         CorpusError: There are fewer than 4 speakers, or those held out have one clip each.
     """
-    import random
-
     root = voxceleb1 / "dev" / "wav"
     speakers = sorted(folder.name for folder in root.glob("id*") if folder.is_dir())
     if len(speakers) < 4:
@@ -229,14 +228,26 @@ def hold_out(voxceleb1: Path) -> tuple[list[str], list[str]]:
         raise CorpusError(
             f"the speakers {', '.join(held_out)} of {root} have too few clips for trials; unpack it again"
         )
+    return [speaker for speaker in speakers if speaker not in held_out], draw_trials(clips, DEV_TRIALS, draw)
+
+
+def draw_trials(clips: Mapping[str, Sequence[str]], number: int, draw: random.Random) -> list[str]:
+    """Draw different trials, ``0|1 clip clip``, at most so many, half of either kind.
+
+    Args:
+        clips: of two speakers or more, one of whom has two or more.
+        number: of draws.
+        draw: where they come from.
+    """
+    several = [speaker for speaker in clips if len(clips[speaker]) > 1]
     trials: dict[str, None] = {}
-    for number in range(DEV_TRIALS):
-        if number % 2:
+    for i in range(number):
+        if i % 2:
             pair = draw.sample(clips[draw.choice(several)], 2)
         else:
-            pair = [draw.choice(clips[speaker]) for speaker in draw.sample(held_out, 2)]
-        trials[f"{number % 2} {pair[0]} {pair[1]}"] = None
-    return [speaker for speaker in speakers if speaker not in held_out], list(trials)
+            pair = [draw.choice(clips[speaker]) for speaker in draw.sample(list(clips), 2)]
+        trials[f"{i % 2} {pair[0]} {pair[1]}"] = None
+    return list(trials)
 
 
 def prepare(source: Source, products: Collection[str], folder: Path) -> None:
