@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from statistics import fmean
 
 from s3prl_fusion.interfaces import DEFAULT_INTERFACE
 from s3prl_fusion.statistics import mean
@@ -89,20 +90,51 @@ def policies(evidence: Evidence) -> Iterator[tuple[str, Policy]]:
 
 
 def rule(evidence: Evidence) -> str:
-    """The rule's outcome, a row a policy."""
+    """The rule's outcome, a row a policy, and where each is better and worse."""
     found = [(name, judge(evidence, policy)) for name, policy in policies(evidence)]
+    outcomes = [(name, outcome) for name, outcome in found if outcome]
     columns = ["what is used", "rule met", "cells", "worse than the best single", "better", "better in the mean: pairs"]
     columns += ["mean gain over the best single", "mean gain over hconv"]
-    return markdown(columns, [outcome_cells(name, outcome) for name, outcome in found if outcome])
+    table = markdown(columns, [outcome_cells(name, outcome) for name, outcome in outcomes])
+    return (
+        table + "".join(f"\n{line}" for name, outcome in outcomes for line in in_words(evidence, name, outcome)) + "\n"
+    )
 
 
 def outcome_cells(name: str, outcome: Outcome) -> list[str]:
     """Write a row of `rule`."""
-    better = sum(cell.gain.value > 0 for cell in outcome.pairs)
     counts = [len(outcome.cells), outcome.count("worse"), outcome.count("better")]
-    pairs = f"{better} of {len(outcome.pairs)}"
+    pairs = f"{outcome.better_pairs} of {len(outcome.pairs)}"
     gains = [outcome.over_single.text(), outcome.over_hconv.text()]
     return [name, "yes" if outcome.is_met else "no", *map(str, counts), pairs, *gains]
+
+
+def in_words(evidence: Evidence, name: str, outcome: Outcome) -> Iterator[str]:
+    """Say where a policy is told apart from the best single, a line a policy."""
+    for verdict in ("worse", "better"):
+        cells = [cell for cell in outcome.cells if cell.verdict == verdict]
+        where = "; ".join(f"{task_of(evidence, cell.fused).title} {short(cell.members)}" for cell in cells)
+        if cells:
+            yield f"- {name} is {verdict} than the best single in: {where}."
+
+
+def by_dev(evidence: Evidence) -> str:
+    """What dev says of each interface, in the mean over the sets of two and three: by this it is chosen."""
+    table = []
+    for variant in evidence.variants:
+        cells = [cell for task in evidence.tasks for cell in evidence.find(task.name, variants=[variant])]
+        fused = [cell for cell in cells if len(cell.members) > 1]
+        singles = [evidence.best_single(cell.task, cell.members, SINGLES) for cell in fused]
+        hconvs = [evidence.get(cell.task, cell.members, "hconv") for cell in fused]
+        gains = [single.dev - cell.dev for cell, single in zip(fused, singles)]
+        over_hconv = [hconv.dev - cell.dev for cell, hconv in zip(fused, hconvs) if hconv]
+        if gains and over_hconv:
+            params = sorted(cell.runs["featurizer_params"].iloc[0] for cell in fused)
+            better = f"{sum(gain > 0 for gain in gains)} of {len(gains)}"
+            means = [f"{fmean(values):+.2f}" for values in (gains, over_hconv)]
+            table.append([variant, f"{params[0]:,} to {params[-1]:,}", better, *means])
+    columns = ["interface", "parameters", "cells better than the best single", "mean gain over it"]
+    return markdown([*columns, "mean gain over hconv"], table)
 
 
 def normalized(evidence: Evidence) -> str:
@@ -182,6 +214,7 @@ TABLES: dict[str, Callable[[Evidence], str]] = {
     "scores": scores,
     "fused": fused,
     "rule": rule,
+    "dev": by_dev,
     "normalize": normalized,
     "interfaces": interfaces,
     "capacity": capacity,

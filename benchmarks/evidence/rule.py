@@ -45,12 +45,14 @@ class Outcome:
     """The rule for one policy.
 
     Attributes:
-        cells: every task and set of two or more members.
+        cells: tasks and sets of two or more members.
         over_hconv: the mean over the cells of the gain over hconv with the same set.
+        is_whole: whether all cells have been run.
     """
 
     cells: Sequence[Comparison]
     over_hconv: Estimate
+    is_whole: bool
 
     @property
     def over_single(self) -> Estimate:
@@ -67,21 +69,28 @@ class Outcome:
         return [cell for cell in self.cells if len(cell.members) == 2]
 
     @property
+    def better_pairs(self) -> int:
+        """Count the pairs' cells that are better in the mean."""
+        return sum(cell.gain.value > 0 for cell in self.pairs)
+
+    @property
     def is_met(self) -> bool:
         """Whether it is worse in no cell, better in half of the pairs, and better than hconv in the mean."""
-        better = sum(cell.gain.value > 0 for cell in self.pairs)
-        return self.count("worse") == 0 and 2 * better >= len(self.pairs) and self.over_hconv.sign > 0
+        is_safe = self.is_whole and self.count("worse") == 0
+        return is_safe and 2 * self.better_pairs >= len(self.pairs) and self.over_hconv.sign > 0
 
 
 def judge(evidence: Evidence, policy: Policy) -> Outcome | None:
-    """Hold a policy against the rule; None where it has not been run in all cells."""
+    """Hold a policy against the rule, in the cells that have been run; None where there are none."""
     matrix = [(task.name, members) for task in evidence.tasks for members in evidence.sets if len(members) > 1]
-    fused = [policy(task, members) for task, members in matrix]
-    hconvs = [evidence.get(task, members, "hconv") for task, members in matrix]
-    if not matrix or None in fused or None in hconvs:
+    rows = []
+    for task, members in matrix:
+        fused, hconv = policy(task, members), evidence.get(task, members, "hconv")
+        if fused and hconv:
+            rows.append((members, fused, hconv, evidence.best_single(task, members, SINGLES)))
+    if not rows:
         return None
-    singles = [evidence.best_single(task, members, SINGLES) for task, members in matrix]
-    gains = [cell.gain(single) for cell, single in zip(fused, singles)]
+    gains = [fused.gain(single) for _, fused, _, single in rows]
     corrected = holm([gain.p for gain in gains])
-    cells = [Comparison(*row) for row in zip(fused, singles, gains, corrected, (members for _, members in matrix))]
-    return Outcome(cells, mean([cell.gain(hconv) for cell, hconv in zip(fused, hconvs)]))
+    cells = [Comparison(row[1], row[3], gain, p, row[0]) for row, gain, p in zip(rows, gains, corrected)]
+    return Outcome(cells, mean([fused.gain(hconv) for _, fused, hconv, _ in rows]), len(rows) == len(matrix))
