@@ -84,6 +84,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="N",
         help=f"the first N of {', '.join(map(str, SEEDS))} (default: all)",
     )
+    add("--only", type=words, metavar="TEXT[,TEXT...]", help="upstreams whose label has one of these: narrow,_hconv_")
     add("--jobs", type=int, default=usable_cores(), metavar="N", help="runs at a time (default: one a core)")
     add("--list", action="store_true", help="say how many runs are left, and do nothing")
     add("--page", action="store_true", help="make the page from the CSV as it is")
@@ -92,11 +93,16 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
+def words(text: str) -> list[str]:
+    """Read a comma-separated list."""
+    return text.split(",")
+
+
 def names(known: Collection[str]) -> Callable[[str], list[str]]:
     """Make a reader of comma-separated names."""
 
     def read(text: str) -> list[str]:
-        found = text.split(",")
+        found = words(text)
         if unknown := sorted(set(found) - set(known)):
             raise argparse.ArgumentTypeError(f"unknown {', '.join(unknown)}; choose from {', '.join(known)}")
         return found
@@ -111,7 +117,8 @@ def run_batch(args: argparse.Namespace, part: str, task: str, seed: int, lock: S
         The failures by label.
     """
     table = rows.read(args.csv)
-    wanted = {cell.label: cell for cell in PARTS[part](Evidence(table), task)}
+    found = {cell.label: cell for cell in PARTS[part](Evidence(table), task)}
+    wanted = {label: cell for label, cell in found.items() if any(word in label for word in args.only or [""])}
     if not wanted:
         return {}
     experiments = plan(args, list(wanted.values()), task, seed)

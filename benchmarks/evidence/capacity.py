@@ -21,15 +21,16 @@ def controls(evidence: Evidence, task: str) -> list[tuple[str, int]]:
     Returns:
         Who, the set's best member under hconv by dev, and its `output_dim`; a pair a set that has one.
     """
-    head = head_of(evidence.find(task, variants=["hconv"]))
-    found = []
-    for fused in evidence.find(task, variants=[DEFAULT_INTERFACE]):
-        if len(fused.members) > 1:
-            (member,) = evidence.best_single(task, fused.members, ["hconv"]).members
-            single = FusionConfig((MemberConfig(member),), HCONV)
-            wide = control(single, *sizes([member]), fused.trained, head)
-            if wide and wide.interface.output_dim:
-                found.append((member, wide.interface.output_dim))
+    sets = [cell for cell in evidence.find(task, variants=[DEFAULT_INTERFACE]) if len(cell.members) > 1]
+    if not sets:
+        return []
+    head, found = head_of(evidence.find(task, variants=["hconv"])), []
+    for fused in sets:
+        (member,) = evidence.best_single(task, fused.members, ["hconv"]).members
+        single = FusionConfig((MemberConfig(member),), HCONV)
+        wide = control(single, *sizes([member]), fused.trained, head)
+        if wide and wide.interface.output_dim:
+            found.append((member, wide.interface.output_dim))
     return list(dict.fromkeys(found))
 
 

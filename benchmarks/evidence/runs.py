@@ -17,7 +17,7 @@ from .cells import Evidence
 MEMBERS = ("demo_hubert", "demo_whisper", "demo_xvector")
 CANDIDATES: list[tuple[str, dict[str, Any]]] = [
     ("hconv", {"match_dim": "project_all"}),
-    *((name, {}) for name in ("scaled", "gated", "lowrank", "stacked")),
+    *((name, {}) for name in ("scaled", "gated", "lowrank", "stacked", "narrow")),
 ]
 SEEDS = (1337, 1, 2, 3, 4)
 ALL = [members for number in range(1, len(MEMBERS) + 1) for members in combinations(MEMBERS, number)]
@@ -99,8 +99,7 @@ def not_normalized(evidence: Evidence, task: str) -> list[Wanted]:
 
 def capacity(evidence: Evidence, task: str) -> list[Wanted]:
     """List the controls of the default interface, which its own runs have to come before."""
-    found = dict.fromkeys(controls(evidence, task).values())
-    return [Wanted((member,), "hconv", {"output_dim": width}) for member, width in found]
+    return [Wanted((member,), "hconv", {"output_dim": width}) for member, width in controls(evidence, task)]
 
 
 # What each adds to the runs of one task.
