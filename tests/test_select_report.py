@@ -95,6 +95,18 @@ def test_what_a_larger_single_reaches_too_is_no_gain_of_fusing():
     assert chosen(*PR, fused, weaker).recommended is fused
 
 
+def test_the_next_best_set_does_not_slip_past_the_control():
+    """The best set alone has a control; another as large is held against that too, and one as small as the single is
+    not."""
+    fused = trial("pr", "wavlm+whisper", 0.165, parameters=2000)
+    more = {"control_of": fused.label, "parameters": 2000}
+    control = trial("pr", "wavlm", 0.165, seed=1, label="wavlm_chconv_900", **more)
+    other = trial("pr", "wavlm+hubert", 0.17)
+    large = replace(other, parameters=1900)
+    assert chosen(*PR, fused, control, large).recommended.members == ("wavlm",)
+    assert chosen(*PR, fused, control, other).recommended is other
+
+
 def test_the_cheaper_of_sets_that_are_not_told_apart():
     large, small = trial("pr", "wavlm+hubert+whisper", 0.139), trial("pr", "wavlm+whisper", 0.141)
     assert chosen(*PR, large, small).recommended is small

@@ -10,6 +10,7 @@ import numpy
 
 from ..statistics import RESAMPLES, Estimate, holm, mean
 from ..superb.tasks import Task
+from .capacity import NEAR
 from .costs import Cost
 from .trials import Trial, gain
 
@@ -27,7 +28,7 @@ class Choice:
         single: the best single member that the budget allows.
         gains: by label, over `single`; its own is 0.
         p_values: by label, of the sets that the budget allows, after Holm's correction.
-        over_control: by label, over the best single as large as the set.
+        over_control: by label, over the best single that is as large as the set, see `choose`.
         recommended: what to take.
     """
 
@@ -76,9 +77,10 @@ def choose(
     """Choose among the trials of one task; None where no single member within the budget is among them.
 
     A set is in question if the interval of its gain over the best single member is above 0, its p after Holm's
-    correction over the sets at most `ALPHA`, and, where it has a capacity control, the interval of its gain over that
-    above 0 too. Of these the best is taken, or the cheapest that is not told apart from it and costs at most `CHEAPER`
-    of its MACs. If there is none, it is the best single member.
+    correction over the sets at most `ALPHA`, and, where it has more trained parameters than that, the interval of its
+    gain over a capacity control above 0 too: its own, or else the one of about as many parameters. Of these sets the
+    best is taken, or the cheapest that is not told apart from it and costs at most `CHEAPER` of its MACs. If there is
+    none, it is the best single member.
 
     Args:
         trials: all on one task.
@@ -95,8 +97,9 @@ def choose(
     gains[single.label] = Estimate(0.0, numpy.zeros(resamples))
     sets = [one for one in allowed if not one.is_single]
     p_values = dict(zip((one.label for one in sets), holm([gains[one.label].p for one in sets])))
-    of = {one.label: one for one in plain}
-    over = {one.control_of: gain(of[one.control_of], one, resamples) for one in trials if one.control_of in of}
+    controls = [one for one in trials if one.control_of]
+    pairs = [(one, _control_of(one, single, controls)) for one in sets]
+    over = {one.label: gain(one, control, resamples) for one, control in pairs if control}
     sure = [
         one
         for one in sets
@@ -106,6 +109,13 @@ def choose(
     ]
     recommended = _cheapest_of_equals(sure, costs, resamples) if sure else single
     return Choice(single.task, plain, single, gains, p_values, over, recommended)
+
+
+def _control_of(one: Trial, single: Trial, controls: Sequence[Trial]) -> Trial | None:
+    own = next((control for control in controls if control.control_of == one.label), None)
+    if own or (1 - NEAR) * one.parameters <= single.parameters:
+        return own
+    return min(controls, key=lambda control: abs(control.parameters - one.parameters), default=None)
 
 
 def _cheapest_of_equals(sure: Sequence[Trial], costs: Mapping[str, Cost], resamples: int) -> Trial:
