@@ -134,6 +134,14 @@ def whole_folder(folder: str | os.PathLike[str], unless: Callable[[], bool]) -> 
             os.replace(draft, folder)
 
 
+def link_or_copy(path: Path, other: Path) -> None:
+    """Give a file a second name, which needs no room; a copy where the disk has no such names."""
+    try:
+        os.link(path, other)
+    except OSError:
+        shutil.copy2(path, other)
+
+
 def _each_file(path: Path, folder: Path, other: Path, move: Callable[[Path, Path], Any]) -> None:
     """Copy or move a file, or the files of a folder, from where they are below ``folder`` to the same below another."""
     for file in sorted(found for found in (path, *path.rglob("*")) if found.is_file()):

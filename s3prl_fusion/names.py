@@ -1,7 +1,8 @@
 """From what a user types after ``-u`` to a fusion.
 
 - a name of the `grammar`, such as ``fused_wavlm_hubert``;
-- a fusion YAML's path, ``path/to/fusion.yaml``; ``fusion.yaml__chconv`` is the same with another interface;
+- a fusion YAML's path, ``path/to/fusion.yaml``; ``fusion.yaml__chconv`` is the same with another interface, and
+  ``fusion.yaml:whisper_small`` has one of its members alone;
 - ``fused``, whose fusion YAML comes separately (run_downstream's ``-g``);
 - any other name is a stock upstream, an entry of s3prl's hub.
 """
@@ -15,12 +16,13 @@ from pathlib import Path
 from .assets import downstream_configs_dir
 from .cache.config import CacheConfig
 from .config import FusionConfig, InterfaceConfig, MemberConfig
-from .errors import MissingFileError, UsageError
+from .errors import MissingFileError, UsageError, unknown
 from .imports import is_own
 from .permissions import check_code
+from .upstreams.entries import aliases
 
 FUSIONS = "fusion/*.yaml"  # in downstream_configs
-_YAML = re.compile(r"(?P<path>.+\.ya?ml)(__(?P<interface>.+))?")
+_YAML = re.compile(r"(?P<path>.+\.ya?ml)(:(?P<member>[^:/]+?))?(__(?P<interface>.+))?")
 
 
 def is_fused_name(name: str) -> bool:
@@ -29,7 +31,7 @@ def is_fused_name(name: str) -> bool:
 
 
 def is_yaml(name: str) -> bool:
-    """Tell whether a name is a fusion YAML's path, with or without another interface."""
+    """Tell whether a name is a fusion YAML's path, with or without one of its members or another interface."""
     return bool(_YAML.fullmatch(name))
 
 
@@ -75,6 +77,8 @@ def _fused(name: str, model_config: str | None, named: bool) -> FusionConfig:
     if yaml is None:
         return FusionConfig.from_name(name)
     fusion = FusionConfig.from_yaml(find_shipped("-u", yaml["path"], FUSIONS), named)
+    if yaml["member"] is not None:
+        fusion = with_member(fusion, yaml["member"], name)
     if yaml["interface"] is None:
         return fusion
     if not named and is_own(yaml["interface"]):
@@ -87,6 +91,41 @@ def with_interface(fusion: FusionConfig, interface: str) -> FusionConfig:
     if interface == fusion.interface.name:
         return fusion
     return replace(fusion, interface=InterfaceConfig(interface, fusion.interface.output_dim))
+
+
+def with_member(fusion: FusionConfig, member: str, name: str) -> FusionConfig:
+    """Leave one member of a fusion, by what `FusionConfig.member_names` calls it.
+
+    Raises:
+        UsageError: there is no such member; the message has the name that asked for it.
+    """
+    if member not in fusion.member_names:
+        raise UsageError(f"{name}: {unknown('member', member, fusion.member_names)}")
+    return replace(fusion, members=(fusion.members[fusion.member_names.index(member)],))
+
+
+def spellings(name: str, fusion: FusionConfig, member: str | None, interface: str) -> list[str]:
+    """Name a fused upstream's members, or one of them, under an interface, in every way, the shortest first.
+
+    Args:
+        name: of the fused upstream, other than ``fused``.
+        fusion: what it means.
+        member: as `FusionConfig.member_names` calls it; None is all of them.
+        interface: by its name.
+    """
+    yaml = _YAML.fullmatch(name)
+    if yaml is not None:
+        one = member or yaml["member"]
+        bases = [f"{yaml['path']}:{one}" if one else yaml["path"]]
+    elif member is None:
+        bases = [re.sub(f"__?{fusion.interface.name}$", "", name)]
+    else:
+        bases = [f"fused_{alias}" for alias, entry in aliases().items() if entry.name == member]
+        bases += [f"fused_{alias}_large" for alias, entry in aliases().items() if entry.large == member]
+        bases.append(f"fused__{member}")
+    wanted = with_interface(with_member(fusion, member, name) if member else fusion, interface)
+    names = [*bases, *(add_interface(base, interface) for base in bases)]
+    return [name for name in names if resolve(name) == wanted]
 
 
 def absolute(name: str) -> str:
@@ -124,7 +163,7 @@ def label(name: str) -> str:
     yaml = _YAML.fullmatch(name)
     if yaml is None:
         return name
-    return Path(yaml["path"]).stem + (f"_{yaml['interface']}" if yaml["interface"] else "")
+    return "_".join(part for part in (Path(yaml["path"]).stem, yaml["member"], yaml["interface"]) if part)
 
 
 def add_interface(name: str, interface: str) -> str:

@@ -117,7 +117,8 @@ def test_s3prl_mains_options_are_the_problems(argv, registered):
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"`(fused\w*)`", "".join(PAGES.values()))) - {"fused"}))
 def test_names_are_of_the_grammar(name):
-    assert is_fused_name(name) and resolve(name).members
+    fused = name.removesuffix("__auto")  # the row of what is chosen for one
+    assert is_fused_name(fused) and resolve(fused).members
 
 
 FUSIONS = [text for _, text in blocks("yaml") if "members:" in text]

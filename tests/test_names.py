@@ -180,3 +180,16 @@ class TestResolve:
     def test_paths_are_made_absolute(self, yaml, monkeypatch):
         monkeypatch.chdir(yaml.parent)
         assert absolute("mine.yaml__chconv") == f"{yaml}__chconv" and absolute("fused_demo") == "fused_demo"
+
+
+def test_one_member_of_a_yaml(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("members: [fbank, {name: mfcc, layers: [0]}]\ninterface: {name: gumbel, output_dim: 8}\n")
+    whole = resolve(str(path))
+    alone = resolve(f"{path}:mfcc")
+    assert alone.members == whole.members[1:] and alone.interface == whole.interface
+    assert resolve(f"{path}:mfcc__hconv").interface == InterfaceConfig("hconv", 8)
+    assert (label(f"{path}:mfcc"), label(f"{path}:mfcc__hconv")) == ("mine_mfcc", "mine_mfcc_hconv")
+    assert absolute(f"{path}:mfcc__hconv") == f"{path}:mfcc__hconv"
+    with pytest.raises(UsageError, match=r"mine\.yaml:mfc: unknown member 'mfc'; choose from fbank, mfcc"):
+        resolve(f"{path}:mfc")

@@ -19,7 +19,7 @@ from s3prl_fusion.cli import main
 from s3prl_fusion.commands import superb as command
 from s3prl_fusion.corpora.base import Prepared
 from s3prl_fusion.errors import UsageError
-from s3prl_fusion.superb.runs import launch, options, plan
+from s3prl_fusion.superb.runs import auto, launch, options, plan, upstreams
 from s3prl_fusion.superb.runs.experiment import Experiment, Settings
 from s3prl_fusion.superb.tasks import TASKS
 
@@ -35,7 +35,7 @@ def parse(*words: str) -> argparse.Namespace:
 @pytest.fixture
 def known_upstreams(monkeypatch):
     """Spare the tests the import of s3prl."""
-    monkeypatch.setattr(options, "describe", lambda fusion, given: fusion.to_dict())
+    monkeypatch.setattr(upstreams, "describe", lambda fusion, given: fusion.to_dict())
 
 
 def test_importing_the_command_line_is_light():
@@ -210,12 +210,15 @@ def test_real_emotions_run_five_folds(tmp_path, capsys, known_upstreams):
 
 def test_interfaces_multiply_upstreams():
     args = parse("-u", "fused_demo,fused__fbank__mfcc", "--interfaces", "weighted_sum,hconv")
-    assert options.choose_upstreams(args) == [
+    fixed = [
         "fused_demo_weighted_sum",
         "fused_demo_hconv",
         "fused__fbank__mfcc__weighted_sum",
         "fused__fbank__mfcc__hconv",
     ]
+    assert upstreams.choose_upstreams(args) == (fixed, [])
+    args.interfaces += ",auto"
+    assert upstreams.choose_upstreams(args) == (fixed, ["fused_demo", "fused__fbank__mfcc"])
 
 
 def test_jobs_and_threads(monkeypatch):
@@ -350,7 +353,8 @@ def test_shell_without_python(shell, monkeypatch):
 def yamls(tmp_path, monkeypatch):
     """A current folder with a.yaml, b.yaml and x/a.yaml."""
     monkeypatch.chdir(tmp_path)
-    for name, members in (("a", "[fbank, mfcc]"), ("b", "[fbank]"), ("x/a", "[mfcc]"), ("data", "[mfcc]")):
+    files = {"a": "[fbank, mfcc]", "b": "[fbank]", "x/a": "[mfcc]", "data": "[mfcc]", "c__auto": "[mfcc]"}
+    for name, members in files.items():
         path = tmp_path / f"{name}.yaml"
         path.parent.mkdir(exist_ok=True)
         path.write_text(f"members: {members}\n")
@@ -378,19 +382,39 @@ def test_upstreams_are_yamls_and_names_mixed(yamls, capsys):
     assert not (yamls / "exp").exists()
 
 
+def test_what_auto_tries_is_run_once_and_told_before(yamls, capsys):
+    """A candidate that is a row, by whatever name, or in EXP already, keeps its name."""
+    (yamls / "exp" / "fused__tera__weighted_sum").mkdir(parents=True)
+    argv = ["superb", "--demo", "-t", "sid", "--dry-run", "-o", "exp", "-u", "a.yaml,fused__tera__linear"]
+    assert main([*argv, "--interfaces", "auto,hconv", "--seeds", "1,2"]) == 0
+    told, _, *lines = capsys.readouterr().out.splitlines()
+    number = 3 * len(auto.INTERFACES)
+    assert told == (
+        f"# a, auto: {number} candidates, {2 * number} trainings for each task and fold; "
+        "only what is best on dev is evaluated"
+    )
+    tried = set(upstreams_of(lines))
+    assert {"a_hconv", "fused__tera__linear__hconv", "a_fbank", "fused__tera__weighted_sum"} <= tried
+    assert not tried & {"a", "fused__tera__linear", "fused_tera_weighted_sum"}
+    start = lines.index("# from here on: for each task of auto, only the candidate with the best dev score")
+    assert not [line for line in lines[start:] if "-m train" in line]
+
+
 @pytest.mark.parametrize(
     "names, told",
     [
         ("a.yaml,x/a.yaml", "two upstreams would be called 'a'; rename one of the YAMLs"),
         ("b.yaml,fused__fbank", "b and fused__fbank are one and the same; leave one out"),
+        ("c__auto.yaml", "EXP/c__auto is a folder of ours; rename the YAML"),
         ("data.yaml", "EXP/data is a folder of ours; rename the YAML"),
         ("c.yaml", "-u c.yaml does not exist"),
         ("fbank,fused", "the upstream 'fused' needs a fusion YAML"),
     ],
 )
 def test_yamls_that_cannot_be(yamls, names, told, capsys):
-    assert main(["superb", "--demo", "-u", names]) == 2
-    assert told in capsys.readouterr().err
+    for words in ([], *([] if names == "fbank,fused" else [["--interfaces", "auto"]])):
+        assert main(["superb", "--demo", "--dry-run", "-u", names, *words]) == 2
+        assert told in capsys.readouterr().err
 
 
 @pytest.mark.fault("superb with several fusion YAMLs, one of which names a member that there is not", "refused by YAML")
@@ -398,6 +422,6 @@ def test_a_members_mistake_is_told_by_its_yaml(tmp_path):
     for name, member in (("a", "mfcc"), ("b", "mfccc")):
         (tmp_path / f"{name}.yaml").write_text(f"members: [fbank, {member}]")
     args = parse("-u", f"{tmp_path}/a.yaml,{tmp_path}/b.yaml")
-    fusions = options.resolve_names(options.choose_upstreams(args), options.run_arguments(args))
+    fusions = upstreams.resolve_names(upstreams.choose_upstreams(args)[0], options.run_arguments(args))
     with pytest.raises(UsageError, match=rf"^-u {tmp_path}/b\.yaml: members\[1\]: unknown upstream 'mfccc'"):
-        options.resolve_upstreams(fusions, options.run_arguments(args))
+        upstreams.resolve_upstreams(fusions, options.run_arguments(args))

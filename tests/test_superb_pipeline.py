@@ -51,7 +51,7 @@ if mode == "train":
     rate = float(dict(item.split("=") for item in get("-o").split(",,")).get("config.optimizer.lr", "1e-4"))
     model = here / f"{get('-u')} {rate:g} {get('--seed')}.ckpt"
     shutil.copy(model, expdir / "states-1.ckpt")
-    counts = {"upstream": 7, "featurizer": 5, "downstream": 12}
+    counts = {"upstream": 7, "featurizer": 5, "downstream": 12, **behaviour.get("counts", {}).get(get("-u"), {})}
     (expdir / "run.json").write_text(json.dumps({"device": "cpu", "upstream_trained": False, "parameters": counts}))
     if behaviour.get("sleep"):
         time.sleep(behaviour["sleep"])
@@ -124,7 +124,10 @@ class Fake:
                 },
             },
             "Featurizer": {"weights": torch.zeros(5)},
-            "Downstream": {"best_score": torch.tensor([self.dev.get(rate, 0.25)]), "linear.weight": torch.zeros(3, 4)},
+            "Downstream": {
+                "best_score": torch.tensor([self.dev.get((upstream, seed), self.dev.get(rate, 0.25))]),
+                "linear.weight": torch.zeros(3, 4),
+            },
         }
         torch.save(states, self.folder / f"{upstream} {rate:g} {seed}.ckpt")
 

@@ -32,7 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     known = f"{', '.join(TASKS)}, or your own: my_task.py:NAME (default: asr,pr,sid,er)"
     add("-t", "--tasks", default="asr,pr,sid,er", metavar="TASK[,TASK...]", help=known)
     add("-o", "--exp", type=Path, metavar="DIR", help=f"experiment folder (with --demo: {DEMO_EXP})")
-    add("--interfaces", metavar="NAME[,NAME...]", help="run each fused upstream with each of these interfaces")
+    choice = "auto: dev scores choose one, and whether all members or the best alone"
+    add("--interfaces", metavar="NAME[,NAME...]", help=f"run fused upstreams with each of these interfaces; {choice}")
     add("--lr", metavar="RATE[,RATE...]", help="learning rates; the best dev score chooses (default: the recipe's)")
     add("--seeds", default="1337", metavar="N[,N...]", help="a training run each (default: 1337, s3prl's)")
     add("--configs", type=Path, metavar="DIR", help="your own asr.yaml, pr.yaml ... (default: SUPERB's settings)")
@@ -78,13 +79,14 @@ def run(args: argparse.Namespace) -> int:
     fill_in_demo(args)
     plan = options.make_plan(args)
     lines = plan.lines(options.sources_of(args))  # also refuses paths that the runs could not be told
+    told = [*plan.costs(), *in_words(plan.changed())]
     if args.dry_run:
-        print("\n".join([*map("# {}".format, in_words(plan.changed())), *lines]))
+        print("\n".join([*map("# {}".format, told), *lines]))
         return 0
     exp, start = plan.settings.exp, launch.make_start(args, len(plan.experiments()))
     with launch.only_one(exp) as lock:
         options.prepare_corpora(args, plan.tasks, exp, write=True)
-        for line in in_words(plan.changed()):
+        for line in told:
             print(line, file=sys.stderr)
         experiments, failures = launch.run_plan(plan, partial(start, keep_open=lock))
         try:

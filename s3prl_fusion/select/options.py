@@ -14,10 +14,10 @@ from ..corpora.base import Prepared
 from ..errors import Mistakes, UsageError, UserError, within
 from ..files import read_mapping
 from ..host import arguments
-from ..interfaces import DEFAULT_INTERFACE, interface_class
+from ..interfaces import DEFAULT_INTERFACE, interface_class, list_interfaces
 from ..superb.layout import is_reserved
 from ..superb.prepare import Sources
-from ..superb.runs import options
+from ..superb.runs import options, upstreams
 from ..superb.runs.experiment import Experiment, Settings, read_recipe
 from ..superb.runs.launch import make_start
 from ..superb.runs.plan import Plan as PlanOfSuperb
@@ -78,7 +78,7 @@ class Plan:
 
     def made_of(self, candidate: Candidate) -> dict[str, Any]:
         """Describe a candidate by content."""
-        return options.describe(candidate.fusion(self.cache), self.given)
+        return upstreams.describe(candidate.fusion(self.cache), self.given)
 
     def experiments(self, candidate: Candidate, task: Task) -> list[Experiment]:
         """List a candidate's trainings on a task; its fusion YAML is written."""
@@ -149,7 +149,7 @@ def _check_member(member: Member, interfaces: Sequence[str], cache: CacheConfig,
     if is_reserved(member.name):
         raise UsageError(f"-u {member.name}: that is a name of ours; rename the YAML")
     try:
-        options.describe(Candidate((member,), interfaces[0]).fusion(cache), given)
+        upstreams.describe(Candidate((member,), interfaces[0]).fusion(cache), given)
     except UserError as error:
         raise within(f"-u {member.name}: ", error) from error
 
@@ -160,7 +160,7 @@ def choose_interfaces(args: argparse.Namespace) -> list[str]:
     names = list(dict.fromkeys(filter(None, names)))
     if not names:
         raise UsageError(f"--interfaces: got {args.interfaces!r}; name one or more, for example {DEFAULT_INTERFACE}")
-    options.check_interfaces(names)
+    upstreams.check_interfaces(names, list_interfaces())
     for name in names:
         interface_class(name)
     return names

@@ -127,7 +127,7 @@ def upstream_of(candidate: Candidate, exp: Path, cache: CacheConfig, given: argp
     Raises:
         UserError: it cannot be loaded.
     """
-    from ..superb.runs.options import describe
+    from ..superb.runs.upstreams import describe
 
     fusion, path = candidate.fusion(cache), exp / FOLDER / f"{candidate.label}.yaml"
     try:

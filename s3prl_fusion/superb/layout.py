@@ -3,6 +3,7 @@
 EXP/data                                                    what `prepare` makes
 EXP/<upstream>/<task>[_lr<rate>][_seed<seed>][/<fold>]      a run: a folder of s3prl's runner, and what is added here
 EXP/<upstream>/<task>....old<k>                             one that was set aside
+EXP/<upstream>__auto/<task>[_seed<seed>][/<fold>]           what `--interfaces auto` chose, from the run's own folder
 EXP/slurm, EXP/.lock                                        Slurm's files; held while a pipeline works here
 """
 
@@ -21,6 +22,7 @@ _SET_ASIDE = re.compile(r"\.old\d+$")
 _VARIANT = re.compile(r"(?P<task>.+?)(_lr[^_]+)?(_seed\d+)?")  # of what `variant` says
 _STAMPS, _RESULT = "stages", "score.json"
 _DATA, _SLURM = "data", "slurm"
+_AUTO = "__auto"
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,17 @@ def variant(task: Task, seed: int = SEED, lr: float | None = None) -> str:
 
 def is_reserved(upstream: str) -> bool:
     """Tell whether no upstream can be called so in EXP."""
-    return upstream in (_DATA, _SLURM, ".", "..") or bool(_SET_ASIDE.search(upstream))
+    return upstream in (_DATA, _SLURM, ".", "..") or bool(_SET_ASIDE.search(upstream)) or is_auto_name(upstream)
+
+
+def auto_name(upstream: str) -> str:
+    """Name the row, and its folder in EXP, of what is chosen for an upstream."""
+    return upstream + _AUTO
+
+
+def is_auto_name(name: str) -> bool:
+    """Tell whether a folder in EXP is such a row's."""
+    return name.endswith(_AUTO)
 
 
 def _task_of(folder: Path) -> str:

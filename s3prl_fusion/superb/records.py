@@ -20,6 +20,12 @@ _MADE_OF = Section(others=True, null=True)
 _NAMED = Section({"name": TEXT}, others=True)
 _FUSION = Section({"members": Items(_NAMED), "interface": _NAMED}, others=True, null=True)
 
+_TRIED = Section({"upstream": TEXT, "interface": TEXT, "members": Items(TEXT), "dev_score": _REAL_OR_NONE}, others=True)
+_AUTO = Section(
+    {"upstream": TEXT, "identity": TEXT, "members": Items(TEXT), "chosen": TEXT, "candidates": Items(_TRIED)},
+    others=True,
+)
+
 STAMP = Section(
     more={
         "key": TEXT,
@@ -56,6 +62,7 @@ SCORE = Section(
     more={
         "fusion": _FUSION,
         "made_of": _MADE_OF,
+        "auto": _AUTO,
         "members": Items(TEXT),
         "lr": _REAL_OR_NONE,
         "dev_score": _REAL_OR_NONE,

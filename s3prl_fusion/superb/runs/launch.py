@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ...errors import UsageError
 from ..layout import lock_file
-from . import pipeline, search, slurm
+from . import auto, pipeline, search, slurm
 from .experiment import STAGES, Experiment
 from .pipeline import usable_cores
 from .plan import Plan
@@ -34,19 +34,50 @@ def make_start(args: argparse.Namespace, number: int) -> Start:
 
 
 def run_plan(plan: Plan, start: Start) -> tuple[list[Experiment], dict[str, StageError]]:
-    """Run everything; with several learning rates, those that are chosen.
+    """Run everything; with several learning rates or candidates, those that are chosen.
 
     Returns:
         What was to be scored, and every failure by label.
     """
-    experiments = plan.experiments()
+    experiments, rates = plan.experiments(), None
     failures: dict[str, StageError] = {}
     if plan.searches:
         candidates = plan.candidates()
-        choices, failures = search.choose(candidates, start(candidates, ["train"]))
-        print(search.in_words(choices))
-        experiments = [e for e in experiments if choices.get((e.upstream.label, e.task.name)) == e.lr]
-    return experiments, {**failures, **(start(experiments, STAGES) if experiments else {})}
+        rates, failures = search.choose(candidates, start(candidates, ["train"]))
+        print(search.in_words(rates))
+        experiments = [e for e in experiments if rates.get((e.upstream.label, e.task.name)) == e.lr]
+    choices, in_the_way = choose_rows(plan, experiments, rates, failures, start) if plan.autos else ([], {})
+    of_rows = {e.label for e in plan.experiments() if e.upstream in plan.upstreams}
+    # A candidate that was tried in vain and is no row itself has not failed.
+    failures = {**{label: error for label, error in failures.items() if label in of_rows}, **in_the_way}
+    rows = [e for e in experiments if e.label in of_rows]
+    asked = {e.label: e for e in (*rows, *(run for choice in choices for run in choice.best.runs))}
+    failures.update(start(list(asked.values()), STAGES) if asked else {})
+    return [*rows, *auto.publish(choices, failures)], failures
+
+
+def choose_rows(
+    plan: Plan,
+    experiments: Sequence[Experiment],
+    rates: search.Choices | None,
+    failures: Mapping[str, StageError],
+    start: Start,
+) -> tuple[list[auto.Choice], dict[str, StageError]]:
+    """Train what is tried for the rows of `auto`, and choose; see `auto.choose`.
+
+    Args:
+        plan: the plan.
+        experiments: what is left of it; of several learning rates, with the best one.
+        rates: which that is.
+        failures: by label, what stood in the way of it.
+        start: runs experiments.
+    """
+    tried = plan.tried()
+    labels = {e.label for e in tried}
+    failed = start([e for e in experiments if e.label in labels], ["train"])
+    choices, in_the_way = auto.choose(plan.autos, tried, {**failures, **failed}, rates)
+    print(auto.in_words(choices))
+    return choices, in_the_way
 
 
 def choose_jobs(args: argparse.Namespace) -> int:

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ... import assets
-from ...config import FusionConfig
 from ...corpora import demo
 from ...corpora.base import Corpus, Prepared, Source
 from ...disk import check_folder
-from ...errors import MissingFileError, Mistakes, UsageError, UserError, unknown, within
+from ...errors import MissingFileError, Mistakes, UsageError, within
 from ...host import arguments
-from ...interfaces import list_interfaces
-from ...names import FUSIONS, absolute, add_interface, find_shipped, resolve
-from ..layout import data_folder, is_reserved
+from ..layout import data_folder
 from ..prepare import Sources, corpora_of, prepare, used_by
 from ..tasks import TASKS, Task, parse_tasks
-from .experiment import Settings, Upstream, read_recipe
+from .experiment import Settings, read_recipe
 from .launch import make_start
 from .plan import Plan, parse_rates, parse_seeds
+from .upstreams import choose_upstreams, missing, resolve_autos, resolve_names, resolve_upstreams
 
 DEMO_UPSTREAMS = "fused_demo,fused_demo_hubert,fused_demo_whisper,fused_demo_xvector"
 DEMO_EXP = Path("exp") / "demo"
@@ -38,7 +36,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
     """
     mistakes = Mistakes()
     tasks = mistakes.of(choose_tasks, args) or []
-    names = mistakes.of(choose_upstreams, args)
+    names, autos = mistakes.of(choose_upstreams, args) or ([], [])
     exp = mistakes.of(choose_folder, args)
     given = mistakes.of(run_arguments, args)
     rates = mistakes.of(parse_rates, args.lr)
@@ -46,7 +44,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
     configs = mistakes.of(choose_configs, args.configs, tasks, args.demo)
     if given:
         mistakes.of(check_overrides, given, tasks, args.lr)
-    fusions = mistakes.of(resolve_names, names, given) if names and given else None
+    fusions = mistakes.of(resolve_names, [*names, *autos], given) if given else None
     mistakes.tell()  # what follows imports torch, which takes seconds
     mistakes.of(make_start, args, 1)
     corpora = mistakes.of(prepare_corpora, args, tasks, exp, False)
@@ -55,11 +53,12 @@ def make_plan(args: argparse.Namespace) -> Plan:
         overrides = arguments.split_overrides(given.override)
         mistakes.of(read_recipe, task, configs / task.config, filled_in, overrides)
     mistakes.of(check_devices, args, given)
-    upstreams = mistakes.of(resolve_upstreams, fusions, given)
+    upstreams = mistakes.of(resolve_upstreams, {name: fusions[name] for name in names}, given)
+    chosen = mistakes.of(resolve_autos, autos, fusions, given, upstreams or (), exp)
     mistakes.tell()
     options = {name: value for name, value in arguments.given(given).items() if name != "device"}
     settings = Settings(exp=exp, configs=configs, device=args.device or given.device, options=options)
-    return Plan(tasks, upstreams, settings, corpora, args.demo, rates, seeds)
+    return Plan(tasks, upstreams, settings, corpora, args.demo, rates, seeds, chosen)
 
 
 def choose_tasks(args: argparse.Namespace) -> list[Task]:
@@ -73,7 +72,7 @@ def choose_tasks(args: argparse.Namespace) -> list[Task]:
 
 def choose_folder(args: argparse.Namespace) -> Path:
     """Return EXP, absolute."""
-    exp = (args.exp or _missing("-o EXP")).expanduser().resolve()
+    exp = (args.exp or missing("-o EXP")).expanduser().resolve()
     check_folder("-o", exp)
     return exp
 
@@ -133,95 +132,6 @@ def run_arguments(args: argparse.Namespace) -> argparse.Namespace:
     if own:
         raise UsageError(f"after --: --{own[0]} is what `superb` itself says; see its own options with -h")
     return given
-
-
-def _missing(option: str) -> Path:
-    raise UsageError(f"{option} is missing; say --demo to try everything on the recordings that ship with the package")
-
-
-def choose_upstreams(args: argparse.Namespace) -> list[str]:
-    """Multiply the upstreams asked for by the interfaces asked for."""
-    names = args.upstreams or ""
-    upstreams = list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
-    if not upstreams:
-        _missing("-u UPSTREAM")
-    interfaces = [name.strip() for name in (args.interfaces or "").split(",") if name.strip()]
-    if not interfaces:
-        return upstreams
-    check_interfaces(interfaces)
-    return [add_interface(name, interface) for name in upstreams for interface in interfaces]
-
-
-def check_interfaces(names: Sequence[str]) -> None:
-    """Raise ValueError for an interface that does not exist."""
-    for name in names:
-        if name not in list_interfaces():
-            raise UsageError(f"--interfaces: {unknown('interface', name, list_interfaces())}")
-
-
-def resolve_names(names: Sequence[str], given: argparse.Namespace) -> dict[str, tuple[FusionConfig, str | None]]:
-    """Turn names and fusion YAMLs into fusions, and what -g says to each.
-
-    Args:
-        names: as the user gives them.
-        given: what follows `--`; its -g is for `fused` if that is among the names, else for all.
-
-    Raises:
-        UserError: tells every name that is none.
-    """
-    mistakes, found = Mistakes(), {}
-    for name in names:
-        config = given.upstream_model_config if name == "fused" or "fused" not in names else None
-        fusion = mistakes.of(resolve, name, config, given.upstream_ckpt)
-        # Children are started from any folder.
-        found[name] = (fusion, str(find_shipped("-g", config, FUSIONS).absolute()) if fusion and config else None)
-    mistakes.tell()
-    return found
-
-
-def resolve_upstreams(
-    fusions: Mapping[str, tuple[FusionConfig, str | None]], given: argparse.Namespace
-) -> list[Upstream]:
-    """Make sure that upstreams can load, before anything is prepared.
-
-    Args:
-        fusions: see `resolve_names`.
-        given: what follows `--`.
-
-    Raises:
-        UserError: tells every one that cannot load; or two would be called the same.
-    """
-    mistakes = Mistakes()
-    made_of = {name: mistakes.of(_named, name, fusion, given) for name, (fusion, _) in fusions.items()}
-    mistakes.tell()
-    found = [Upstream(absolute(name), fusion, made_of[name], file) for name, (fusion, file) in fusions.items()]
-    for i, upstream in enumerate(found):
-        if is_reserved(upstream.label):
-            raise UsageError(f"-u {upstream.name}: EXP/{upstream.label} is a folder of ours; rename the YAML")
-        for other in found[:i]:
-            if other.made_of == upstream.made_of and other.label != upstream.label:
-                raise UsageError(f"-u: {other.label} and {upstream.label} are one and the same; leave one out")
-        if upstream.label in [other.label for other in found[:i]]:
-            raise UsageError(f"-u: two upstreams would be called {upstream.label!r}; rename one of the YAMLs")
-    return found
-
-
-def describe(fusion: FusionConfig, given: argparse.Namespace) -> dict[str, Any]:
-    """Check that an upstream can load, and say what a run trains on."""
-    from ...host import checks
-
-    checks.check_upstream(fusion, given)
-    return checks.made_of(fusion, given)
-
-
-def _named(name: str, fusion: FusionConfig, given: argparse.Namespace) -> dict[str, Any]:
-    """Call `describe`; of a fused upstream, a mistake is told by its name: there may be several."""
-    try:
-        return describe(fusion, given)
-    except UserError as error:
-        if fusion.stock:
-            raise
-        raise within(f"-u {name}: ", error) from error
 
 
 def add_corpora(parser: argparse.ArgumentParser) -> None:

@@ -12,6 +12,7 @@ from ..layout import SEED, data_folder
 from ..own_files import own_digest, shipped_files
 from ..prepare import Sources
 from ..tasks import Task
+from .auto import Auto
 from .experiment import PROGRAM, STAGES, Experiment, Settings, Upstream, commands, own_tasks
 from .pipeline import is_done
 
@@ -27,6 +28,13 @@ class Plan:
     demo: bool = False
     rates: Sequence[float | None] = (None,)  # several: the dev score chooses, on the first seed
     seeds: Sequence[int] = (SEED,)
+    autos: Sequence[Auto] = ()
+
+    @property
+    def run_upstreams(self) -> list[Upstream]:
+        """The rows, and what is tried for those of `autos`; each once."""
+        tried = [upstream for auto in self.autos for upstream in auto.candidates]
+        return list({upstream.label: upstream for upstream in (*self.upstreams, *tried)}.values())
 
     @property
     def searches(self) -> bool:
@@ -38,7 +46,7 @@ class Plan:
         return [
             Experiment(upstream, task, fold, self.settings, self.corpora, seed, rate)
             for task in self.tasks
-            for upstream in self.upstreams
+            for upstream in self.run_upstreams
             for seed in self.seeds
             for rate in self.rates
             for fold in (task.demo_folds if self.demo else task.folds)
@@ -48,6 +56,15 @@ class Plan:
         """List what is trained to choose a learning rate: every one, on the first seed."""
         return [experiment for experiment in self.experiments() if experiment.seed == self.seeds[0]]
 
+    def tried(self) -> list[Experiment]:
+        """List what is trained to choose members and interface: every candidate, on every seed."""
+        labels = {upstream.label for auto in self.autos for upstream in auto.candidates}
+        return [experiment for experiment in self.experiments() if experiment.upstream.label in labels]
+
+    def costs(self) -> list[str]:
+        """Say how much is trained for each row of `autos`."""
+        return [auto.cost_in_words(len(self.seeds), len(self.rates)) for auto in self.autos]
+
     def changed(self) -> dict[str, list[str]]:
         """Say which runs are in the way, as something decides their result that has changed, and what; by label."""
         found = {experiment.label: experiment.changes() for experiment in self.experiments()}
@@ -55,14 +72,18 @@ class Plan:
 
     def lines(self, sources: Sources) -> list[str]:
         """Write every command, runnable by hand in this order; what is done already is a comment, and what only the
-        chosen learning rate needs stands under one."""
-        lines = prepare_lines(self, sources)
-        if self.searches:
-            lines += [line for experiment in self.candidates() for line in stage_lines(experiment, ["train"])]
-            lines.append("# from here on: for each upstream and task, only the learning rate with the best dev score")
+        chosen learning rate, or candidate, needs stands under one."""
+        lines, trained = prepare_lines(self, sources), set()
+        for of_choice, chosen in (
+            (self.candidates() if self.searches else [], "each upstream and task, only the learning rate"),
+            (self.tried(), "each task of auto, only the candidate"),
+        ):
+            new = [experiment for experiment in of_choice if experiment.label not in trained]
+            lines += [line for experiment in new for line in stage_lines(experiment, ["train"])]
+            trained |= {experiment.label for experiment in new}
+            lines += [f"# from here on: for {chosen} with the best dev score"] if of_choice else []
         for experiment in self.experiments():
-            trained = self.searches and experiment.seed == self.seeds[0]
-            lines += stage_lines(experiment, ["evaluate", "score"] if trained else STAGES)
+            lines += stage_lines(experiment, ["evaluate", "score"] if experiment.label in trained else STAGES)
         exp = str(self.settings.exp)
         return [*lines, shlex.join([*PROGRAM, "results", exp, "-o", exp, *own_tasks(self.tasks)])]
 

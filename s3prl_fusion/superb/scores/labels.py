@@ -8,6 +8,7 @@ from pathlib import PurePath
 from typing import Any
 
 from ...names import label
+from ..layout import auto_name
 
 _OF_RUN = ("trained", "selection", "layer", "states")  # what is in made_of and in no fusion
 
@@ -36,7 +37,9 @@ def unique_labels(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def _name(row: Mapping[str, Any]) -> str:
-    """Return what the user called it; of `fused`, whose YAML may be any, the members."""
+    """Return what the user called it; of `fused`, whose YAML may be any, the members; of a choice, its row."""
+    if "auto" in row:
+        return auto_name(row["auto"]["upstream"])
     if row["upstream"] != "fused":
         return label(row["upstream"])
     return f"fused ({' + '.join(_member(member) for member in row['fusion']['members'])})"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ... import __version__
 from ...files import write_json, write_whole, write_with
@@ -14,7 +14,7 @@ from ..layout import RunFolder
 from ..tasks import TASKS, Task
 from . import tables
 from .chart import draw
-from .results import find_rates
+from .results import candidate_in_words, find_rates
 from .tables import FLOOR, percent
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def report(folders: Sequence[RunFolder], title: str, output: Path | None = None)
         f"# {title}\n": f"{main}\n{notes(table, runs, tasks)}",
         "## Runs\n": tables.runs_table(runs),
         "## Learning rates: dev scores\n": rates_table(find_rates(folders)),
+        "## Chosen by auto: dev scores\n": autos_table(runs),
         "## SUPERB score\n": superb_part(table, runs),
         "## Beside published scores\n": tables.published_table(table, runs),
     }
@@ -60,7 +61,7 @@ def report(folders: Sequence[RunFolder], title: str, output: Path | None = None)
 
 def _flat(runs: pandas.DataFrame) -> pandas.DataFrame:
     """Without what has a structure, which is in score.json and results.json."""
-    return runs.drop(columns=["fusion", "made_of", "cache"], errors="ignore")
+    return runs.drop(columns=["fusion", "made_of", "cache", "auto"], errors="ignore")
 
 
 def notes(table: pandas.DataFrame, runs: pandas.DataFrame, tasks: Sequence[Task]) -> str:
@@ -89,6 +90,25 @@ def rates_table(rates: pandas.DataFrame) -> str | None:
             ]
             rows.append([group["upstream"].iloc[0], _dev_column(task), ", ".join(tried)])
     return markdown(["upstream", "dev score", "learning rate: score"], rows) if rows else None
+
+
+def autos_table(runs: pandas.DataFrame) -> str | None:
+    """Dev scores of what `auto` has tried, a row an upstream and task; None where there is none."""
+    rows = []
+    for (label, name), group in runs.groupby(["label", "task"], sort=False):
+        auto, task = group.iloc[0].get("auto"), TASKS[name]
+        if tables.is_auto(group.iloc[0]):
+            texts = [
+                (one["upstream"] == auto["chosen"], f"{candidate_in_words(one, auto)}: {_dev(one)}")
+                for one in auto["candidates"]
+            ]
+            tried = ", ".join(f"**{text}**" if chosen else text for chosen, text in texts)
+            rows.append([label, _dev_column(task), tried])
+    return markdown(["upstream", "dev score", "candidate: score"], rows) if rows else None
+
+
+def _dev(candidate: Mapping[str, Any]) -> str:
+    return "none" if candidate["dev_score"] is None else percent(candidate["dev_score"])
 
 
 def _dev_column(task: Task) -> str:

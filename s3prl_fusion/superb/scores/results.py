@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
 
 from ...files import read_json
 from ...metrics import ScoreError
@@ -20,6 +21,19 @@ def best_rate(scores: Mapping[float, float], task: Task) -> float:
     sign = 1 if task.dev_metric.higher_is_better else -1
     # Rounded, because the mean of equal scores depends on their order.
     return max(scores, key=lambda rate: (sign * round(scores[rate], 9), -rate))
+
+
+def choice_in_words(auto: Mapping[str, Any]) -> str:
+    """Name what `--interfaces auto` chose, as score.json keeps it: `hconv of hubert_base`, `hconv of all`."""
+    (chosen,) = (one for one in auto["candidates"] if one["upstream"] == auto["chosen"])
+    return candidate_in_words(chosen, auto)
+
+
+def candidate_in_words(candidate: Mapping[str, Any], auto: Mapping[str, Any]) -> str:
+    """Name one of the candidates."""
+    members = candidate["members"]
+    of = "all" if members == auto["members"] and len(members) > 1 else " + ".join(members)
+    return f"{PurePath(candidate['interface']).name} of {of}"
 
 
 def chosen_rates(runs: pandas.DataFrame) -> pandas.DataFrame:

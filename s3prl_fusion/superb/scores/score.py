@@ -15,7 +15,7 @@ from ...assets import downstream_configs_dir
 from ...files import read_json, write_sealed
 from ...host.arguments import set_value
 from ...metrics import ScoreError
-from ..layout import RunFolder
+from ..layout import RunFolder, is_auto_name
 from ..own_files import own_digest
 from ..records import RUN, STAMP
 from ..tasks import TASKS, Task, find
@@ -48,6 +48,8 @@ def score(run: RunFolder, paths: Mapping[str, Any] | None = None) -> dict[str, A
     """
     from ...host.ckpt import read_ckpt
 
+    if is_auto_name(run.upstream.name):
+        raise ScoreError(f"{run.path} is made of the run that was chosen; give the `superb` command again")
     ckpts = run.best_ckpts()
     if not ckpts:
         raise ScoreError(f"{run.path} has no *-best.ckpt; train there first")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from . import leaderboard
 from .kept import read
 from .labels import unique_labels
 from .published import leaderboard_score, paper_score
-from .results import chosen_rates
+from .results import choice_in_words, chosen_rates
 
 if TYPE_CHECKING:
     import pandas
@@ -58,7 +58,7 @@ def _read(folder: RunFolder) -> dict[str, Any]:
         members = [{"name": name} for name in row.get("members") or [row["upstream"]]]
         row["fusion"] = {"members": members, "interface": {"name": row["interface"]}}
         row["made_of"] = {"upstream": row["upstream"], **row["fusion"]}
-    return {"identity": digest(row["made_of"]), **row}
+    return {"identity": row["auto"]["identity"] if "auto" in row else digest(row["made_of"]), **row}
 
 
 def tasks_of(runs: pandas.DataFrame) -> list[Task]:
@@ -85,7 +85,7 @@ def tabulate(runs: pandas.DataFrame) -> pandas.DataFrame:
     folds = {task.name: runs.loc[runs["task"] == task.name, "fold"].nunique() for task in tasks}
     for _, group in runs.groupby("identity", sort=False):
         first = group.iloc[0]
-        row = {"upstream": first["label"], "interface": PurePath(first["interface"]).name}
+        row = {"upstream": first["label"], "interface": _interface(group)}
         for task in tasks:
             seeds = group[group["task"] == task.name].groupby("seed")["score"].agg(["mean", "size"])
             scores = seeds.loc[seeds["size"] == folds[task.name], "mean"]
@@ -103,6 +103,21 @@ def tabulate(runs: pandas.DataFrame) -> pandas.DataFrame:
     whole = [column for column in table if column.endswith(("parameters", "seeds"))]
     table[whole] = table[whole].astype("Float64").round().astype("Int64")
     return table
+
+
+def _interface(runs: pandas.DataFrame) -> str:
+    """Name the interface of one row's runs; where dev scores chose it for each task, say what they chose."""
+    if not is_auto(runs.iloc[0]):
+        return PurePath(runs.iloc[0]["interface"]).name
+    by_task = {TASKS[run["task"]].title: choice_in_words(run["auto"]) for _, run in runs.iterrows()}
+    titles = {words: [title for title in by_task if by_task[title] == words] for words in by_task.values()}
+    told = [words if len(titles) == 1 else f"{', '.join(of)}: {words}" for words, of in titles.items()]
+    return f"auto: {'; '.join(told)}"
+
+
+def is_auto(run: Mapping[str, Any]) -> bool:
+    """Whether a run stands in the row of a choice."""
+    return isinstance(run.get("auto"), Mapping)
 
 
 def _columns(task: Task) -> tuple[str, str, str]:
@@ -186,7 +201,8 @@ def published_table(table: pandas.DataFrame, runs: pandas.DataFrame) -> str | No
         for task in tasks_of(runs):
             if math.isnan(row[task.column]) or not official(runs, row["upstream"], task):
                 continue
-            fusion = runs.loc[runs["label"] == row["upstream"], "fusion"].iloc[0]
+            mine = (runs["label"] == row["upstream"]) & (runs["task"] == task.name)
+            fusion = runs.loc[mine, "fusion"].iloc[0]
             theirs = [paper_score(fusion, task.name), leaderboard_score(fusion, task.column)]
             if any(score is not None for score in theirs):
                 cells = ["" if score is None else percent(score) for score in (row[task.column], *theirs)]
