@@ -11,6 +11,7 @@ import yaml
 from s3prl_fusion import FusionConfig, InterfaceConfig, MemberConfig
 from s3prl_fusion.errors import UserError
 from s3prl_fusion.files import read_json
+from s3prl_fusion.interfaces import DEFAULT_INTERFACE
 from s3prl_fusion.schema import Section, whole
 
 FULL = FusionConfig(
@@ -38,7 +39,8 @@ def test_yaml_round_trip(config, tmp_path):
 
 
 def test_to_dict_holds_only_plain_values_and_leaves_defaults_out():
-    assert MINIMAL.to_dict() == {"members": [{"name": "fbank"}], "interface": {"name": "hconv"}, "normalize": True}
+    default = {"name": DEFAULT_INTERFACE}
+    assert MINIMAL.to_dict() == {"members": [{"name": "fbank"}], "interface": default, "normalize": True}
     assert FULL.to_dict() == {
         "members": [
             {"name": "wavlm_local", "ckpt": "wavlm.pt", "layers": [0, 6, -1]},
@@ -186,7 +188,7 @@ def test_refused_in_yaml_with_the_files_name(config, error, message, tmp_path):
 
 
 def test_the_option_match_dim_is_checked_before_anything_loads():
-    with pytest.raises(ValueError, match=r"match_dim must be one of project, interpolate; got 'projekt'"):
+    with pytest.raises(ValueError, match=r"match_dim must be one of project, interpolate, project_all; got 'projekt'"):
         FusionConfig.from_dict({"members": ["fbank"], "interface": {"name": "hconv", "match_dim": "projekt"}})
 
 

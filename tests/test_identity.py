@@ -156,7 +156,7 @@ def test_owners_of_a_hub_id_are_not_the_same():
 
 def test_a_default_said_aloud_changes_nothing_and_neither_does_the_name():
     by_name, aloud = (
-        resolve("fused_whisper"),
+        resolve("fused_whisper_hconv"),
         FusionConfig.from_dict(
             {
                 "members": [{"name": "hf_whisper_custom", "ckpt": "openai/whisper-small"}],

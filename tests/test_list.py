@@ -14,6 +14,7 @@ from s3prl_fusion import FusionConfig, list_interfaces
 from s3prl_fusion.cli import main
 from s3prl_fusion.grammar import presets
 from s3prl_fusion.host.members import added_entries, entries
+from s3prl_fusion.interfaces import DEFAULT_INTERFACE
 from s3prl_fusion.upstreams.entries import ENTRIES, aliases
 
 BASE = {
@@ -65,14 +66,14 @@ def test_list_json_holds_what_v_shows(capsys):
         alias: entry.name for alias, entry in aliases().items()
     }
     assert [upstream["name"] for upstream in whole["upstreams"]] == presets()
-    (demo,) = [upstream for upstream in whole["upstreams"] if upstream["name"] == "fused_demo"]
+    (demo,) = [upstream for upstream in whole["upstreams"] if upstream["name"] == "fused_demo_hconv"]
     assert demo["frozen_parameters"] == sum(member["parameters"] for member in demo["members"]) == 6_706_944
     assert demo["trainable_parameters"] == 142_133 and demo["interface"] == "hconv"
 
 
 def test_a_name_alone_is_described_and_what_is_not_known_is_said(capsys):
     line = listed(capsys, "-v", "fused__npc__fbank").splitlines()[1]
-    assert "npc ? x ? @ ? + fbank 1 x 240 @ 160" in line and line.split()[-3:] == ["hconv", "?", "?"]
+    assert "npc ? x ? @ ? + fbank 1 x 240 @ 160" in line and line.split()[-3:] == [DEFAULT_INTERFACE, "?", "?"]
     (npc,) = json.loads(listed(capsys, "--json", "fused__npc"))["upstreams"]
     assert npc["trainable_parameters"] is None and npc["members"][0]["layers"] is None
 

@@ -9,6 +9,7 @@ import pytest
 from s3prl_fusion import FusionConfig, InterfaceConfig, MemberConfig, list_interfaces
 from s3prl_fusion.errors import UsageError
 from s3prl_fusion.grammar import presets
+from s3prl_fusion.interfaces import DEFAULT_INTERFACE
 from s3prl_fusion.names import absolute, is_fused_name, label, resolve
 from s3prl_fusion.upstreams.entries import aliases, known
 
@@ -20,25 +21,25 @@ def members(name: str) -> list[str]:
 @pytest.mark.parametrize(
     "name, expected, interface",
     [
-        ("fused_wavlm_hubert", ["wavlm_base_plus", "hubert_base"], "hconv"),
-        ("fused_hubert_wavlm", ["hubert_base", "wavlm_base_plus"], "hconv"),
-        ("fused_wavlm", ["wavlm_base_plus"], "hconv"),
-        ("fused_data2vec_wav2vec2", ["data2vec_base_960", "wav2vec2_base_960"], "hconv"),
+        ("fused_wavlm_hubert", ["wavlm_base_plus", "hubert_base"], DEFAULT_INTERFACE),
+        ("fused_hubert_wavlm", ["hubert_base", "wavlm_base_plus"], DEFAULT_INTERFACE),
+        ("fused_wavlm", ["wavlm_base_plus"], DEFAULT_INTERFACE),
+        ("fused_data2vec_wav2vec2", ["data2vec_base_960", "wav2vec2_base_960"], DEFAULT_INTERFACE),
         ("fused_whisper_wavlm_weighted_sum", ["whisper_small", "wavlm_base_plus"], "weighted_sum"),
-        ("fused_whisper_en_wavlm", ["whisper_small_en", "wavlm_base_plus"], "hconv"),
+        ("fused_whisper_en_wavlm", ["whisper_small_en", "wavlm_base_plus"], DEFAULT_INTERFACE),
         ("fused_wavlm_whisper_en_hconv", ["wavlm_base_plus", "whisper_small_en"], "hconv"),
-        ("fused_unispeech_sat_apc", ["unispeech_sat_base_plus", "apc"], "hconv"),
-        ("fused_fbank_mfcc_tera", ["fbank", "mfcc", "tera"], "hconv"),
-        ("fused_wavlm_large", ["wavlm_large"], "hconv"),
+        ("fused_unispeech_sat_apc", ["unispeech_sat_base_plus", "apc"], DEFAULT_INTERFACE),
+        ("fused_fbank_mfcc_tera", ["fbank", "mfcc", "tera"], DEFAULT_INTERFACE),
+        ("fused_wavlm_large", ["wavlm_large"], DEFAULT_INTERFACE),
         ("fused_whisper_wavlm_large_weighted_sum", ["whisper_medium", "wavlm_large"], "weighted_sum"),
-        ("fused_whisper_en_data2vec_large", ["whisper_medium_en", "data2vec_large_ll60k"], "hconv"),
-        ("fused_demo", ["demo_hubert", "demo_whisper", "demo_xvector"], "hconv"),
+        ("fused_whisper_en_data2vec_large", ["whisper_medium_en", "data2vec_large_ll60k"], DEFAULT_INTERFACE),
+        ("fused_demo", ["demo_hubert", "demo_whisper", "demo_xvector"], DEFAULT_INTERFACE),
         ("fused_demo_weighted_sum", ["demo_hubert", "demo_whisper", "demo_xvector"], "weighted_sum"),
-        ("fused_demo_xvector_demo_hubert", ["demo_xvector", "demo_hubert"], "hconv"),
-        ("fused_demo_hubert", ["demo_hubert"], "hconv"),
+        ("fused_demo_xvector_demo_hubert", ["demo_xvector", "demo_hubert"], DEFAULT_INTERFACE),
+        ("fused_demo_hubert", ["demo_hubert"], DEFAULT_INTERFACE),
         ("fused_demo_whisper_weighted_sum", ["demo_whisper"], "weighted_sum"),
-        ("fused__fbank__mfcc", ["fbank", "mfcc"], "hconv"),
-        ("fused__fbank", ["fbank"], "hconv"),
+        ("fused__fbank__mfcc", ["fbank", "mfcc"], DEFAULT_INTERFACE),
+        ("fused__fbank", ["fbank"], DEFAULT_INTERFACE),
         ("fused__hubert_large_ll60k__mfcc__weighted_sum", ["hubert_large_ll60k", "mfcc"], "weighted_sum"),
         ("fused__fbank__hconv", ["fbank"], "hconv"),
     ],
@@ -144,7 +145,7 @@ class TestResolve:
         monkeypatch.chdir(tmp_path)
         found = resolve("fusion/whisper_wavlm.yaml")
         assert found == resolve("fused", "downstream_configs/fusion/whisper_wavlm.yaml")
-        assert found == replace(resolve("fused_whisper_wavlm"), normalize=False)
+        assert found == replace(resolve("fused_whisper_wavlm_hconv"), normalize=False)
         with pytest.raises(FileNotFoundError, match=r"-u fusion/whisper_wavln\.yaml does not exist; .*whisper_wavlm"):
             resolve("fusion/whisper_wavln.yaml")
 

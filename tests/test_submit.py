@@ -16,6 +16,7 @@ import yaml
 from s3prl_fusion import FusedUpstream, FusionConfig, FusionFeaturizer
 from s3prl_fusion.assets import downstream_configs_dir
 from s3prl_fusion.cli import main
+from s3prl_fusion.interfaces import DEFAULT_INTERFACE
 from s3prl_fusion.superb.scores.leaderboard import PUBLISHED_COSTS
 from s3prl_fusion.superb.submit import submission
 from s3prl_fusion.superb.tasks import TASKS
@@ -236,9 +237,12 @@ def test_the_forms_counts_are_the_checkpoints(upstream):
     assert (answers["shared parameters"], answers["fine-tuned parameters"]) == (str(UPSTREAM_PARAMETERS), "0")
     assert answers["stride (ms)"] == "10"
     members = "fbank, 1 x 240 + mfcc, 1 x 39 (hidden states x width), each normalized over its features,"
-    assert answers["description"].startswith(f"frozen {members} under the interface hconv")
+    assert answers["description"].startswith(f"frozen {members} under the interface {DEFAULT_INTERFACE}")
     assert answers["corpus"].count("none (signal processing)") == 2
-    assert answers["track"] == "*less constrained* (the interface hconv is trained in place of the weighted sum)."
+    assert (
+        answers["track"]
+        == f"*less constrained* (the interface {DEFAULT_INTERFACE} is trained in place of the weighted sum)."
+    )
     assert {answers[f"MACs, {group}"] for group in ("total", "short", "longer")} == {"**to fill in**"}
 
 

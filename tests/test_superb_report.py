@@ -12,6 +12,7 @@ import pytest
 
 from s3prl_fusion.checkpoint import in_full
 from s3prl_fusion.cli import main
+from s3prl_fusion.interfaces import DEFAULT_INTERFACE
 from s3prl_fusion.names import resolve
 from s3prl_fusion.superb.layout import RunFolder
 from s3prl_fusion.superb.scores import chart, report, tables
@@ -81,7 +82,7 @@ def test_one_row_an_upstream_folds_averaged(results):
     assert table.loc["fused_demo", "ER acc"] == pytest.approx(65.0)
     assert table.loc["fused_demo", "seconds"] == pytest.approx(225.0)
     assert math.isnan(table.loc["fbank", "ER acc"])
-    assert list(table["interface"]) == ["hconv", "weighted_sum", ""]
+    assert list(table["interface"]) == [DEFAULT_INTERFACE, "weighted_sum", ""]
     assert table.loc[tables.FLOOR, ["ASR WER", "ER acc"]].tolist() == [100.0, 25.0]
     assert table.loc["fused_demo", "asr_downstream_parameters"] == 3000
     assert table.loc["fused_demo", "er_downstream_parameters"] == 20
@@ -94,7 +95,16 @@ def test_markdown(results):
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert len({len(row) for row in cells}) == 1
     assert cells[0][2:4] == ["ASR WER % ↓", "ER acc % ↑"]
-    assert cells[2] == ["fused_demo", "hconv", "**40.00**", "**65.00**", "1,000", "3,000 / 20", "5,000,000", "3:45"]
+    assert cells[2] == [
+        "fused_demo",
+        DEFAULT_INTERFACE,
+        "**40.00**",
+        "**65.00**",
+        "1,000",
+        "3,000 / 20",
+        "5,000,000",
+        "3:45",
+    ]
     assert cells[3] == ["fbank", "weighted_sum", "90.00", "", "1,000", "3,000 /", "", "1:15"]
     assert cells[4] == [tables.FLOOR, "", "100.00", "25.00", "", "", "", ""]
 
@@ -295,13 +305,13 @@ def test_score_files_of_an_earlier_release_are_read(tmp_path):
 def test_nothing_is_written_into_the_folders_that_are_read(results, tmp_path, capsys):
     before = sorted(tmp_path.rglob("*"))
     assert main(["results", str(tmp_path / "fused_demo"), str(tmp_path / "fbank")]) == 0
-    assert "| fused_demo | hconv | **40.00** | **65.00** |" in capsys.readouterr().out
+    assert f"| fused_demo | {DEFAULT_INTERFACE} | **40.00** | **65.00** |" in capsys.readouterr().out
     assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_the_command(results, tmp_path, capsys):
     assert main(["results", str(tmp_path), "-o", str(tmp_path / "report")]) == 0
-    assert "| fused_demo | hconv | **40.00** | **65.00** |" in capsys.readouterr().out
+    assert f"| fused_demo | {DEFAULT_INTERFACE} | **40.00** | **65.00** |" in capsys.readouterr().out
     assert (tmp_path / "report" / "results.png").is_file()
     for words, match in (
         ([], "EXP is missing"),
