@@ -84,7 +84,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="N",
         help=f"the first N of {', '.join(map(str, SEEDS))} (default: all)",
     )
-    add("--only", type=words, metavar="TEXT[,TEXT...]", help="upstreams whose label has one of these: narrow,_hconv_")
+    add(
+        "--only",
+        type=words,
+        default=[""],
+        metavar="TEXT[,TEXT...]",
+        help="upstreams whose labels begin so: demo_hubert_",
+    )
     add("--jobs", type=int, default=usable_cores(), metavar="N", help="runs at a time (default: one a core)")
     add("--list", action="store_true", help="say how many runs are left, and do nothing")
     add("--page", action="store_true", help="make the page from the CSV as it is")
@@ -118,7 +124,7 @@ def run_batch(args: argparse.Namespace, part: str, task: str, seed: int, lock: S
     """
     table = rows.read(args.csv)
     found = {cell.label: cell for cell in PARTS[part](Evidence(table), task)}
-    wanted = {label: cell for label, cell in found.items() if any(word in label for word in args.only or [""])}
+    wanted = {label: cell for label, cell in found.items() if label.startswith(tuple(args.only))}
     if not wanted:
         return {}
     experiments = plan(args, list(wanted.values()), task, seed)
