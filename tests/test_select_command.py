@@ -31,9 +31,9 @@ def test_mistakes_are_told_together(tmp_path, capsys):
         "-u: got 'fbank'; name two members or more",
         "--interfaces: unknown interface 'hconf'",
         "--seeds: got '1,2'; give 3 or more: from fewer, a gain cannot be told from luck",
-        "--hours: got 0; give hours of speech for each corpus, more than 0",
+        "--hours: got 0; give hours of speech for each task, more than 0",
         "--max-members: got 0; give a number of members, at least 1",
-        "--steps: got 0; give a positive number",
+        "--steps: got 0; give a number of steps",
         "--lr: got '1e-3,1e-4'; select takes one learning rate",
     ):
         assert any(part in line for line in told), part

@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,17 +17,19 @@ from s3prl_fusion.assets import downstream_configs_dir
 from s3prl_fusion.cache.config import CacheConfig
 from s3prl_fusion.corpora.base import Prepared
 from s3prl_fusion.host import arguments
-from s3prl_fusion.select import judge
-from s3prl_fusion.select.costs import MemberCost
+from s3prl_fusion.select.choice import choose, enough
+from s3prl_fusion.select.costs import MemberCost, costs_of
 from s3prl_fusion.select.known import Known
 from s3prl_fusion.select.layout import Wanted
-from s3prl_fusion.select.options import Plan
-from s3prl_fusion.select.search import control, search
+from s3prl_fusion.select.plan import Plan
+from s3prl_fusion.select.search import Outcome, control, search
 from s3prl_fusion.select.sets import Candidate, Member
 from s3prl_fusion.superb.runs import pipeline
 from s3prl_fusion.superb.runs.experiment import Settings
+from s3prl_fusion.superb.runs.stages import StageError
 from s3prl_fusion.superb.tasks import TASKS
 
+SID = TASKS["sid"]
 # What each member tells of a label's two bits, by the hub entry that stands for it.
 ENTRIES = {"low": "fbank", "high": "mfcc", "noise": "linear", "copy": "mel"}
 RUNNER = """
@@ -87,7 +88,7 @@ class Fake:
         runner = (sys.executable, str(folder / "runner.py"))
         settings = Settings(folder / "exp", folder / "configs", runner=runner)
         plan = Plan(
-            tasks=[TASKS["sid"]],
+            tasks=[SID],
             members=[Member(name, MemberConfig(ENTRIES[name])) for name in members],
             interfaces=["weighted_sum"],
             seeds=(1, 2, 3),
@@ -120,10 +121,11 @@ class Fake:
         }
         torch.save(states, self.folder / f"{seed}.ckpt")
 
+    def start(self, experiments, stages):
+        return pipeline.run_all(experiments, 2, stages=stages)
+
     def search(self):
-        return search(
-            self.plan, lambda experiments, stages: pipeline.run_all(experiments, 2, stages=stages), self.known
-        )
+        return search(self.plan, self.start, self.known)
 
     def calls(self) -> list[str]:
         return (self.folder / "calls.txt").read_text().splitlines()
@@ -133,15 +135,17 @@ def names(outcome, trained: bool = True) -> list[str]:
     return ["+".join(one.candidate.names) for one in outcome.tried if bool(one.runs) == trained]
 
 
+def chosen(fake, outcome):
+    trials = outcome.trials(SID)
+    costs = costs_of(fake.known.costs, {one.label: (one.members, one.fusion) for one in trials})
+    return choose(trials, costs, fake.plan.budget, enough(trials))
+
+
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory):
     fake = Fake(tmp_path_factory.mktemp("planted"), "noise", "low", "copy", "high")
-    r2 = {
-        (("low",), "copy"): 0.999,
-        (("copy",), "low"): 0.999,
-        (("low",), "high"): 0.1,
-        (("low", "high"), "copy"): 0.99,
-    }
+    r2 = {(("low",), "copy"): 0.999, (("copy",), "low"): 0.999, (("low",), "high"): 0.1}
+    r2.update({(("low", "high"), "copy"): 0.999, (("copy", "high"), "low"): 0.999})
     fake.known = Known(fake.known.costs, r2)
     return fake, fake.search()
 
@@ -149,20 +153,19 @@ def planted(tmp_path_factory):
 def test_the_planted_answer_is_found(planted):
     """Half of the labels is in one member, half in the other: these two, and neither noise nor a copy."""
     fake, outcome = planted
-    winner = judge.winner(outcome.of(TASKS["sid"]))
-    assert {"high"} < set(winner.candidate.names) <= {"high", "low", "copy"} and len(winner.candidate.names) == 2
-    gain = judge.gain(winner, judge.best(outcome.of(TASKS["sid"], 1)))
-    assert gain.low > 30 and judge.score(winner) > 90
-    assert [one for one in outcome.of(TASKS["sid"], 3) if one.runs and "noise" in one.candidate.names]
+    choice = chosen(fake, outcome)
+    winner = choice.recommended
+    assert {"high"} < set(winner.members) <= {"high", "low", "copy"} and len(winner.members) == 2
+    assert choice.gains[winner.label].low > 30 and winner.score > 90
+    assert any("noise" in one.members and len(one.members) == 3 for one in choice.trials)
 
 
 def test_a_copy_is_told_to_be_redundant_and_not_trained(planted):
     _, outcome = planted
-    left = {"+".join(one.candidate.names): one.why_not for one in outcome.tried if not one.runs}
+    left = {one.candidate.names: one.why_not for one in outcome.tried if not one.runs}
     assert left
-    assert all(
-        {"low", "copy"} <= set(name.split("+")) and why.endswith("foretells it, R2 0.999") for name, why in left.items()
-    )
+    assert all({"low", "copy"} <= set(names) for names in left)
+    assert all(why.endswith("foretells it, R2 0.999") for why in left.values())
 
 
 def test_only_sets_around_the_best_are_trained(planted):
@@ -170,7 +173,7 @@ def test_only_sets_around_the_best_are_trained(planted):
     trained = names(outcome)
     assert len(trained) == len(set(trained))
     assert {"noise", "low", "copy", "high"} < set(trained)
-    best = judge.best(outcome.of(TASKS["sid"], 1)).candidate.names[0]
+    (best,) = outcome.best(SID, 1).members
     assert all(best in name.split("+") for name in trained if "+" in name)
     assert len(fake.calls()) == 3 * 2 * len(trained)
 
@@ -185,17 +188,17 @@ def test_given_again_nothing_runs_again(planted):
 def test_the_capacity_control_is_the_best_single_with_as_many_parameters(planted, monkeypatch):
     fake, outcome = planted
     monkeypatch.setattr("s3prl_fusion.select.capacity.head_of", lambda ckpt, rate: lambda width: width)
-    outcome = replace(outcome, tried=list(outcome.tried))
-    start = partial(pipeline.run_all, jobs=2)
-    control(fake.plan, lambda experiments, stages: start(experiments, stages=stages), fake.known, outcome)
+    outcome = Outcome(list(outcome.tried))
+    before = chosen(fake, outcome)
+    control(fake.plan, fake.start, fake.known, outcome)
     (wide,) = [one for one in outcome.tried if one.control_of]
-    winner = judge.winner(outcome.of(TASKS["sid"]))
-    assert wide.control_of == winner.candidate.label and len(wide.runs) == 3
-    assert wide.candidate.members == judge.best(outcome.of(TASKS["sid"], 1)).candidate.members
+    assert wide.control_of == before.recommended.label and len(wide.runs) == 3
+    assert wide.candidate.names == before.single.members
     # 3 weights, a Linear of 8 + 1 by the width, and a head of the width
     assert abs(3 + 10 * wide.candidate.output_dim - 240) <= 0.02 * 240
     fusion = yaml.safe_load((fake.plan.settings.exp / "fusions" / f"{wide.candidate.label}.yaml").read_text())
     assert fusion["interface"] == {"name": "weighted_sum", "output_dim": wide.candidate.output_dim}
+    assert chosen(fake, outcome).recommended.label == before.recommended.label
 
 
 def test_nothing_grows_from_what_has_lost(tmp_path):
@@ -230,7 +233,13 @@ def test_what_never_learns_is_told_and_what_fails_is_a_failure(tmp_path):
 def test_exhaustive_tries_every_set(tmp_path):
     fake = Fake(tmp_path, "low", "noise", "high", exhaustive=True)
     fake.known = Known(fake.known.costs, {(("low",), "high"): 1.0})
-    assert len(names(fake.search())) == 7
+
+    def start(experiments, stages):
+        return {one.label: StageError("train", "nothing runs here", tmp_path) for one in experiments}
+
+    outcome = search(fake.plan, start, fake.known)
+    assert len(set(names(outcome, trained=False))) == 7
+    assert {one.why_not for one in outcome.tried} == {"failed: nothing runs here"}
 
 
 def test_a_candidate_is_called_by_its_members():

@@ -56,8 +56,10 @@ def main(args: argparse.Namespace) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Check, sample, search, report. Raises UserError for what the user can mend."""
-    from ..select import judge, known, options, recipes, sample, search
+    from ..select import known, options, recipes, sample, search
     from ..select.costs import check_budget
+    from ..select.plan import lines
+    from ..select.report import left_out, write_report
     from ..superb.runs import launch
     from ..superb.runs.options import prepare_corpora, sources_of
     from ..superb.runs.pipeline import summary
@@ -66,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         args.upstreams, args.exp = args.upstreams or DEMO_MEMBERS, args.exp or DEMO_EXP
     plan = options.make_plan(args)
     if args.dry_run:
-        print("\n".join(options.lines(plan, sources_of(args), args.demo)))
+        print("\n".join(lines(plan, sources_of(args), args.demo)))
         return 0
     exp = plan.settings.exp
     with launch.only_one(exp) as lock:
@@ -81,7 +83,8 @@ def run(args: argparse.Namespace) -> int:
         check_budget(measured.costs, plan.budget)
         outcome = search.search(plan, start, measured)
         search.control(plan, start, measured, outcome)
-        print(judge.table(outcome.tried))
+        told = (measured.costs, measured.redundancies, exp, options.corpora_words(args), plan.budget)
+        print(write_report(outcome.trials(), left_out(outcome.tried), *told))
     if outcome.failures:
         print(summary(outcome.failures, len(outcome.tried)), file=sys.stderr)
     return 1 if outcome.failures else 0

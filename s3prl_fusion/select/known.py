@@ -16,7 +16,7 @@ from .sets import Candidate
 
 if TYPE_CHECKING:
     from .costs import MemberCost
-    from .options import Plan
+    from .plan import Plan
 
 FILE = "members.json"  # below DIR
 UTTERANCES = 96  # of the sample, on which redundancy is measured

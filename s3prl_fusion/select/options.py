@@ -5,89 +5,23 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from ..cache.config import DIR_VARIABLE, DTYPE_VARIABLE, CacheConfig
-from ..corpora.base import Prepared
 from ..errors import Mistakes, UsageError, UserError, within
-from ..files import read_mapping
 from ..host import arguments
 from ..interfaces import DEFAULT_INTERFACE, interface_class, list_interfaces
 from ..superb.layout import is_reserved
-from ..superb.prepare import Sources
 from ..superb.runs import options, upstreams
-from ..superb.runs.experiment import Experiment, Settings, read_recipe
+from ..superb.runs.experiment import Settings, read_recipe
 from ..superb.runs.launch import make_start
-from ..superb.runs.plan import Plan as PlanOfSuperb
-from ..superb.runs.plan import parse_rates, parse_seeds, prepare_lines
-from ..superb.tasks import Task
+from ..superb.runs.plan import parse_rates, parse_seeds
 from . import recipes, sample
 from .layout import Wanted
-from .sets import Candidate, Member, parse_members, upstream_of
+from .plan import Plan
+from .sets import Candidate, Member, parse_members
 
 LEAST_SEEDS = 3  # with fewer, nobody can tell a gain from luck
-
-
-@dataclass(frozen=True)
-class Plan:
-    """One call of `select`.
-
-    Attributes:
-        tasks, members, interfaces: what is tried.
-        seeds: a training each.
-        max_members: of a set.
-        budget: multiply-accumulates a second of speech that a set may cost; None is any number.
-        exhaustive: every set, whether it can win or not.
-        settings: of the trainings: those of `superb`, with the short recipes.
-        configs: the folder of the whole recipes.
-        corpora: the samples.
-        wanted: how large these are.
-        cache: where hidden states are kept.
-        steps, rate: of the short recipes, where they are asked for.
-        given: run_downstream's arguments for every training.
-    """
-
-    tasks: Sequence[Task]
-    members: Sequence[Member]
-    interfaces: Sequence[str]
-    seeds: Sequence[int]
-    max_members: int
-    budget: float | None
-    exhaustive: bool
-    settings: Settings
-    configs: Path
-    corpora: Prepared
-    wanted: Wanted
-    cache: CacheConfig
-    steps: int | None
-    rate: float | None
-    given: argparse.Namespace
-
-    def singles(self) -> list[Candidate]:
-        """List each member alone, under each interface."""
-        return [Candidate((member,), interface) for member in self.members for interface in self.interfaces]
-
-    @property
-    def device(self) -> str:
-        """Where members are measured: where the trainings run."""
-        from ..host.runner import default_device
-
-        return self.settings.device or default_device()
-
-    def made_of(self, candidate: Candidate) -> dict[str, Any]:
-        """Describe a candidate by content."""
-        return upstreams.describe(candidate.fusion(self.cache), self.given)
-
-    def experiments(self, candidate: Candidate, task: Task) -> list[Experiment]:
-        """List a candidate's trainings on a task; its fusion YAML is written."""
-        upstream = upstream_of(candidate, self.settings.exp, self.cache, self.given)
-        return [
-            Experiment(upstream, task, fold, self.settings, self.corpora, seed)
-            for seed in self.seeds
-            for fold in sample.folds(task)
-        ]
 
 
 def make_plan(args: argparse.Namespace) -> Plan:
@@ -104,9 +38,8 @@ def make_plan(args: argparse.Namespace) -> Plan:
     exp = mistakes.of(options.choose_folder, args)
     given = mistakes.of(options.run_arguments, args)
     seeds = mistakes.of(choose_seeds, args)
-    numbers = mistakes.of(check_numbers, args)
-    steps = mistakes.of(recipes.parse_steps, args.steps)
-    rates = mistakes.of(choose_rate, args)
+    mistakes.of(check_numbers, args)
+    rate = mistakes.of(choose_rate, args)
     cache = mistakes.of(choose_cache, args, exp) if exp else None
     configs = mistakes.of(options.choose_configs, args.configs, tasks, args.demo)
     if given:
@@ -122,10 +55,22 @@ def make_plan(args: argparse.Namespace) -> Plan:
     mistakes.tell()
     more = {name: value for name, value in arguments.given(given).items() if name != "device"}
     settings = Settings(exp, exp / recipes.FOLDER, args.device or given.device, more)
-    max_members, budget, wanted = numbers
     return Plan(
-        *(tasks, members, interfaces, seeds, min(max_members, len(members)), budget, args.exhaustive, settings),
-        *(configs, sample.where(exp, tasks), wanted, cache, steps, rates, given),
+        tasks=tasks,
+        members=members,
+        interfaces=interfaces,
+        seeds=seeds,
+        max_members=min(args.max_members, len(members)),
+        budget=args.budget_macs,
+        exhaustive=args.exhaustive,
+        settings=settings,
+        configs=configs,
+        corpora=sample.where(exp, tasks),
+        wanted=Wanted(3600 * args.hours),
+        cache=cache,
+        steps=args.steps,
+        rate=rate,
+        given=given,
     )
 
 
@@ -188,25 +133,25 @@ def choose_rate(args: argparse.Namespace) -> float | None:
     return rates[0]
 
 
-def check_numbers(args: argparse.Namespace) -> tuple[int, float | None, Wanted]:
-    """Check how many members, multiply-accumulates and hours.
+def check_numbers(args: argparse.Namespace) -> None:
+    """Check how many members, multiply-accumulates, hours and steps.
 
     Raises:
         UsageError: tells all that are too small.
     """
     asked = (
-        ("--max-members", args.max_members, 1, "a number of members"),
-        ("--budget-macs", args.budget_macs, 0, "multiply-accumulates a second of speech, for example 1.5e10"),
-        ("--hours", args.hours, 0, "hours of speech for each corpus"),
+        ("--max-members", args.max_members, "a number of members, at least 1"),
+        ("--budget-macs", args.budget_macs, "multiply-accumulates a second of speech, for example 1.5e10"),
+        ("--hours", args.hours, "hours of speech for each task, more than 0"),
+        ("--steps", args.steps, f"a number of steps; without it there are {recipes.SHARE:.0%} of the recipe's"),
     )
     strange = [
-        f"{option}: got {value:g}; give {what}, {'at least 1' if least else 'more than 0'}"
-        for option, value, least, what in asked
-        if value is not None and not (value >= least and 0 < value < float("inf"))
+        f"{option}: got {value:g}; give {what}"
+        for option, value, what in asked
+        if value is not None and not 0 < value < float("inf")
     ]
     if strange:
         raise UsageError("\n".join(strange))
-    return args.max_members, args.budget_macs, Wanted(3600 * args.hours)
 
 
 def choose_cache(args: argparse.Namespace, exp: Path) -> CacheConfig:
@@ -220,17 +165,13 @@ def choose_cache(args: argparse.Namespace, exp: Path) -> CacheConfig:
         raise UsageError(f"{DTYPE_VARIABLE}: {error}") from error
 
 
-def lines(plan: Plan, sources: Sources, is_demo: bool) -> list[str]:
-    """Write what would run, as far as it can be told beforehand: which sets are tried, the members alone decide."""
-    whole = PlanOfSuperb(plan.tasks, (), plan.settings, plan.corpora, is_demo)
-    found = prepare_lines(replace(whole, settings=replace(plan.settings, configs=plan.configs)), sources)
-    hours = plan.wanted.seconds / 3600
-    found.append(f"# then a sample of {hours:g} h of train and dev in {plan.corpora.folder}, and on it:")
-    for task in plan.tasks:
-        steps, folds = recipes.steps_of(read_mapping(plan.configs / task.config), plan.steps), sample.folds(task)
-        each = "; ".join(filter(None, [f"seeds {', '.join(map(str, plan.seeds))}", ", ".join(filter(None, folds))]))
-        runs = f"{len(plan.seeds) * len(folds)} runs of {steps} steps ({each})"
-        found += [f"#   {candidate.label} {task.name}: {runs}" for candidate in plan.singles()]
-    counts = [f"{len(plan.members) - size + 1} sets of {size} members" for size in range(2, plan.max_members + 1)]
-    found.append(f"# then, for each task and interface: at most {', '.join(counts)}, around the best")
-    return found
+def corpora_words(args: argparse.Namespace) -> list[str]:
+    """Write the options that say where the corpora are, as `superb` takes them."""
+    if args.demo:
+        return ["--demo"]
+    words = ["--configs", str(args.configs)] if args.configs else []
+    for name, source in options.sources_of(args).items():
+        words += [f"--{name}", str(source.root)]
+        for option, files in source.options.items():
+            words += [f"--{option}", ",".join(map(str, files))]
+    return words

@@ -8,7 +8,6 @@ from typing import Any
 
 import yaml
 
-from ..errors import UsageError
 from ..files import read_mapping, write_whole
 from ..host.arguments import set_value
 from ..superb.own_files import own_digest, recipe_files
@@ -57,19 +56,6 @@ def shorten(config: dict[str, Any], task: Task, steps: int | None = None, rate: 
             # Whole clips, which the sample has no long ones of: states of random crops cannot be kept.
             section.update({"max_timestep": None} if "max_timestep" in section else {})
     return config
-
-
-def parse_steps(text: int | None) -> int | None:
-    """Check what --steps says.
-
-    Raises:
-        UsageError: it is no positive number.
-    """
-    if text is not None and text < 1:
-        raise UsageError(
-            f"--steps: got {text}; give a positive number, or leave it out for {SHARE:.0%} of the recipe's"
-        )
-    return text
 
 
 def write(tasks: Sequence[Task], configs: Path, exp: Path, steps: int | None = None, rate: float | None = None) -> Path:

@@ -6,7 +6,7 @@ The rule, for each task:
 2. A pair is the best single with one other member; a set of three is the best pair with one other, and so on. Nothing
    grows from a set whose gain over the best single has an interval that ends below 0.
 3. Left out are sets over the budget, and growth by a member that those before foretell: redundant, see `redundancy`.
-4. The winner is the smallest set that nothing larger is better than for sure; see `report`.
+4. What is recommended says `choice`; a set only after its capacity control was trained.
 """
 
 from __future__ import annotations
@@ -19,10 +19,13 @@ from itertools import combinations
 from ..superb.runs.experiment import STAGES, Experiment
 from ..superb.runs.stages import NeverBetter, StageError
 from ..superb.tasks import Task
-from . import judge
+from . import capacity
+from .choice import Choice, choose, enough
+from .costs import costs_of
 from .known import Known
-from .options import Plan
+from .plan import Plan
 from .sets import Candidate, Member, Tried
+from .trials import Trial, gain
 
 REDUNDANT = 0.95  # R2 from which on a member brings nothing that a linear map does not
 Start = Callable[[Sequence[Experiment], Sequence[str]], Mapping[str, StageError]]
@@ -39,11 +42,25 @@ class Outcome:
 
     tried: list[Tried] = field(default_factory=list)
     failures: dict[str, StageError] = field(default_factory=dict)
+    _read: dict[tuple[str, str, str], Trial] = field(default_factory=dict, compare=False)
 
-    def of(self, task: Task, size: int | None = None) -> list[Tried]:
-        """List what was tried on a task, of so many members if a number is given; without capacity controls."""
-        found = [one for one in self.tried if one.task is task and not one.control_of]
-        return [one for one in found if size in (None, len(one.candidate.members))]
+    def trials(self, task: Task | None = None) -> list[Trial]:
+        """Read what has runs, of one task or of all; each once, as edit distances take their time."""
+        of = [one for one in self.tried if one.runs and task in (None, one.task)]
+        for one in of:
+            key = _key(one)
+            if key not in self._read:
+                self._read[key] = Trial.read(one)
+        return [self._read[_key(one)] for one in of]
+
+    def best(self, task: Task, size: int) -> Trial | None:
+        """Return the trial of so many members with the best score, the first of equals; None where none was scored."""
+        of = (one for one in self.trials(task) if len(one.members) == size and not one.control_of)
+        return max(of, key=lambda one: one.merit, default=None)
+
+
+def _key(tried: Tried) -> tuple[str, str, str]:
+    return tried.task.name, tried.candidate.label, tried.control_of
 
 
 def search(plan: Plan, start: Start, known: Known) -> Outcome:
@@ -56,15 +73,13 @@ def search(plan: Plan, start: Start, known: Known) -> Outcome:
     """
     outcome = Outcome()
     for size in range(1, plan.max_members + 1):
-        chosen: list[tuple[Task, Candidate]] = []
-        for task in plan.tasks:
-            for candidate, base in _candidates(plan, task, size, outcome):
-                why = left_out(plan, known, candidate, base)
-                if why:
-                    outcome.tried.append(Tried(candidate, task, why_not=why))
-                else:
-                    chosen.append((task, candidate))
-        train(plan, start, chosen, outcome)
+        planned = [
+            Tried(candidate, task, why_not=left_out(plan, known, candidate, base))
+            for task in plan.tasks
+            for candidate, base in _candidates(plan, task, size, outcome)
+        ]
+        outcome.tried += [one for one in planned if one.why_not]
+        train(plan, start, [one for one in planned if not one.why_not], outcome)
     return outcome
 
 
@@ -86,22 +101,21 @@ def left_out(plan: Plan, known: Known, candidate: Candidate, base: Sequence[Memb
     return ""
 
 
-def train(
-    plan: Plan, start: Start, chosen: Sequence[tuple[Task, Candidate]], outcome: Outcome, control_of: str = ""
-) -> None:
-    """Train candidates on tasks, and add them to an outcome."""
-    experiments = [plan.experiments(candidate, task) for task, candidate in chosen]
+def train(plan: Plan, start: Start, planned: Sequence[Tried], outcome: Outcome) -> None:
+    """Train candidates on their tasks, and add them to an outcome."""
+    experiments = [plan.experiments(one.candidate, one.task) for one in planned]
     everything = [experiment for found in experiments for experiment in found]
     for line in _changes(everything):
         print(line, file=sys.stderr)
     failures = start(everything, STAGES) if everything else {}
-    for (task, candidate), found in zip(chosen, experiments):
-        failed = [failures[e.label] for e in found if e.label in failures]
-        why, runs = "", tuple(experiment.folder for experiment in found)
-        if failed:
-            hopeless = all(isinstance(error, NeverBetter) for error in failed)
-            why, runs = ("never better than nothing" if hopeless else f"failed: {failed[0]}"), ()
-        outcome.tried.append(Tried(candidate, task, runs, why, control_of))
+    for one, found in zip(planned, experiments):
+        failed = [failures[experiment.label] for experiment in found if experiment.label in failures]
+        if not failed:
+            outcome.tried.append(replace(one, runs=tuple(experiment.folder for experiment in found)))
+        elif all(isinstance(error, NeverBetter) for error in failed):
+            outcome.tried.append(replace(one, why_not="never better than nothing"))
+        else:
+            outcome.tried.append(replace(one, why_not=f"failed: {failed[0]}"))
     outcome.failures.update({label: error for label, error in failures.items() if not isinstance(error, NeverBetter)})
 
 
@@ -125,46 +139,52 @@ def _candidates(plan: Plan, task: Task, size: int, outcome: Outcome) -> Iterator
     base = seed_of_growth(task, size, outcome)
     if base is None:
         return
-    grown = base.candidate.members
+    grown = [member for member in plan.members if member.name in base.members]
     for member in plan.members:
         if member not in grown:
             together = tuple(one for one in plan.members if one in (*grown, member))
             yield from ((Candidate(together, interface), grown) for interface in plan.interfaces)
 
 
-def seed_of_growth(task: Task, size: int, outcome: Outcome) -> Tried | None:
+def seed_of_growth(task: Task, size: int, outcome: Outcome) -> Trial | None:
     """Return the best set of one member fewer, if sets that grow from it can win."""
-    base = judge.best(outcome.of(task, size - 1))
-    single = judge.best(outcome.of(task, 1))
+    base, single = outcome.best(task, size - 1), outcome.best(task, 1)
     if base is None or single is None:
         return None
-    if size > 2 and judge.gain(base, single).high < 0:
-        return None
-    return base
+    return None if size > 2 and gain(base, single).high < 0 else base
 
 
 def control(plan: Plan, start: Start, known: Known, outcome: Outcome) -> None:
-    """Train each task's capacity control: the best single member with as many trained parameters as the best set of
-    several, which must not win by these alone."""
-    chosen = []
-    for task in plan.tasks:
-        single = judge.best(outcome.of(task, 1))
-        several = [one for one in outcome.of(task) if len(one.candidate.members) > 1]
-        winner = judge.winner(outcome.of(task))
-        winner = winner if winner is not single else judge.best(several)
-        if single is None or winner is None:
-            continue
-        wide = _widened(known, single, judge.trained_parameters(winner))
-        if wide is not None:
-            chosen.append((task, wide, winner.candidate.label))
-    for task, wide, label in chosen:
-        train(plan, start, [(task, wide)], outcome, label)
+    """Train capacity controls: the best single member with as many trained parameters as the set that would be
+    recommended, which must not win by these alone; until what is recommended has one, or is a single member."""
+    looked_at: set[tuple[str, str]] = set()
+    while True:
+        choices = [choice for task in plan.tasks if (choice := _choose(plan, known, task, outcome))]
+        several = [choice for choice in choices if not choice.recommended.is_single]
+        new = [choice for choice in several if (choice.task.name, choice.recommended.label) not in looked_at]
+        if not new:
+            return
+        looked_at |= {(choice.task.name, choice.recommended.label) for choice in new}
+        wide = [(choice, _widened(plan, known, choice)) for choice in new]
+        train(
+            plan,
+            start,
+            [Tried(one, choice.task, control_of=choice.recommended.label) for choice, one in wide if one],
+            outcome,
+        )
 
 
-def _widened(known: Known, single: Tried, wanted: int) -> Candidate | None:
-    from . import capacity
+def _choose(plan: Plan, known: Known, task: Task, outcome: Outcome) -> Choice | None:
+    trials = outcome.trials(task)
+    costs = costs_of(known.costs, {trial.label: (trial.members, trial.fusion) for trial in trials})
+    return choose(trials, costs, plan.budget, enough(trials))
 
-    cost = known.costs[single.candidate.names[0]]
-    head = capacity.head_of(single.runs[0].best_ckpt(single.task), cost.rate)
-    wide = capacity.control(single.candidate.fusion(), cost, wanted, head)
-    return wide and replace(single.candidate, output_dim=wide.interface.output_dim)
+
+def _widened(plan: Plan, known: Known, choice: Choice) -> Candidate | None:
+    """Widen the best single member; None where it has as many parameters as what is recommended."""
+    single = next(one for one in plan.singles() if one.label == choice.single.label)
+    cost = known.costs[single.names[0]]
+    (first, *_) = plan.experiments(single, choice.task)
+    head = capacity.head_of(first.folder.best_ckpt(choice.task), cost.rate)
+    wide = capacity.control(choice.single.fusion, cost, choice.recommended.parameters, head)
+    return None if wide is None else replace(single, output_dim=wide.interface.output_dim)

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ..cache.config import CacheConfig
 from ..config import FusionConfig, InterfaceConfig, MemberConfig
@@ -110,9 +111,11 @@ def _config(name: str) -> MemberConfig:
 
 def _from_anywhere(member: MemberConfig) -> MemberConfig:
     """Make the paths of a member's files absolute, as its YAML will lie in another folder."""
-    paths = {key: getattr(member, key) for key in ("ckpt", "model_config")}
-    local = {key: path for key, path in paths.items() if isinstance(path, str) and Path(path).exists()}
-    return replace(member, **{key: str(Path(path).absolute()) for key, path in local.items()})
+    return replace(member, ckpt=_absolute(member.ckpt), model_config=_absolute(member.model_config))
+
+
+def _absolute(value: Any) -> Any:
+    return str(Path(value).absolute()) if isinstance(value, str) and Path(value).exists() else value
 
 
 def upstream_of(candidate: Candidate, exp: Path, cache: CacheConfig, given: argparse.Namespace) -> Upstream:

@@ -33,10 +33,10 @@ def lay_out(prepared: Prepared, task: Task, wanted: Wanted) -> Layout:
             rows.append(f"{path},{round(clip.seconds * SAMPLE_RATE)},\n")
         texts[f"{tables}/{PARTS[part]}.csv"] = "".join(["file_path,length,label\n", *rows])
     spoken = match(links.values())
-    for path, file in sorted(links.items()):
-        utterance, said[path] = PurePosixPath(path), spoken[file].text
+    for link, file in sorted(links.items()):
+        utterance, said[link] = PurePosixPath(link), spoken[file].text
         table = utterance.parent / f"{'-'.join(utterance.parts[-3:-1])}.trans.txt"
-        lines.setdefault(str(table), []).append(f"{utterance.stem} {said[path]}\n")
+        lines.setdefault(str(table), []).append(f"{utterance.stem} {said[link]}\n")
     texts.update({table: "".join(rows) for table, rows in lines.items()})
     lexicon = prepared.folder / lexicons
     if "lexicons" in task.products:
