@@ -15,6 +15,7 @@ import pytest
 from test_superb_pipeline import upstream_of
 
 from s3prl_fusion.assets import downstream_configs_dir
+from s3prl_fusion.cache.config import DIR_VARIABLE
 from s3prl_fusion.cli import main
 from s3prl_fusion.commands import superb as command
 from s3prl_fusion.corpora.base import Prepared
@@ -185,10 +186,12 @@ def test_unknown_upstreams(tmp_path, monkeypatch, capsys):
 
 def test_dry_run_prints_every_command_and_does_nothing(tmp_path, monkeypatch, capsys, known_upstreams):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(DIR_VARIABLE, raising=False)
     assert command.main(parse("--demo", "--dry-run", "--seeds", "3", "--", "-oconfig.runner.log_step=7")) == 0
-    lines = [shlex.split(line) for line in capsys.readouterr().out.splitlines()]
+    cache, *lines = [shlex.split(line) for line in capsys.readouterr().out.splitlines()]
     assert len(lines) == 1 + 4 * 4 * 3 + 1
     exp = str(tmp_path / "exp" / "demo")
+    assert cache == ["export", f"{DIR_VARIABLE}={exp}/cache"]
     assert lines[0][2:] == ["s3prl_fusion", "prepare", "demo", "-o", f"{exp}/data"]
     assert lines[-1][2:] == ["s3prl_fusion", "results", exp, "-o", exp]
     trains = [line for line in lines if "train" in line]
@@ -199,6 +202,27 @@ def test_dry_run_prints_every_command_and_does_nothing(tmp_path, monkeypatch, ca
     for line in trains:
         assert Path(line[line.index("-c") + 1]).is_file()
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "given, words", [("", []), ("/mine", []), (None, ["-u", "fused_demo", "--", "-f"]), (None, ["--seeds", "1"])]
+)
+def test_the_demos_cache_and_seeds_are_its_own_unless_the_user_says(
+    given, words, tmp_path, monkeypatch, known_upstreams
+):
+    """A cache that the user has set, to none too, stays; members that are trained have none."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(DIR_VARIABLE, given) if given is not None else monkeypatch.delenv(DIR_VARIABLE, raising=False)
+    args = parse("--demo", "-t", "sid", *words)
+    command.fill_in_demo(args)
+    made = options.make_plan(args)
+    is_ours = given is None and "-f" not in words
+    assert made.settings.environment == ({DIR_VARIABLE: str(tmp_path / "exp/demo/cache")} if is_ours else {})
+    assert made.seeds == ([1] if "--seeds" in words else [1337, 1, 2])
+    real = parse("-u", "fbank", "-t", "sid", "-o", "exp", "--voxceleb1", str(tmp_path))
+    command.fill_in_demo(real)
+    made = options.make_plan(real)
+    assert (made.settings.environment, made.seeds) == ({}, [1337])
 
 
 def test_real_emotions_run_five_folds(tmp_path, capsys, known_upstreams):

@@ -32,7 +32,7 @@ from s3prl_fusion.text import seconds_text
 
 # Behaves like s3prl's runner as far as the pipeline can see; what goes wrong is said in BEHAVIOUR.
 RUNNER = """
-import json, shutil, sys, time
+import json, os, shutil, sys, time
 from pathlib import Path
 
 here = Path(__file__).parent
@@ -42,6 +42,8 @@ get = lambda flag: args[args.index(flag) + 1]
 with (here / "calls.txt").open("a") as calls:
     calls.write(json.dumps(args) + chr(10))
 mode = get("-m")
+with (here / "shared.txt").open("a") as log:
+    log.write(os.environ.get("SHARED", "") + chr(10))
 expdir = Path(get("-p")) if mode == "train" else Path(get("-e")).parent
 if mode == "train":
     resumed = "-a" in args and list(expdir.glob("states-*.ckpt"))
@@ -155,6 +157,11 @@ def test_train_evaluate_score(fake, capsys):
     assert [call[call.index("-m") + 1] for call in fake.calls()] == ["train", "evaluate"]
     assert "up sid: acc 50.00 %" in capsys.readouterr().err
     assert "test acc: 0.5" in experiment.folder.log("evaluate").read_text(encoding="utf-8")
+
+
+def test_runs_have_the_environment_of_their_settings(fake):
+    run_all(fake.experiments("up", environment={"SHARED": "cache"}), jobs=1, environment={"OTHER": "1"})
+    assert (fake.folder / "shared.txt").read_text(encoding="utf-8").split() == ["cache", "cache"]
 
 
 def test_a_done_stage_is_skipped(fake):

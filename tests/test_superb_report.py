@@ -22,8 +22,10 @@ from s3prl_fusion.superb.tasks import TASKS, parse_tasks
 
 @pytest.fixture(autouse=True)
 def no_predictions(monkeypatch):
-    """The scores here are made up; that one follows from the files beside it is test_superb_kept.py's affair."""
+    """The scores here are made up; that one follows from the files beside it is test_superb_kept.py's affair, and what
+    those tell of fusing is test_superb_verdict.py's."""
     monkeypatch.setattr("s3prl_fusion.superb.scores.kept.check_follows", lambda run, task, score: None)
+    monkeypatch.setattr(report, "verdicts", lambda runs: [])
 
 
 def fusion_of(upstream: str) -> dict:

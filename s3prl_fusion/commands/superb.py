@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..superb.runs.options import DEMO_EXP, DEMO_UPSTREAMS, add_corpora
+from ..superb.layout import SEED
+from ..superb.runs.options import DEMO_EXP, DEMO_SEEDS, DEMO_UPSTREAMS, add_corpora
 from ..superb.tasks import TASKS, load_named
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     choice = "auto: dev scores choose one, and whether all members or the best alone"
     add("--interfaces", metavar="NAME[,NAME...]", help=f"run fused upstreams with each of these interfaces; {choice}")
     add("--lr", metavar="RATE[,RATE...]", help="learning rates; the best dev score chooses (default: the recipe's)")
-    add("--seeds", default="1337", metavar="N[,N...]", help="a training run each (default: 1337, s3prl's)")
+    default = f"{SEED}, s3prl's; with --demo: {DEMO_SEEDS}"
+    add("--seeds", metavar="N[,N...]", help=f"a training run each (default: {default})")
     add("--configs", type=Path, metavar="DIR", help="your own asr.yaml, pr.yaml ... (default: SUPERB's settings)")
     add("--device", help="cpu, cuda, cuda:1 ... (default: cuda when there is one, else cpu)")
     add("--jobs", type=int, metavar="N", help="runs at a time (default: a CPU core each with --demo, else 1)")
@@ -106,6 +108,7 @@ def fill_in_demo(args: argparse.Namespace) -> None:
     """Fill in what --demo means for the options that were not given."""
     if args.demo:
         args.upstreams, args.exp = args.upstreams or DEMO_UPSTREAMS, args.exp or DEMO_EXP
+        args.seeds = DEMO_SEEDS if args.seeds is None else args.seeds
 
 
 def show_results(experiments: Sequence[Experiment], failures: Container[str], exp: Path, title: str) -> None:

@@ -5,6 +5,7 @@ EXP/<upstream>/<task>[_lr<rate>][_seed<seed>][/<fold>]      a run: a folder of s
 EXP/<upstream>/<task>....old<k>                             one that was set aside
 EXP/<upstream>__auto/<task>[_seed<seed>][/<fold>]           what `--interfaces auto` chose, from the run's own folder
 EXP/slurm, EXP/.lock                                        Slurm's files; held while a pipeline works here
+EXP/cache                                                   the demo's hidden states
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ SEED = 1337  # s3prl's, which stands in no folder's name
 _SET_ASIDE = re.compile(r"\.old\d+$")
 _VARIANT = re.compile(r"(?P<task>.+?)(_lr[^_]+)?(_seed\d+)?")  # of what `variant` says
 _STAMPS, _RESULT = "stages", "score.json"
-_DATA, _SLURM = "data", "slurm"
+_DATA, _SLURM, _CACHE = "data", "slurm", "cache"
 _AUTO = "__auto"
 
 
@@ -112,7 +113,7 @@ def variant(task: Task, seed: int = SEED, lr: float | None = None) -> str:
 
 def is_reserved(upstream: str) -> bool:
     """Tell whether no upstream can be called so in EXP."""
-    return upstream in (_DATA, _SLURM, ".", "..") or bool(_SET_ASIDE.search(upstream)) or is_auto_name(upstream)
+    return upstream in (_DATA, _SLURM, _CACHE, ".", "..") or bool(_SET_ASIDE.search(upstream)) or is_auto_name(upstream)
 
 
 def auto_name(upstream: str) -> str:
@@ -138,6 +139,11 @@ def data_folder(exp: Path) -> Path:
 def slurm_folder(exp: Path) -> Path:
     """Name the folder of what submitit writes, and of which job each run is in."""
     return exp / _SLURM
+
+
+def cache_folder(exp: Path) -> Path:
+    """Name the folder of the hidden states that the demo's runs share."""
+    return exp / _CACHE
 
 
 def lock_file(exp: Path) -> Path:

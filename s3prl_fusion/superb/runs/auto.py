@@ -110,6 +110,7 @@ class Choice:
         return {
             "upstream": self.auto.name,
             "identity": self.auto.identity,
+            "made_of": self.auto.made_of,
             "members": self.auto.candidates[0].fusion.member_names,
             "chosen": self.best.upstream.label,
             "seeds": sorted({run.seed for run in self.best.runs}),

@@ -60,6 +60,7 @@ class Settings:
     device: str | None = None  # None: the runner decides
     options: Mapping[str, Any] = field(default_factory=dict)  # run_downstream's for every training, by their long names
     runner: Sequence[str] = (*PROGRAM, "run")
+    environment: Mapping[str, str] = field(default_factory=dict)  # of every run, beside what it inherits
 
     @property
     def overrides(self) -> list[str]:

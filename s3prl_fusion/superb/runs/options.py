@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ... import assets
+from ...cache.config import DIR_VARIABLE
 from ...corpora import demo
 from ...corpora.base import Corpus, Prepared, Source
 from ...disk import check_folder
 from ...errors import MissingFileError, Mistakes, UsageError, within
 from ...host import arguments
-from ..layout import data_folder
+from ..layout import SEED, cache_folder, data_folder
 from ..prepare import Sources, corpora_of, prepare, used_by
 from ..tasks import TASKS, Task, parse_tasks
 from .experiment import Settings, read_recipe
@@ -24,6 +26,7 @@ from .upstreams import choose_upstreams, missing, resolve_autos, resolve_names, 
 
 DEMO_UPSTREAMS = "fused_demo,fused_demo_hubert,fused_demo_whisper,fused_demo_xvector"
 DEMO_EXP = Path("exp") / "demo"
+DEMO_SEEDS = f"{SEED},1,2"
 # Of run_downstream's arguments, those that `superb` writes.
 OWN = "mode evaluate_split past_exp init_ckpt config downstream upstream expname expdir auto_resume seed help".split()
 
@@ -57,8 +60,16 @@ def make_plan(args: argparse.Namespace) -> Plan:
     chosen = mistakes.of(resolve_autos, autos, fusions, given, upstreams or (), exp)
     mistakes.tell()
     options = {name: value for name, value in arguments.given(given).items() if name != "device"}
-    settings = Settings(exp=exp, configs=configs, device=args.device or given.device, options=options)
+    shared = demo_environment(exp, given) if args.demo else {}
+    settings = Settings(exp, configs, args.device or given.device, options, environment=shared)
     return Plan(tasks, upstreams, settings, corpora, args.demo, rates, seeds, chosen)
+
+
+def demo_environment(exp: Path, given: argparse.Namespace) -> dict[str, str]:
+    """Say where the demo's runs share their hidden states; what the user has set stays, an empty name for no cache."""
+    if DIR_VARIABLE in os.environ or given.upstream_trainable:
+        return {}
+    return {DIR_VARIABLE: str(cache_folder(exp))}
 
 
 def choose_tasks(args: argparse.Namespace) -> list[Task]:

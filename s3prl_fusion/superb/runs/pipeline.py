@@ -230,7 +230,7 @@ def run_all(
     Args:
         experiments: What to run.
         jobs: How many run at the same time.
-        environment: Added to the children's environment.
+        environment: Added to the children's environment, beside the settings' own.
         keep_open: File descriptors that the children inherit.
         stages: Which of STAGES.
 
@@ -240,7 +240,8 @@ def run_all(
     Raises:
         KeyboardInterrupt: After Ctrl-C, once every child has ended.
     """
-    children = Children(environment, keep_open)
+    shared = experiments[0].settings.environment if experiments else {}
+    children = Children({**shared, **(environment or {})}, keep_open)
     slots: SimpleQueue[int] = SimpleQueue()
     for slot in range(jobs):
         slots.put(slot)

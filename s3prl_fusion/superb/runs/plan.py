@@ -73,7 +73,10 @@ class Plan:
     def lines(self, sources: Sources) -> list[str]:
         """Write every command, runnable by hand in this order; what is done already is a comment, and what only the
         chosen learning rate, or candidate, needs stands under one."""
-        lines, trained = prepare_lines(self, sources), set()
+        shared = self.settings.environment
+        lines = [f"export {name}={shlex.quote(value)}" for name, value in shared.items()]
+        lines += prepare_lines(self, sources)
+        trained: set[str] = set()
         for of_choice, chosen in (
             (self.candidates() if self.searches else [], "each upstream and task, only the learning rate"),
             (self.tried(), "each task of auto, only the candidate"),
@@ -129,12 +132,14 @@ def parse_rates(text: str | None) -> list[float | None]:
     return list(rates)
 
 
-def parse_seeds(text: str) -> list[int]:
-    """Read the seeds of a comma-separated list, each once.
+def parse_seeds(text: str | None) -> list[int]:
+    """Read the seeds of a comma-separated list, each once; without a list, s3prl's own.
 
     Raises:
         UsageError: something in it is no natural number that numpy takes for a seed.
     """
+    if text is None:
+        return [SEED]
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts or not all(part.isascii() and part.isdigit() and int(part) < 2**32 for part in parts):
         raise UsageError(f"--seeds: got {text!r}; give whole numbers from 0 to {2**32 - 1}, for example 1,2,3")

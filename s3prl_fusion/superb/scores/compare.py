@@ -1,7 +1,8 @@
-"""Is the difference between two experiments more than luck with the test set? A paired bootstrap over utterances.
+"""Is the difference between two experiments more than luck? A paired bootstrap over utterances, and over seeds.
 
-Only the test set is resampled, for both experiments and all of their seeds alike: the interval tells how far the
-difference would move on other utterances of the same kind, not what another seed in training would change.
+The test set is resampled for both experiments and all of their seeds alike: how far would the difference move on other
+utterances of the same kind? An experiment of several seeds tells what others would change, too; one of a single seed
+does not.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def read_side(folder: Path) -> pandas.DataFrame:
-    """Read the runs of one experiment at the chosen rates: columns as in score.json, and `folder`; no fold is "".
+    """Read the runs of one experiment at the chosen rates, see `tables.read_runs`.
 
     Raises:
         ScoreError: There are no runs, runs of several upstreams, or one run twice.
@@ -35,7 +36,7 @@ def read_side(folder: Path) -> pandas.DataFrame:
     upstreams = sorted(set(runs["label"]))
     if len(upstreams) > 1:
         raise ScoreError(f"{folder} has the upstreams {', '.join(upstreams)}; name one of them: EXP/<upstream>")
-    return runs.assign(folder=[Path(path) for path in runs["expdir"]])
+    return runs
 
 
 def folds_of(task: Task, sides: Sequence[pandas.DataFrame]) -> list[str]:
@@ -50,7 +51,7 @@ def folds_of(task: Task, sides: Sequence[pandas.DataFrame]) -> list[str]:
             missing = sorted(union - set(group["fold"]))
             if missing:
                 raise ScoreError(
-                    f"{task.title}: seed {seed} in {group['folder'].iloc[0]} lacks {missing};"
+                    f"{task.title}: seed {seed} in {group['expdir'].iloc[0]} lacks {missing};"
                     " both experiments need the same folds, for every seed"
                 )
     return sorted(union)
@@ -67,7 +68,7 @@ def read_fold(task: Task, fold: str, sides: Sequence[pandas.DataFrame]) -> Fold:
     statistics: tuple[list[Statistic], list[Statistic]] = ([], [])
     for runs, side in zip(sides, statistics):
         for _, run in runs[runs["fold"] == fold].sort_values("seed").iterrows():
-            files = RunFolder(run["folder"])
+            files = RunFolder(Path(run["expdir"]))
             reference = files.reference(task, fold)
             references = read_texts(reference)
             statistic = task.metric.resampled(read_texts(files.hypothesis(task, fold)), references)
@@ -92,8 +93,8 @@ def compare(first: Path, second: Path, resamples: int = RESAMPLES, seed: int = 1
     """Bootstrap the difference of two experiments, task by task.
 
     An experiment's score is the mean over its seeds of the mean over the folds. Utterances are drawn with replacement
-    within each fold, the same ones for both experiments and all seeds. Interval and p are those of
-    `statistics.Estimate`.
+    within each fold, the same ones for both experiments and all seeds; where an experiment has several seeds, they are
+    drawn too, see `statistics.difference`. Interval and p are those of `statistics.Estimate`.
 
     SV's trials share speakers and recordings, which are drawn here as if they did not: its interval is too narrow
     rather than too wide.
@@ -125,9 +126,22 @@ def compare(first: Path, second: Path, resamples: int = RESAMPLES, seed: int = 1
     return frame
 
 
+def pair(task: Task, sides: Sequence[pandas.DataFrame]) -> list[Fold]:
+    """Read what two experiments predicted under one task, a `Fold` each of its folds.
+
+    Args:
+        task: the task.
+        sides: the runs of each, as `tables.read_runs` returns them.
+
+    Raises:
+        ScoreError: they cannot be paired.
+    """
+    return [read_fold(task, fold, sides) for fold in folds_of(task, sides)]
+
+
 def _row(task: Task, sides: Sequence[pandas.DataFrame], resamples: int, seed: int) -> dict[str, object]:
-    folds = [read_fold(task, fold, sides) for fold in folds_of(task, sides)]
-    found = difference(folds, resamples, seed, name=task.column)
+    folds = pair(task, sides)
+    found = difference(folds, resamples, seed, over_seeds=True, name=task.column)
     first, second = scores(folds)
     return {
         "task": task.name,
@@ -177,9 +191,9 @@ def compare_table(frame: pandas.DataFrame) -> str:
         )
     made = frame.attrs
     note = (
-        f"first: `{made['first']}`, second: `{made['second']}`. Paired bootstrap over utterances, within each fold:"
-        f" {made['resamples']:,} resamples with seed {made['seed']}, percentile interval of first - second. A side is"
-        " better where the interval excludes 0.\n"
+        f"first: `{made['first']}`, second: `{made['second']}`. Paired bootstrap over utterances, within each fold, and"
+        f" over seeds where a side has several: {made['resamples']:,} resamples with seed {made['seed']}, percentile"
+        " interval of first - second. A side is better where the interval excludes 0.\n"
     )
     metrics = {row["metric"]: TASKS[row["task"]].metric for _, row in frame.iterrows()}
     note += "".join(f"{column}: {metric.definition}.\n" for column, metric in metrics.items() if metric.definition)

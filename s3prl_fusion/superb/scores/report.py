@@ -16,6 +16,7 @@ from . import tables
 from .chart import draw
 from .results import candidate_in_words, find_rates
 from .tables import FLOOR, percent
+from .verdict import NOTE, verdicts
 
 if TYPE_CHECKING:
     import pandas
@@ -36,10 +37,10 @@ def report(folders: Sequence[RunFolder], title: str, output: Path | None = None)
         ScoreError: the same run is there twice.
     """
     runs = tables.read_runs(folders)
-    table, tasks = tables.tabulate(runs), tables.tasks_of(runs)
-    main = tables.main_table(table, tasks)
+    table, tasks, judged = tables.tabulate(runs), tables.tasks_of(runs), verdicts(runs)
+    main = "\n".join([tables.main_table(table, tasks), *(one.line for one in judged)]) + ("\n" if judged else "")
     parts = {
-        f"# {title}\n": f"{main}\n{notes(table, runs, tasks)}",
+        f"# {title}\n": f"{main}\n{notes(table, runs, tasks, bool(judged))}",
         "## Runs\n": tables.runs_table(runs),
         "## Learning rates: dev scores\n": rates_table(find_rates(folders)),
         "## Chosen by auto: dev scores\n": autos_table(runs),
@@ -54,6 +55,7 @@ def report(folders: Sequence[RunFolder], title: str, output: Path | None = None)
     write_with(output / "runs.csv", lambda path: _flat(runs).to_csv(path, index=False, float_format="%.4f"))
     # pandas writes NaN as null, which json does not.
     content = {name: json.loads(frame.to_json(orient="records")) for name, frame in (("table", table), ("runs", runs))}
+    content["fused_against_single"] = [one.told() for one in judged]
     write_json(output / "results.json", {"s3prl_fusion": __version__, **content})
     draw(table, tasks, output / "results.png")
     return f"{main}\nwritten to {output}: results.md, results.csv, results.json, runs.csv, results.png"
@@ -64,8 +66,8 @@ def _flat(runs: pandas.DataFrame) -> pandas.DataFrame:
     return runs.drop(columns=["fusion", "made_of", "cache", "auto"], errors="ignore")
 
 
-def notes(table: pandas.DataFrame, runs: pandas.DataFrame, tasks: Sequence[Task]) -> str:
-    """Say what a reader of the main table must know."""
+def notes(table: pandas.DataFrame, runs: pandas.DataFrame, tasks: Sequence[Task], judged: bool) -> str:
+    """Say what a reader of the main table, and of verdicts under it, must know."""
     lines = [f"`{FLOOR}`: a blind guess among the labels, or an empty transcript. Times: wall time, train + evaluate."]
     if any(table[f"{task.column} seeds"].max() > 1 for task in tasks):
         lines.append("`a ± b`: mean and standard deviation over seeds.")
@@ -73,6 +75,7 @@ def notes(table: pandas.DataFrame, runs: pandas.DataFrame, tasks: Sequence[Task]
         folds = set(runs.loc[runs["task"] == task.name, "fold"])
         if task.fold_key and folds != set(task.folds):
             lines.append(f"{task.title}: {', '.join(sorted(folds))} of {len(task.folds)} folds.")
+    lines += [NOTE] if judged else []
     lines += [f"{task.column}: {task.metric.definition}." for task in tasks if task.metric.definition]
     return "\n".join(lines) + "\n"
 
