@@ -5,7 +5,7 @@ TEST_PY = $$(./tools/python pytest pytest-xdist hypothesis ssl-interface)
 PYTEST = -m pytest -n auto --maxprocesses 8
 LINT_PY = $$(./tools/python ruff mypy)
 
-.PHONY: test test-all fuzz matrix demo evidence bench lint docs wheel clean
+.PHONY: test test-all fuzz matrix demo evidence validation bench lint docs wheel clean
 
 test:  ## the default test suite, under 5 minutes
 	python=$(TEST_PY) && "$$python" $(PYTEST)
@@ -24,6 +24,9 @@ demo:  ## ./run_superb.sh --demo
 
 evidence:  ## runs that docs/evidence/runs.csv lacks, hours of them, then docs/evidence.md; EVIDENCE="--seeds 1" for fewer
 	python=$(PY) && PYTHONPATH=benchmarks "$$python" -m evidence $(EVIDENCE)
+
+validation:  ## how often `select` ranks as full training does: docs/select.md's table; needs docs/evidence/runs.csv
+	python=$(PY) && PYTHONPATH=benchmarks "$$python" -m evidence.validation
 
 bench:  ## benchmarks/, under 10 minutes on 2 cores
 	python=$(TEST_PY) && "$$python" benchmarks/run.py

@@ -36,8 +36,8 @@ def made_up(errors: dict[tuple[str, str], float], task: str = "sid", seeds: int 
     return rows.put(rows.read(Path("none")), table)
 
 
-def between(name: str) -> str:
-    text = PAGE.read_text(encoding="utf-8")
+def between(name: str, page: Path = PAGE) -> str:
+    text = page.read_text(encoding="utf-8")
     return re.search(rf"<!-- {name} table: begin -->\n(.*?)<!-- {name} table: end -->", text, flags=re.DOTALL).group(1)
 
 
@@ -50,6 +50,14 @@ def test_the_tables_are_what_the_csv_gives():
     differing = [name for name, table in TABLES.items() if between(name) != table(evidence)]
     assert differing == [], "PYTHONPATH=benchmarks python -m evidence --page makes them anew"
     assert sorted(TABLES) == sorted(re.findall(r"<!-- (\S+) table: begin", PAGE.read_text(encoding="utf-8")))
+
+
+def test_the_table_of_selects_validation_is_what_the_csvs_give():
+    from evidence import rows, validation
+    from evidence.cells import Evidence
+
+    table = validation.validation(validation.read(CSV.with_name("select.csv")), Evidence(rows.read(CSV)))
+    assert between("validation", ROOT / "docs" / "select.md") == table, "make validation makes it anew"
 
 
 def test_every_run_of_the_csv_is_complete():
@@ -140,6 +148,22 @@ def test_a_control_has_as_many_trained_parameters_as_the_set(monkeypatch):
     assert member == "demo_whisper"
     fused = evidence.get("sid", SETS[2].split("+"), "chconv")
     assert sum(trained([member], InterfaceConfig("hconv", width))) == pytest.approx(fused.trained, rel=0.02)
+
+
+def test_ranks_agree_where_select_says_what_full_training_says():
+    import pandas
+    from evidence import validation
+    from evidence.cells import Evidence
+
+    errors = dict(zip(product(SETS, ["weighted_sum", "hconv"]), np.linspace(0.1, 0.6, 6)))
+    runs = made_up(errors, utterances=2000)
+    tried = pandas.DataFrame(
+        [{"task": "sid", "members": m, "interface": i, "score": 1 - e} for (m, i), e in errors.items()]
+    )
+    tried = tried.assign(seeds=3, steps=0.1, select_cpu_seconds=9.0, full_run_cpu_seconds=3.0)
+    row = validation.validation(tried, Evidence(runs)).splitlines()[2]
+    assert [cell.strip() for cell in row.split("|")[1:4]] == ["SID acc", "6", "+1.00 [1.00, 1.00]"]
+    assert row.endswith("| 6% | 9 of 90 (10%) |")
 
 
 def test_labels_of_what_is_run_are_unlike_each_other():

@@ -154,19 +154,20 @@ class Evidence:
         near = [cell for cell in widened if {*cell.members} <= {*fused.members} and cell.is_as_large_as(fused)]
         return min(near, key=lambda cell: abs(cell.trained - fused.trained), default=None)
 
-    def auto(self, task: str, members: Sequence[str], variants: Iterable[str]) -> Cell:
-        """Choose, on dev, among a set, its subsets and its members alone, each under all of the interfaces."""
-        subsets = [found for number in range(1, len(members) + 1) for found in combinations(members, number)]
-        return choose(self.find(task, subsets, variants))
+    def auto(self, task: str, members: Sequence[str], variants: Iterable[str], subsets: bool = False) -> Cell:
+        """Choose, on dev, among a set and its members alone, or all of its subsets, under each of the interfaces."""
+        among = [found for number in range(1, len(members) + 1) for found in combinations(members, number)]
+        wanted = [found for found in among if subsets or len(found) in (1, len(members))]
+        return choose(self.find(task, wanted, variants))
 
 
 def choose(cells: Sequence[Cell]) -> Cell:
-    """Return the cell that is best on dev in the mean over seeds; of equals the one with fewer trained parameters."""
+    """Return the cell that is best on dev in the mean over seeds; of equals the smallest, as `superb` does it."""
     if not cells:
         raise UsageError("no cells to choose from; run `make evidence`")
-    return min(cells, key=lambda cell: (round(cell.dev, 9), cell.trained))
+    return min(cells, key=lambda cell: (round(cell.dev, 9), cell.frozen, cell.trained))
 
 
 def best_on_test(cells: Sequence[Cell]) -> Cell:
     """Return the oracle's choice, which nobody can make who has not seen the test set."""
-    return min(cells, key=lambda cell: (cell.errors.sum() / len(cell.errors) / cell.lengths.sum(), cell.trained))
+    return min(cells, key=lambda cell: (cell.errors.mean(axis=0).sum(), cell.frozen, cell.trained))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from statistics import fmean
 
@@ -25,8 +26,11 @@ def header(evidence: Evidence) -> list[str]:
 
 
 def text_of(cell: Cell | None) -> str:
-    """Write `65.00 ± 1.20`; nothing for what has not been run."""
-    return "" if cell is None else "{:.1f} ± {:.1f}".format(*cell.score)
+    """Write `65.0 ± 1.2`, without a spread for a single seed; nothing for what has not been run."""
+    if cell is None:
+        return ""
+    score, spread = cell.score
+    return f"{score:.1f}" + ("" if math.isnan(spread) else f" ± {spread:.1f}")
 
 
 def scores(evidence: Evidence) -> str:
@@ -84,9 +88,12 @@ def policies(evidence: Evidence) -> Iterator[tuple[str, Policy]]:
     """List what is held against the rule: each interface, and choices on dev."""
     for variant in evidence.variants:
         yield variant, fixed(evidence, variant)
-    for variants in dict.fromkeys([("hconv",), ("weighted_sum", "hconv", "chconv"), tuple(evidence.variants)]):
-        name = "auto: sets and members" + (f" under {', '.join(variants)}" if len(variants) < 4 else ", all interfaces")
-        yield name, lambda task, members, variants=variants: evidence.auto(task, members, variants)
+    yield "`auto`", lambda task, members: evidence.auto(task, members, SINGLES)
+    every = evidence.variants
+    yield (
+        "dev among all subsets and interfaces",
+        lambda task, members: evidence.auto(task, members, every, subsets=True),
+    )
 
 
 def rule(evidence: Evidence) -> str:

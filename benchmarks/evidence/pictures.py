@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s3prl_fusion.files import write_with
+from s3prl_fusion.interfaces import DEFAULT_INTERFACE
 from s3prl_fusion.superb.scores.chart import COLOURS
 from s3prl_fusion.superb.tasks import Task
 
@@ -50,13 +51,19 @@ def panels(evidence: Evidence, height: float, **more: Any) -> tuple[Any, Sequenc
     return figure, axes[0]
 
 
-def finish(figure: Any, axis: Axes, note: str) -> Any:
+def finish(figure: Any, axes: Sequence[Axes], note: str) -> Any:
     """Put one legend and a note below the panels."""
-    handles, labels = axis.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncols=len(labels), frameon=False)
+    found = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels())}
+    figure.legend(list(found.values()), list(found), loc="lower center", ncols=len(found), frameon=False)
     figure.text(0.99, 0.005, note, ha="right", fontsize=8, color="0.35")
     figure.tight_layout(rect=(0, 0.09, 1, 1))
     return figure
+
+
+def shown(evidence: Evidence) -> list[str]:
+    """List the interfaces that are drawn: the paper's and the default."""
+    wanted = ("weighted_sum", "hconv", "chconv", DEFAULT_INTERFACE)
+    return [variant for variant in evidence.variants if variant in wanted]
 
 
 def gains(evidence: Evidence) -> Any:
@@ -64,11 +71,11 @@ def gains(evidence: Evidence) -> Any:
     sets = [members for members in evidence.sets if len(members) > 1]
     figure, axes = panels(evidence, 1.6 + 0.8 * len(sets), sharey=True)
     for axis, task in zip(axes, evidence.tasks):
-        for number, variant in enumerate(evidence.variants):
+        for number, variant in enumerate(shown(evidence)):
             cells = [evidence.get(task.name, members, variant) for members in sets]
             rows = [i for i, cell in enumerate(cells) if cell]
             found = [cell.gain(evidence.best_single(task.name, cell.members, SINGLES)) for cell in cells if cell]
-            where = [row + 0.8 * ((number + 0.5) / len(evidence.variants) - 0.5) for row in rows]
+            where = [row + 0.8 * ((number + 0.5) / len(shown(evidence)) - 0.5) for row in rows]
             errors = [[gain.value - gain.low for gain in found], [gain.high - gain.value for gain in found]]
             style = {"fmt": MARKERS[number % len(MARKERS)], "color": COLOURS[number % len(COLOURS)], "label": variant}
             axis.errorbar([gain.value for gain in found], where, xerr=errors, markersize=4, capsize=2, **style)
@@ -76,7 +83,7 @@ def gains(evidence: Evidence) -> Any:
         axis.set_yticks(range(len(sets)), [short(members) for members in sets])
         axis.set_title(f"{task.column}: gain, points\nbetter than the best single →", fontsize=10)
     axes[0].invert_yaxis()
-    return finish(figure, axes[0], "95 % intervals over utterances and seeds")
+    return finish(figure, axes, "95 % intervals over utterances and seeds")
 
 
 def by_members(evidence: Evidence) -> Any:
@@ -84,9 +91,9 @@ def by_members(evidence: Evidence) -> Any:
     figure, axes = panels(evidence, 3.6)
     numbers = sorted({len(members) for members in evidence.sets})
     for axis, task in zip(axes, evidence.tasks):
-        for index, variant in enumerate(evidence.variants):
+        for index, variant in enumerate(shown(evidence)):
             cells = [cell for members in evidence.sets if (cell := evidence.get(task.name, members, variant))]
-            shift, colour = 0.08 * (index - (len(evidence.variants) - 1) / 2), COLOURS[index % len(COLOURS)]
+            shift, colour = 0.08 * (index - (len(shown(evidence)) - 1) / 2), COLOURS[index % len(COLOURS)]
             scores = {number: [cell.score[0] for cell in cells if len(cell.members) == number] for number in numbers}
             there = [number for number in numbers if scores[number]]
             for number in there:
@@ -96,7 +103,7 @@ def by_members(evidence: Evidence) -> Any:
         axis.set_xticks(numbers)
         axis.set_xlabel("members")
         title(axis, task)
-    return finish(figure, axes[0], "points: sets, means over seeds; lines: means over sets")
+    return finish(figure, axes, "points: sets, means over seeds; lines: means over sets")
 
 
 def by_size(evidence: Evidence) -> Any:
@@ -111,7 +118,7 @@ def by_size(evidence: Evidence) -> Any:
                 axis.errorbar(cell.frozen / 1e6, score, yerr=spread, capsize=3, label=short(members), **style)
         axis.set_xlabel("frozen parameters, millions")
         title(axis, task)
-    return finish(figure, axes[0], "hconv; mean and standard deviation over seeds")
+    return finish(figure, axes, "hconv; mean and standard deviation over seeds")
 
 
 def title(axis: Axes, task: Task) -> None:

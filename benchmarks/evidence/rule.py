@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from s3prl_fusion.statistics import Estimate, holm, mean
+from s3prl_fusion.superb.runs.auto import INTERFACES
 
 from .cells import Cell, Evidence
 
 ALPHA = 0.05
-SINGLES = ("weighted_sum", "hconv")  # interfaces that a single member is tried with
+SINGLES = INTERFACES  # that a single member is tried with: those of `superb --interfaces auto`
 Policy = Callable[[str, Sequence[str]], "Cell | None"]  # task, set -> what is used there
 
 

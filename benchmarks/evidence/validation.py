@@ -1,0 +1,143 @@
+"""Does `select` rank sets as full training does? The table of docs/select.md: `make validation`.
+
+For each task `select` tries every set of the demo's members on a part of dev, by short trainings. Its scores go into
+docs/evidence/select.csv, and are held against those of runs.csv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from common import put
+
+from s3prl_fusion.files import write_with
+from s3prl_fusion.statistics import spearman
+from s3prl_fusion.superb.runs.experiment import PROGRAM
+from s3prl_fusion.superb.tasks import TASKS
+from s3prl_fusion.text import markdown
+
+from . import rows
+from .cells import Cell, Evidence
+from .runs import MEMBERS, SEEDS
+
+if TYPE_CHECKING:
+    import pandas
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+STEPS = {"pr": 40, "sid": 30, "er": 10}  # about a tenth of the full updates; ER's four folds are trained on in turn
+INTERFACES = ("weighted_sum", "hconv")
+TIMED = ("demo_hubert", "demo_whisper,demo_xvector")  # what full training costs is measured with a single and a pair
+COLUMNS = ["task", "members", "interface", "score", "seeds", "steps", "select_cpu_seconds", "full_run_cpu_seconds"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `select` for each task that the CSV lacks, and make the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-o", "--exp", type=Path, default=Path("exp/validation"), metavar="DIR")
+    parser.add_argument("--table", action="store_true", help="make the table from the CSVs as they are")
+    args = parser.parse_args(argv)
+    path = DOCS / "evidence" / "select.csv"
+    for task in STEPS:
+        table = read(path)
+        if not args.table and task not in set(table["task"]):
+            found = [*table.to_dict("records"), *run(task, args.exp.resolve())]
+            write(found, path)
+    put("validation", validation(read(path), Evidence(rows.read(DOCS / "evidence" / "runs.csv"))), DOCS / "select.md")
+    return 0
+
+
+def read(path: Path) -> pandas.DataFrame:
+    """Read what `select` said; no rows where there is no file."""
+    import pandas
+
+    return pandas.read_csv(path)[COLUMNS] if path.is_file() else pandas.DataFrame(columns=COLUMNS)
+
+
+def write(found: Sequence[dict[str, Any]], path: Path) -> None:
+    """Write it, whole or not at all."""
+    import pandas
+
+    table = pandas.DataFrame(found, columns=COLUMNS).sort_values(COLUMNS[:3])
+    write_with(path, lambda temporary: table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n"))
+
+
+def run(task: str, exp: Path) -> list[dict[str, Any]]:
+    """Let `select` try every set on one task, and train two sets in full to know what that costs."""
+    import pandas
+
+    folder, cache = exp / f"select_{task}", ["--cache", str(exp / "cache")]
+    words = ["--demo", "-t", task, "-u", ",".join(MEMBERS), "--interfaces", ",".join(INTERFACES), "--exhaustive"]
+    spent = cpu_seconds(["select", *words, "--steps", str(STEPS[task]), "-o", str(folder), *cache])
+    names = [f"fused__{'__'.join(members.split(','))}__hconv" for members in TIMED]
+    whole = cpu_seconds(["superb", "--demo", "-t", task, "-u", ",".join(names), "-o", str(exp / "full")])
+    tried = pandas.read_csv(folder / "select.csv")
+    tried = tried[tried["score"].notna() & tried["control_of"].isna()]
+    return [
+        {
+            "task": task,
+            "members": row.members.replace(" + ", "+"),
+            "interface": row.interface,
+            "score": row.score,
+            "seeds": row.seeds,
+            "steps": STEPS[task],
+            "select_cpu_seconds": spent,
+            "full_run_cpu_seconds": whole / len(names),
+        }
+        for row in tried.itertuples()
+    ]
+
+
+def cpu_seconds(words: Sequence[str]) -> float:
+    """Run a command of the program, and return what it and its children have taken of the CPU.
+
+    Raises:
+        CalledProcessError: it failed.
+    """
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([*PROGRAM, *words], check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+
+def validation(tried: pandas.DataFrame, evidence: Evidence) -> str:
+    """Correlate the ranks, a row a task."""
+    table = []
+    for task, of_task in tried.groupby("task", sort=False):
+        pairs = [(row, evidence.get(str(task), row.members.split("+"), row.interface)) for row in of_task.itertuples()]
+        known = [(row, cell) for row, cell in pairs if cell is not None]
+        if len(known) >= 3:
+            table.append([TASKS[str(task)].column, str(len(known)), *correlations(known), *shares(known)])
+    columns = [
+        "score",
+        "sets and interfaces",
+        "Spearman with full training: test",
+        "dev",
+        "full training: dev with test",
+    ]
+    return markdown([*columns, "updates", "CPU seconds"], table)
+
+
+def correlations(known: Sequence[tuple[Any, Cell]]) -> list[str]:
+    """Correlate short with full training, and full training with itself: dev with test, above which nothing can be."""
+    short = [row.score for row, _ in known]
+    dev, test = [float(cell.runs["dev_score"].mean()) for _, cell in known], [cell.score[0] for _, cell in known]
+    return [spearman(*pair).text() for pair in ((short, test), (short, dev), (dev, test))]
+
+
+def shares(known: Sequence[tuple[Any, Cell]]) -> list[str]:
+    """Say what `select` cost, as a share of full training with all seeds."""
+    row, cell = known[0]
+    folds = 4 if row.task == "er" else 1
+    updates = folds * row.seeds * row.steps / (len(SEEDS) * int(cell.runs["train_steps"].iloc[0]))
+    whole = len(known) * len(SEEDS) * row.full_run_cpu_seconds
+    return [f"{updates:.0%}", f"{row.select_cpu_seconds:,.0f} of {whole:,.0f} ({row.select_cpu_seconds / whole:.0%})"]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
