@@ -15,7 +15,7 @@ def put(name: str, text: str, page: Path) -> None:
 
 
 def main(name: str, results: str) -> None:
-    """Replaces what stands between a page's markers for ``name`` by results.md's first table, with the list under it."""
+    """Replaces what stands between a page's markers for ``name`` by the first table of results.md, and its list."""
     (page,) = (page for page in PAGES if f"<!-- {name} table: begin -->" in page.read_text(encoding="utf-8"))
     text = Path(results).read_text(encoding="utf-8")
     table = re.search(r"^\|.*?\n(?!\|)(\n(- [^\n]*\n)+)?", text, flags=re.DOTALL | re.MULTILINE)
