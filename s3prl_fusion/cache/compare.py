@@ -25,8 +25,10 @@ HEADER = ["member", "hidden state", "error, max", "median", "worst frame", "byte
 
 
 def compare_instead(upstream: FusedUpstream) -> list[Comparison]:
-    """Put a comparison in the place of each of an upstream's caches, and return them."""
-    compared = [Comparison(cache.config, upstream.fusion.cache, cache.disk) for cache in upstream.caches]
+    """Put a comparison in the place of each of an upstream's caches, which it has, and return them."""
+    kept = upstream.fusion.cache
+    assert kept is not None
+    compared = [Comparison(cache.config, kept, cache.disk) for cache in upstream.caches]
     upstream.caches = [*compared]
     return compared
 
