@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     from ..select import known, options, recipes, sample, search
     from ..select.costs import check_budget
     from ..select.plan import lines
-    from ..select.report import left_out, write_report
+    from ..select.report import not_trained, report
     from ..superb.runs import launch
     from ..superb.runs.options import prepare_corpora, sources_of
     from ..superb.runs.pipeline import summary
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
         outcome = search.search(plan, start, measured)
         search.control(plan, start, measured, outcome)
         told = (measured.costs, measured.redundancies, exp, options.corpora_words(args), plan.budget)
-        print(write_report(outcome.trials(), left_out(outcome.tried), *told))
+        print(report(outcome.trials(), not_trained(outcome.tried), *told))
     if outcome.failures:
         print(summary(outcome.failures, len(outcome.tried)), file=sys.stderr)
     return 1 if outcome.failures else 0

@@ -15,6 +15,7 @@ from .costs import Cost
 from .trials import Trial, gain
 
 ALPHA = 0.05
+LITTLE = 1.0  # percent points: what nobody pays a second model for
 CHEAPER = 0.9  # of the MACs: what counts as a smaller set that is as good
 
 
@@ -62,13 +63,14 @@ class Choice:
         best = self.sets[0]
         its_gain, members = self.gains[best.label], " + ".join(best.members)
         control = self.over_control.get(best.label)
-        if its_gain.value <= 0:
-            return f"nothing adds to it ({members} {its_gain.text(1)})"
         if its_gain.low > 0 and control is not None and control.low <= 0:
             return f"what {members} adds, {its_gain.text(1)}, as many parameters for it alone may add too"
         if its_gain.low > 0:
             return f"of {len(self.sets)} sets, {members} adding {its_gain.text(1)} may be luck"
-        return f"nothing adds more than {its_gain.value:.1f} ({members} {its_gain.text(1)})"
+        most = max(self.gains[one.label].high for one in self.sets)
+        if most <= LITTLE:
+            return f"nothing adds more than {most:.1f}" if most > 0 else "nothing adds to it"
+        return f"no gain is shown (at best {members} {its_gain.text(1)})"
 
 
 def choose(

@@ -22,33 +22,7 @@ if TYPE_CHECKING:
     from .sets import Tried
 
 
-def report(
-    tried: Sequence[Tried],
-    members: Mapping[str, MemberCost],
-    redundancies: Redundancies,
-    output: Path,
-    corpora: Sequence[str] = (),
-    budget: float | None = None,
-) -> str:
-    """Compare what was tried, and write select.md, select.csv, select.json and a picture a task.
-
-    Args:
-        tried: of all tasks, capacity controls and what was left out among them.
-        members: what each costs, by name.
-        redundancies: see `redundancy.redundancy`; of any others that were asked for, none is needed.
-        output: DIR.
-        corpora: the words of the command line that say where the corpora are.
-        budget: MACs a second of speech that a set may cost.
-
-    Returns:
-        What to tell the user: the sentence, the tables, the commands, and where the rest is.
-    """
-    return write_report(
-        [Trial.read(one) for one in tried if one.runs], left_out(tried), members, redundancies, output, corpora, budget
-    )
-
-
-def left_out(tried: Sequence[Tried]) -> list[dict[str, str]]:
+def not_trained(tried: Sequence[Tried]) -> list[dict[str, str]]:
     """List what was not trained, and why: task, members, interface, why_not."""
     return [
         {
@@ -63,7 +37,7 @@ def left_out(tried: Sequence[Tried]) -> list[dict[str, str]]:
     ]
 
 
-def write_report(
+def report(
     trials: Sequence[Trial],
     missing: Sequence[Mapping[str, str]],
     members: Mapping[str, MemberCost],
@@ -72,7 +46,20 @@ def write_report(
     corpora: Sequence[str] = (),
     budget: float | None = None,
 ) -> str:
-    """Do as `report`, with trials that were read already, and what `left_out` says of the others."""
+    """Compare what was tried, and write select.md, select.csv, select.json and a picture a task.
+
+    Args:
+        trials: of all tasks, capacity controls among them.
+        missing: what `not_trained` says of the others.
+        members: what each costs, by name.
+        redundancies: see `redundancy.redundancy`.
+        output: DIR.
+        corpora: the words of the command line that say where the corpora are.
+        budget: MACs a second of speech that a set may cost.
+
+    Returns:
+        What to tell the user: the sentence, the tables, the commands, and where the rest is.
+    """
     costs = costs_of(members, {trial.label: (trial.members, trial.fusion) for trial in trials})
     resamples = enough(trials)
     by_task: dict[str, list[Trial]] = {name: [] for name in TASKS if name in _tasks(trials, missing)}
