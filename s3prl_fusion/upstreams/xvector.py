@@ -72,6 +72,9 @@ class XVector(nn.Module):
         config: its sizes.
     """
 
+    filters: Tensor
+    window: Tensor
+
     def __init__(self, config: XVectorConfig) -> None:
         from torchaudio.functional import melscale_fbanks
 
