@@ -78,6 +78,21 @@ def test_librispeech(found):
     )
 
 
+def test_training_clips_come_slower_and_faster_too(found):
+    from s3prl.downstream.asr.dataset import SequenceDataset
+    from s3prl.downstream.asr.dictionary import Dictionary
+
+    dictionary = Dictionary.load(found.value(librispeech.CORPUS, "char.dict"))
+    root, tables = found.value(librispeech.CORPUS, "root"), found.value(librispeech.CORPUS, "buckets")
+    dataset = SequenceDataset("train", 1, dictionary, root, tables, train=["train-speeds"])
+    texts = {dictionary.string(labels[0][:-1]) for _, labels, _ in dataset}
+    assert texts == {"H E L L O | W O R L D |"} and all(name[0].startswith("1001-4-") for _, _, name in dataset)
+    assert sorted(len(wavs[0]) for wavs, _, _ in dataset) == [7273, 7273, 8889, 8889]
+    slow = soundfile.read(Path(root) / "train-speeds/1001/4/1001-4-0000.flac")[0]
+    spectrum = np.abs(np.fft.rfft(slow))[20:1000]  # hum's pitch is 120 Hz
+    assert (20 + spectrum.argmax()) * 16000 / len(slow) == pytest.approx(0.9 * 120, abs=2)
+
+
 def test_voxceleb1(found, tmp_path, monkeypatch):
     from s3prl.downstream.voxceleb1 import dataset
 

@@ -1,6 +1,7 @@
 """`prepare` for the demo: the recordings of demo/corpus in the layouts of LibriSpeech, VoxCeleb1 and IEMOCAP.
 
-- LibriSpeech: the English prompts, FLAC and `.trans.txt`, with length tables and a lexicon from CMUdict.
+- LibriSpeech: the English prompts, FLAC and `.trans.txt`, with length tables and a lexicon from CMUdict. Beside its own
+  splits, `train-speeds` has the training clips played slower and faster.
 - VoxCeleb1: the same prompts by five voices. Training clips pass a studio channel, dev and test clips a telephone one.
 - IEMOCAP: each voice is a session; every prompt is acted in two of four styles (demo_effects.py), because emotional
   recordings cannot be had freely. Scores on it say nothing about real emotions.
@@ -9,6 +10,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 COLUMNS = ("path", "voice", "language", "prompt", "seconds", "split", "speaker_split", "transcript")
 SPEAKER_SPLITS = {"train": 1, "dev": 2, "test": 3}  # VoxCeleb1's list writes the numbers
 CHANNEL_OF = {"train": "studio", "dev": "telephone", "test": "telephone"}
+SPED_UP, SPEEDS = "train-speeds", (0.9, 1.1)  # copies of the clips of train-clean-100
 SEED = 1337
 STAMP = "prepared.txt"
 ROOTS = {"librispeech": "LibriSpeech", "voxceleb1": "VoxCeleb1", "iemocap": "IEMOCAP"}
@@ -49,6 +52,7 @@ class Clip:
     seed: int
     style: str | None = None
     channel: str | None = None
+    speed: float = 1.0
 
 
 def read_manifest(corpus: Path) -> pandas.DataFrame:
@@ -81,6 +85,8 @@ def make(clip: Clip) -> None:
     if rate != effects.SAMPLE_RATE or wav.ndim != 1:
         raise CorpusError(f"{clip.source}: {rate} Hz, shape {wav.shape}; expected mono at {effects.SAMPLE_RATE} Hz")
     rng = np.random.default_rng(clip.seed)
+    if clip.speed != 1.0:
+        wav = effects.play(wav, clip.speed)
     if clip.style:
         wav = effects.act(wav, effects.STYLES[clip.style], rng)
     if clip.channel:
@@ -98,16 +104,18 @@ def librispeech_clips(table: pandas.DataFrame, corpus: Path, root: Path) -> Iter
     """LibriSpeech's files; writes the transcripts. A voice is a speaker, a split is a chapter."""
     rows = table[table["split"] != ""]
     speakers = {voice: 1001 + number for number, voice in enumerate(sorted(rows["voice"].unique()))}
-    splits = list(librispeech.SPLITS)
-    for (voice, split), group in rows.groupby(["voice", "split"]):
-        chapter = f"{speakers[voice]}-{1 + splits.index(split)}"
-        folder = root / split / chapter.replace("-", "/")
-        lines = []
-        for number, row in enumerate(group.sort_values("prompt").itertuples()):
-            name = f"{chapter}-{number:04d}"
-            lines.append(f"{name} {row.transcript}\n")
-            yield Clip(corpus / row.path, folder / f"{name}.flac", seed_of(name))
-        write_whole(folder / f"{chapter}.trans.txt", "".join(lines))
+    made_of = {**{split: (split, (1.0,)) for split in librispeech.SPLITS}, SPED_UP: ("train-clean-100", SPEEDS)}
+    for number, (split, (source, speeds)) in enumerate(made_of.items(), start=1):
+        for voice, group in rows[rows["split"] == source].groupby("voice"):
+            chapter = f"{speakers[voice]}-{number}"
+            folder = root / split / chapter.replace("-", "/")
+            lines = []
+            clips = itertools.product(group.sort_values("prompt").itertuples(), speeds)
+            for index, (row, speed) in enumerate(clips):
+                name = f"{chapter}-{index:04d}"
+                lines.append(f"{name} {row.transcript}\n")
+                yield Clip(corpus / row.path, folder / f"{name}.flac", seed_of(name), speed=speed)
+            write_whole(folder / f"{chapter}.trans.txt", "".join(lines))
 
 
 def voxceleb1_clips(table: pandas.DataFrame, corpus: Path, root: Path) -> Iterator[Clip]:
@@ -156,7 +164,7 @@ def lay_out(corpus: Path, folder: Path) -> None:
         for _ in tqdm(pool.map(make, clips, chunksize=8), total=len(clips), desc="demo corpora", unit="clip"):
             pass
     buckets, lexicon = (folder / librispeech.CORPUS.paths(product)[0] for product in ("buckets", "lexicons"))
-    librispeech.write_buckets(folder / ROOTS["librispeech"], buckets)
+    librispeech.write_buckets(folder / ROOTS["librispeech"], buckets, (*librispeech.SPLITS, SPED_UP))
     rows = table[table["split"] != ""].itertuples()
     said = {word: corpus / row.path for row in rows for word in row.transcript.split()}
     librispeech.write_lexicon(said, librispeech.cmu_lexicon(), lexicon, "CMUdict")

@@ -1,4 +1,4 @@
-"""What the demo does to recordings: four acted speaking styles, and two recording channels. Arrays are (T,) float32."""
+"""What the demo does to recordings: speeds, four acted styles, and two recording channels. Arrays are (T,) float32."""
 
 from __future__ import annotations
 
@@ -51,6 +51,13 @@ def _shape(wav: np.ndarray, response: np.ndarray) -> np.ndarray:
 def _limit(wav: np.ndarray) -> np.ndarray:
     """Scale down where 16-bit files would clip."""
     return (wav / max(1.0, float(np.abs(wav).max()) / 0.99)).astype(np.float32)
+
+
+def play(wav: np.ndarray, speed: float) -> np.ndarray:
+    """Play a recording faster or slower, its pitch with it: (T,) to (about T / speed,), 16 kHz."""
+    import librosa
+
+    return _limit(librosa.resample(wav, orig_sr=SAMPLE_RATE * speed, target_sr=SAMPLE_RATE, res_type="soxr_mq"))
 
 
 def act(wav: np.ndarray, style: Style, rng: np.random.Generator) -> np.ndarray:

@@ -105,7 +105,7 @@ _ROWS = (
         "demo_whisper",
         "demo_whisper",
         size=Size(5, 208, 320, 2_579_200),
-        corpus="0.2 h of English Asterisk voice prompts, up to 2.9 h of synthesized English; transcribed",
+        corpus="1.1 h of Asterisk voice prompts in five languages, 3.9 h of synthesized English; transcribed",
         labelled=True,
         via=WHISPER,
         ckpt="demo:whisper",
