@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import combinations
+from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ..errors import UsageError
+from ..config import FusionConfig
+from ..errors import HostError, UsageError
 from ..files import read_json, write_sealed
 from ..identity import digest
 from .draw import shuffled
@@ -43,14 +47,29 @@ class Known:
 
 
 def measure(plan: Plan) -> Known:
-    """Load every member once and measure it, or read what an earlier call has measured of the same members."""
+    """Load every member once and measure it, or read what an earlier call has measured of the same members.
+
+    They are loaded in a process of its own, which gives their memory back, a GPU's too, before the trainings.
+
+    Raises:
+        UserError: a member cannot be loaded, or the sample has too few clips.
+        HostError: that process was killed.
+    """
     path, clips = plan.settings.exp / FILE, _clips(plan)
     whole = Candidate(tuple(plan.members), plan.interfaces[0])
     key = digest([plan.made_of(whole)["members"], plan.max_members, [str(clip.resolve()) for clip in clips]])
     found = _read(path, key)
     if found is None:
-        found = _measure(plan, whole, clips)
-        told = [[list(names), name, value] for (names, name), value in found.redundancies.items()]
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+            fusion, names = whole.fusion(plan.cache).to_dict(), whole.names
+            try:
+                found = pool.submit(_measure, fusion, names, clips, plan.device, plan.max_members).result()
+            except BrokenProcessPool as error:
+                raise HostError(
+                    "the process that measures the members was killed, as where memory is short; name fewer members, "
+                    "or smaller ones"
+                ) from error
+        told = [[list(others), name, value] for (others, name), value in found.redundancies.items()]
         costs = {name: cost.to_dict() for name, cost in found.costs.items()}
         write_sealed(path, {"key": key, "costs": costs, "redundancies": told})
     return found
@@ -69,28 +88,26 @@ def _read(path: Path, key: str) -> Known | None:
         return None
 
 
-def _measure(plan: Plan, whole: Candidate, clips: Sequence[Path]) -> Known:
+def _measure(
+    config: Mapping[str, Any], names: Sequence[str], clips: Sequence[Path], device: str, max_members: int
+) -> Known:
     from tqdm import tqdm
 
     from ..audio import load
-    from ..host.members import load_members
     from ..host.upstream import FusedUpstream
     from . import costs, redundancy
 
-    fusion, device = whole.fusion(plan.cache), plan.device
-    upstream = FusedUpstream(fusion, load_members(fusion)).to(device).eval()
-    names = whole.names
+    upstream = FusedUpstream(FusionConfig.from_dict(config)).to(device).eval()
     measured = dict(zip(names, costs.measure(upstream, device)))
-    wavs = tqdm([load(clip).to(device) for clip in clips], desc="redundancy", leave=False, disable=None)
-    frames = redundancy.read_frames(upstream, names, wavs)
+    wavs = [load(clip).to(device) for clip in tqdm(clips, desc="redundancy", leave=False, disable=None)]
     asked = [
         (others, name)
-        for size in range(1, plan.max_members)
+        for size in range(1, max_members)
         for others in combinations(names, size)
         for name in names
         if name not in others
     ]
-    return Known(measured, redundancy.redundancy(frames, asked))
+    return Known(measured, redundancy.redundancy(redundancy.read_frames(upstream, names, wavs), asked))
 
 
 def _clips(plan: Plan) -> list[Path]:
