@@ -86,6 +86,35 @@ def test_every_cell_has_all_seeds_of_its_task():
     assert seeds.map(lambda found: found == seeds.iloc[0]).all()
 
 
+@pytest.mark.parametrize(
+    "name, said, right, errors, lengths, score",
+    [
+        ("sid", {"b": "1", "a": "2"}, {"a": "2", "b": "2"}, "0 1", "1 1", 50.0),
+        ("pr", {"b": "X Y", "a": "Z"}, {"a": "Z Z", "b": "X Y Z"}, "1 1", "2 3", 40.0),
+    ],
+)
+def test_a_row_has_the_errors_of_each_utterance(name, said, right, errors, lengths, score, tmp_path, monkeypatch):
+    from types import SimpleNamespace
+
+    from evidence import rows
+    from evidence.runs import Wanted
+
+    from s3prl_fusion.superb.layout import RunFolder
+    from s3prl_fusion.superb.tasks import TASKS
+
+    task, folder = TASKS[name], RunFolder(tmp_path)
+    for file, texts in ((folder.hypothesis(task, None), said), (folder.reference(task, None), right)):
+        file.write_text("".join(f"{key} {text}\n" for key, text in texts.items()), encoding="utf-8")
+    kept = dict.fromkeys(("featurizer_parameters", "downstream_parameters", "frozen_parameters", "train_seconds"), 1)
+    monkeypatch.setattr(rows.kept, "read", lambda run: {**kept, "dev_score": 1.0, "score": score, "test_set": "t"})
+    recipe = {"runner": {"total_steps": 5}}
+    run = SimpleNamespace(task=task, folder=folder, fold=None, seed=3, key=str, recipe=lambda: recipe)
+    row = rows.row_of(run, Wanted(("demo_hubert",), "hconv", {"output_dim": 9}, normalize=False))
+    assert list(row) == rows.COLUMNS
+    assert (row["errors"], row["lengths"], row["test_score"], row["train_steps"]) == (errors, lengths, score, 5)
+    assert [row[key] for key in rows.CELL[1:]] == ["demo_hubert", "hconv", "output_dim=9", "off"]
+
+
 @pytest.mark.parametrize("share, verdict", [(0.1, "better"), (0.3, "not told apart"), (0.6, "worse")])
 def test_fusing_is_held_against_the_single_that_is_best_on_dev(share, verdict):
     from evidence.cells import Evidence
