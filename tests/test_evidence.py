@@ -115,6 +115,18 @@ def test_a_row_has_the_errors_of_each_utterance(name, said, right, errors, lengt
     assert [row[key] for key in rows.CELL[1:]] == ["demo_hubert", "hconv", "output_dim=9", "off"]
 
 
+def test_a_row_that_is_run_again_goes_first_and_comes_in_its_place():
+    from evidence import rows
+
+    table = made_up({(SETS[0], "hconv"): 0.5})
+    again = dict(table.iloc[1], identity="another")
+    left = rows.without(table, [again])
+    assert list(left["seed"]) == [0, 2]
+    assert list(rows.put(left, [again])["identity"]) == ["0-0", "0-2", "another"]
+    assert list(rows.put(table, [again])["identity"]) == ["0-0", "0-2", "another"]
+    assert list(rows.without(rows.read(Path("none")), [again])) == rows.COLUMNS
+
+
 @pytest.mark.parametrize("share, verdict", [(0.1, "better"), (0.3, "not told apart"), (0.6, "worse")])
 def test_fusing_is_held_against_the_single_that_is_best_on_dev(share, verdict):
     from evidence.cells import Evidence

@@ -133,6 +133,8 @@ def run_batch(args: argparse.Namespace, part: str, task: str, seed: int, lock: S
     print(f"{part}, {task}, seed {seed}: {len(left)} of {len(experiments)} runs are left", flush=True)
     if args.list or not left:
         return {}
+    stale = [rows.key_of(experiment, wanted[experiment.upstream.label]) for experiment in left]
+    rows.write(rows.without(table, stale), args.csv)
     start = launch.make_start(superb_arguments(args, [], task, seed), len(left))
     try:
         return start(left, STAGES, keep_open=lock)

@@ -28,6 +28,12 @@ COLUMNS = [
 ]
 
 
+def key_of(experiment: Experiment, wanted: Wanted) -> dict[str, Any]:
+    """Say which row a run's is, by KEY."""
+    fold = experiment.fold or ""
+    return {"task": experiment.task.name, **wanted.words, "seed": experiment.seed, "fold": fold}
+
+
 def row_of(experiment: Experiment, wanted: Wanted) -> dict[str, Any]:
     """Read a scored run.
 
@@ -41,10 +47,7 @@ def row_of(experiment: Experiment, wanted: Wanted) -> dict[str, Any]:
     higher = task.metric.higher_is_better
     errors = [length - part if higher else part for part, length in zip(right_or_wrong, lengths)]
     return {
-        "task": task.name,
-        **wanted.words,
-        "seed": experiment.seed,
-        "fold": experiment.fold or "",
+        **key_of(experiment, wanted),
         "identity": experiment.key("train"),
         "dev_score": round(score["dev_score"], 6),
         "test_score": round(score["score"], 6),
@@ -72,6 +75,13 @@ def write(frame: pandas.DataFrame, path: Path) -> None:
     """Write the rows in one order, whole or not at all."""
     ordered = frame.sort_values(KEY)[COLUMNS]
     write_with(path, lambda temporary: ordered.to_csv(temporary, index=False, lineterminator="\n"))
+
+
+def without(frame: pandas.DataFrame, keys: Sequence[dict[str, Any]]) -> pandas.DataFrame:
+    """Drop the rows of these keys."""
+    gone = {tuple(str(key[name]) for name in KEY) for key in keys}
+    stays = [tuple(map(str, row)) not in gone for row in frame[KEY].itertuples(index=False)]
+    return frame.loc[stays]
 
 
 def put(frame: pandas.DataFrame, rows: Sequence[dict[str, Any]]) -> pandas.DataFrame:
