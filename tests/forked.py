@@ -178,7 +178,7 @@ class Server:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "S3PRL_FUSION_FORK": "0"},
         )
 
     def __call__(self, *words: object, folder: Path, log: Path, **kill: float) -> dict[str, Any]:

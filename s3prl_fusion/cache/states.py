@@ -46,11 +46,13 @@ class CachedStates:
 
     Attributes:
         lookups, hits: utterances asked for, and found.
+        fingerprint: the member's, where somebody has it already.
     """
 
     def __init__(self, config: MemberConfig, cache: CacheConfig, disk: Disk) -> None:
         self.config, self.dtype, self.disk = config, cache.dtype, disk
         self.lookups = self.hits = 0
+        self.fingerprint: str | None = None
         self._store: MemberStore | None = None
 
     def __call__(
@@ -88,12 +90,12 @@ class CachedStates:
             about: dict[str, Any] = {"name": config.name, "ckpt": config.ckpt, "dtype": self.dtype, "format": FORMAT}
             if config.layers is not None:
                 about["layers"] = list(config.layers)
-            self._store = MemberStore(self.disk, fingerprint(member, config, self.dtype), about)
+            self._store = MemberStore(self.disk, self.fingerprint or fingerprint(member, config, self.dtype), about)
         return self._store
 
     def forget(self) -> None:
         """Take the fingerprint anew: the member has other weights from now on."""
-        self._store = None
+        self._store = self.fingerprint = None
 
     def _entry(
         self, store: MemberStore, member: nn.Module, run: Run, wav: Tensor, crop_samples: int | None

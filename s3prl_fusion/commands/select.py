@@ -61,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
     from ..select.plan import lines
     from ..select.report import not_trained, report
     from ..superb.runs import launch
+    from ..superb.runs.forks import ForkServer
     from ..superb.runs.options import prepare_corpora, sources_of
     from ..superb.runs.pipeline import summary
 
@@ -71,13 +72,13 @@ def run(args: argparse.Namespace) -> int:
         print("\n".join(lines(plan, sources_of(args), args.demo)))
         return 0
     exp = plan.settings.exp
-    with launch.only_one(exp) as lock:
+    with ForkServer() as server, launch.only_one(exp) as lock:
         prepared = prepare_corpora(args, plan.tasks, exp, write=True)
         sample.make(prepared, plan.tasks, exp, plan.wanted)
         recipes.write(plan.tasks, plan.configs, exp, plan.steps, plan.rate)
 
         def start(experiments, stages):
-            return launch.make_start(args, len(experiments))(experiments, stages, keep_open=lock)
+            return launch.make_start(args, len(experiments), server)(experiments, stages, keep_open=lock)
 
         measured = known.measure(plan)
         check_budget(measured.costs, plan.budget)

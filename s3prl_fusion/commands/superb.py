@@ -76,6 +76,7 @@ def terminate_as_interrupt() -> Iterator[None]:
 def run(args: argparse.Namespace) -> int:
     """Check, prepare, run, report. Raises ValueError or FileNotFoundError for what the user can mend."""
     from ..superb.runs import launch, options
+    from ..superb.runs.forks import ForkServer
     from ..superb.runs.pipeline import summary
 
     fill_in_demo(args)
@@ -85,8 +86,9 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         print("\n".join([*map("# {}".format, told), *lines]))
         return 0
-    exp, start = plan.settings.exp, launch.make_start(args, len(plan.experiments()))
-    with launch.only_one(exp) as lock:
+    exp = plan.settings.exp
+    with ForkServer() as server, launch.only_one(exp) as lock:
+        start = launch.make_start(args, len(plan.experiments()), server)
         options.prepare_corpora(args, plan.tasks, exp, write=True)
         for line in told:
             print(line, file=sys.stderr)

@@ -27,7 +27,7 @@ from ..upstreams.entries import ENTRIES, MODEL_TYPES, Entry, known
 from ..upstreams.layers import check_layers, count_layers
 from ..upstreams.outputs import check_output
 from ..upstreams.pretrained import check_ckpt
-from . import loading
+from . import loading, shared
 from .defined import definitions, replaced
 from .hub import entry_files, hub
 
@@ -209,6 +209,14 @@ def load_members(fusion: FusionConfig) -> list[nn.Module]:
     return loaded
 
 
+def keep(fusion: FusionConfig) -> None:
+    """Load a fusion's members for the processes that are forked from this one, see `shared`. What cannot load, or not
+    be shared, is left to them."""
+    check(fusion)
+    factories = entries()
+    shared.keep(fusion, lambda member: _load_anew(factories[member.name], member))
+
+
 def stock_loader(member: MemberConfig) -> Callable[..., nn.Module]:
     """Make what loads an upstream for s3prl's own featurizer; each of its outputs is looked at, see `check_output`. It
     takes what the entry takes beside ckpt and model_config, which are the member's."""
@@ -223,6 +231,11 @@ def stock_loader(member: MemberConfig) -> Callable[..., nn.Module]:
 
 
 def _load(factory: Factory, member: MemberConfig, **more: Any) -> nn.Module:
+    found = None if more.get("refresh") else shared.take(member)
+    return _load_anew(factory, member, **more) if found is None else found
+
+
+def _load_anew(factory: Factory, member: MemberConfig, **more: Any) -> nn.Module:
     """Call an entry as run_downstream does (s3prl/downstream/runner.py:149), leaving out what is not given.
 
     s3prl's entries read model_config from a file: a mapping is written to one for them.

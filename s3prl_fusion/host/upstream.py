@@ -12,6 +12,7 @@ from ..devices import check_device
 from ..featurizer import FusionFeaturizer
 from ..identity import describe
 from ..upstreams import fused
+from . import shared
 from .members import code, load_members
 
 
@@ -35,6 +36,7 @@ class FusedUpstream(fused.FusedUpstream):
     def __init__(self, fusion: FusionConfig, members: Sequence[nn.Module] | None = None) -> None:
         if members is None:
             super().__init__(fusion, load_members(fusion), describe(fusion, code(fusion)))
+            shared.tell(self)
         else:
             super().__init__(fusion, members)
 

@@ -221,14 +221,19 @@ class FusedUpstream(nn.Module):
             return
         counts: list[Callable[[int], int]] = []
         for i, member in enumerate(self.members):
-            own = getattr(member, "num_frames", None) or counter(partial(self._states_alone, i), device)
+            own = getattr(member, "num_frames", None) or counter(partial(self.states_alone, i), device)
             counts.append(own if self.sources[i] == i else counts[self.sources[i]])
         if not grid.rates:
             grid.measure(counts)
         if first_frames:
             grid.first_frames = [first_frame(count, rate) for count, rate in zip(counts, grid.rates)]
 
-    def _states_alone(self, i: int, wavs: Sequence[Tensor]) -> list[Tensor]:
+    def measure(self) -> None:
+        """Find out about the members' frames now, on the CPU, what is else found out when it is needed."""
+        self._measure(torch.device("cpu"), first_frames=True)
+
+    def states_alone(self, i: int, wavs: Sequence[Tensor]) -> list[Tensor]:
+        """Return what member i gives, of the layers that its config asks for, with no trace left, see `alone`."""
         config = self.fusion.members[i]
         with alone(self.members[i], torch.device(config.device or wavs[0].device)):
             return _select(self._run(i, wavs), config)

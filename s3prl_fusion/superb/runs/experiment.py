@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,10 +22,10 @@ from ...source import content_digest
 from ..layout import SEED, RunFolder, variant
 from ..own_files import own_digest, recipe_files
 from ..tasks import Task
+from .forks import PROGRAM
 from .stages import Stamp
 
 STAGES = ("train", "evaluate", "score")
-PROGRAM = (sys.executable, "-m", "s3prl_fusion")
 
 
 @dataclass(frozen=True)

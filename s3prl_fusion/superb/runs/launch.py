@@ -12,6 +12,7 @@ from ...errors import UsageError
 from ..layout import lock_file
 from . import auto, pipeline, search, slurm
 from .experiment import STAGES, Experiment
+from .forks import ForkServer
 from .pipeline import usable_cores
 from .plan import Plan
 from .stages import StageError
@@ -21,15 +22,15 @@ MAX_JOBS = 4  # more copies of an upstream than this fill the memory of a common
 Start = Callable[..., dict[str, StageError]]
 
 
-def make_start(args: argparse.Namespace, number: int) -> Start:
-    """How experiments are run: here, several at a time, or as Slurm jobs."""
+def make_start(args: argparse.Namespace, number: int, server: ForkServer | None = None) -> Start:
+    """How experiments are run: here, several at a time, forked from a server, or as Slurm jobs."""
     if args.slurm is not None:
         options = slurm.parse_options(args.slurm)
         # Jobs do not inherit the lock: they are found again by their numbers.
         return lambda experiments, stages, keep_open: slurm.run_all(experiments, options, stages)
     jobs = min(choose_jobs(args), number)
     return lambda experiments, stages, keep_open: pipeline.run_all(
-        experiments, jobs, thread_limits(jobs), keep_open, stages
+        experiments, jobs, thread_limits(jobs), keep_open, stages, server
     )
 
 

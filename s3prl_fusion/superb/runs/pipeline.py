@@ -22,6 +22,7 @@ from ..records import SCORE
 from ..scores.score import dev_score
 from ..scores.score import score as score_run
 from .experiment import STAGES, Experiment
+from .forks import ForkServer
 from .progress import Display
 from .stages import Children, NeverBetter, Progress, StageError, Stopped, drop_broken_checkpoints, tail
 
@@ -162,7 +163,8 @@ def run_stage(
 ) -> None:
     """Run one child and raise StageError when it fails."""
     log = experiment.folder.log(stage)
-    status = children.run([*experiment.settings.runner, *arguments], log, progress, append)
+    command, fusion = [*experiment.settings.runner, *arguments], experiment.upstream.fusion
+    status = children.run(command, log, progress, append, fusion)
     if status != 0:
         full = f"; the disk of {log.parent} is full: make room" if is_full(log.parent) else ""
         raise StageError(stage, f"exit status {status}{full}", log)
@@ -224,6 +226,7 @@ def run_all(
     environment: Mapping[str, str] | None = None,
     keep_open: Sequence[int] = (),
     stages: Sequence[str] = STAGES,
+    server: ForkServer | None = None,
 ) -> dict[str, StageError]:
     """Run experiments, `jobs` at a time. A failure ends its own experiment only.
 
@@ -233,6 +236,7 @@ def run_all(
         environment: Added to the children's environment, beside the settings' own.
         keep_open: File descriptors that the children inherit.
         stages: Which of STAGES.
+        server: What the children are forked from; with None each is a process of its own.
 
     Returns:
         The failures by experiment label.
@@ -241,7 +245,7 @@ def run_all(
         KeyboardInterrupt: After Ctrl-C, once every child has ended.
     """
     shared = experiments[0].settings.environment if experiments else {}
-    children = Children({**shared, **(environment or {})}, keep_open)
+    children = Children({**shared, **(environment or {})}, keep_open, server)
     slots: SimpleQueue[int] = SimpleQueue()
     for slot in range(jobs):
         slots.put(slot)

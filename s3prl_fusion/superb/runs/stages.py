@@ -14,13 +14,17 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from ...disk import sweep
 from ...errors import UsageError
 from ...files import read_json, write_sealed
 from ...source import content_digest
 from ..records import STAMP
+from .forks import Forked, ForkServer, Lost
+
+if TYPE_CHECKING:
+    from ...config import FusionConfig
 
 BAR = re.compile(r"^(?:\x1b\[A|\s)*(?P<name>[^:%|]+):\s*\d+%\|.*?\|\s*(?P<done>\d+)/(?P<total>\d+)\b")
 BAR_SECONDS = 60.0  # how often a moving bar leaves a line in the log
@@ -98,14 +102,28 @@ def drop_broken_checkpoints(expdir: Path) -> list[Path]:
 class Children:
     """The running child processes, so that all of them can be stopped at once. Safe to use from several threads."""
 
-    def __init__(self, environment: Mapping[str, str] | None = None, keep_open: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str] | None = None,
+        keep_open: Sequence[int] = (),
+        server: ForkServer | None = None,
+    ) -> None:
         self._environment = {**os.environ, **(environment or {}), "PYTHONUNBUFFERED": "1"}
         self._keep_open = tuple(keep_open)
-        self._processes: set[subprocess.Popen] = set()
+        self._server = server
+        self._processes: set[subprocess.Popen | Forked] = set()
         self._lock = threading.Lock()
         self._stopping = False
+        self._starting = 0  # children that the server has not forked yet
 
-    def run(self, command: Sequence[str], log: Path, progress: Progress, append: bool = False) -> int:
+    def run(
+        self,
+        command: Sequence[str],
+        log: Path,
+        progress: Progress,
+        append: bool = False,
+        fusion: FusionConfig | None = None,
+    ) -> int:
         """Run a command to its end, its output into `log`.
 
         Args:
@@ -113,6 +131,7 @@ class Children:
             log: Text file; starts with the command. Progress bars are thinned out in it.
             progress: Called for each step of a tqdm bar that the child prints.
             append: Keep what the log holds already.
+            fusion: What it loads; children of a server share it.
 
         Returns:
             The exit status.
@@ -123,30 +142,54 @@ class Children:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a" if append else "w", encoding="utf-8") as out:
             out.write(f"$ {shlex.join(command)}\n")
-            with self._lock:
-                self.check()
-                process = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
-                    env=self._environment,
-                    pass_fds=self._keep_open,
-                    start_new_session=True,  # Ctrl-C reaches us only, and we stop the whole group
-                )
-                self._processes.add(process)
-            assert process.stdout is not None  # a pipe was asked for
+            self.check()
             try:
-                copy_output(process.stdout, out, progress)
-                status = process.wait()
-            finally:
-                if process.poll() is None:  # its log cannot be written: it is not left alone
-                    os.killpg(process.pid, signal.SIGKILL)
-                    process.wait()
-                with self._lock:
-                    self._processes.discard(process)
+                status = self._follow(self._fork(command, fusion) or self._start(command), out, progress)
+            except Lost:
+                out.write("the process that it was forked from is gone: run again in a process of its own\n")
+                status = self._follow(self._start(command), out, progress)
         self.check()
         return status
+
+    def _fork(self, command: Sequence[str], fusion: FusionConfig | None) -> Forked | None:
+        if self._server is None:
+            return None
+        with self._lock:
+            self._starting += 1
+        try:
+            return self._server.start(command, self._environment, self._keep_open, fusion)
+        finally:
+            with self._lock:
+                self._starting -= 1
+
+    def _start(self, command: Sequence[str]) -> subprocess.Popen:
+        self.check()
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=self._environment,
+            pass_fds=self._keep_open,
+            start_new_session=True,  # Ctrl-C reaches us only, and we stop the whole group
+        )
+
+    def _follow(self, process: subprocess.Popen | Forked, out: IO[str], progress: Progress) -> int:
+        """Copy a child's output to its end."""
+        assert process.stdout is not None  # a pipe was asked for
+        with self._lock:
+            self._processes.add(process)
+        try:
+            self.check()  # `stop` may not have seen it
+            copy_output(process.stdout, out, progress)
+            return process.wait()
+        finally:
+            if process.poll() is None:  # its log cannot be written: it is not left alone
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+            with self._lock:
+                self._processes.discard(process)
+            (process if isinstance(process, Forked) else process.stdout).close()
 
     def check(self) -> None:
         """Raise Stopped once `stop` was called."""
@@ -157,7 +200,7 @@ class Children:
         """Ask every child to end, kill those that do not, and refuse new ones."""
         with self._lock:
             self._stopping = True
-            processes = list(self._processes)
+            processes, starting = list(self._processes), self._starting
         for number in (signal.SIGTERM, signal.SIGKILL):
             for process in processes:
                 if process.poll() is None:
@@ -168,6 +211,8 @@ class Children:
             deadline = time.monotonic() + STOP_SECONDS
             while time.monotonic() < deadline and any(process.poll() is None for process in processes):
                 time.sleep(0.1)
+        if self._server is not None and starting:
+            self._server.close(kill=True)
 
 
 def copy_output(stream: IO[bytes], log: IO[str], progress: Progress) -> None:
