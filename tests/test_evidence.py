@@ -78,12 +78,12 @@ def test_every_run_of_the_csv_is_complete():
             )
 
 
-def test_every_cell_has_all_seeds_of_its_task():
+def test_every_cell_has_the_first_seeds_of_the_list():
     from evidence import rows
+    from evidence.runs import SEEDS
 
-    runs = rows.read(CSV)
-    seeds = runs.groupby(rows.CELL)["seed"].agg(set)
-    assert seeds.map(lambda found: found == seeds.iloc[0]).all()
+    for _, seeds in rows.read(CSV).groupby(rows.CELL)["seed"]:
+        assert set(seeds) == set(SEEDS[: len(seeds)])
 
 
 @pytest.mark.parametrize(
@@ -197,14 +197,14 @@ def test_ranks_agree_where_select_says_what_full_training_says():
     from evidence.cells import Evidence
 
     errors = dict(zip(product(SETS, ["weighted_sum", "hconv"]), np.linspace(0.1, 0.6, 6)))
-    runs = made_up(errors, utterances=2000)
+    runs = made_up(errors, utterances=2000).assign(train_steps=10)
     tried = pandas.DataFrame(
         [{"task": "sid", "members": m, "interface": i, "score": 1 - e} for (m, i), e in errors.items()]
     )
-    tried = tried.assign(seeds=3, steps=0.1, select_cpu_seconds=9.0, full_run_cpu_seconds=3.0)
+    tried = tried.assign(seeds=3, steps=1, select_cpu_seconds=9.0, full_run_cpu_seconds=3.0)
     row = validation.validation(tried, Evidence(runs)).splitlines()[2]
     assert [cell.strip() for cell in row.split("|")[1:4]] == ["SID acc", "6", "+1.00 [1.00, 1.00]"]
-    assert row.endswith("| 6% | 9 of 90 (10%) |")
+    assert row.endswith("| 18 of 180 (10%) | 9 of 54 (17%) |")
 
 
 def test_labels_of_what_is_run_are_unlike_each_other():
