@@ -20,6 +20,7 @@ from s3prl_fusion.commands.superb import terminate_as_interrupt
 from s3prl_fusion.files import write_whole
 from s3prl_fusion.superb.runs import launch, options
 from s3prl_fusion.superb.runs.experiment import STAGES, Experiment
+from s3prl_fusion.superb.runs.forks import ForkServer
 from s3prl_fusion.superb.runs.pipeline import is_done, summary, usable_cores
 from s3prl_fusion.superb.runs.stages import StageError
 
@@ -43,11 +44,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         publish(args.csv)
         return 0
     failures: dict[str, StageError] = {}
-    with terminate_as_interrupt(), launch.only_one(args.exp) as lock:
+    with terminate_as_interrupt(), ForkServer() as server, launch.only_one(args.exp) as lock:
         for part in args.parts:
             for seed in args.seeds:
                 for task in args.tasks:
-                    failures.update(run_batch(args, part, task, seed, lock))
+                    failures.update(run_batch(args, part, task, seed, server, lock))
     if failures:
         print(summary(failures, len(failures)), file=sys.stderr)
     if not args.list:
@@ -116,7 +117,9 @@ def names(known: Collection[str]) -> Callable[[str], list[str]]:
     return read
 
 
-def run_batch(args: argparse.Namespace, part: str, task: str, seed: int, lock: Sequence[int]) -> dict[str, StageError]:
+def run_batch(
+    args: argparse.Namespace, part: str, task: str, seed: int, server: ForkServer, lock: Sequence[int]
+) -> dict[str, StageError]:
     """Run what has no row of one part, task and seed, and put its rows into the CSV.
 
     Returns:
@@ -135,7 +138,7 @@ def run_batch(args: argparse.Namespace, part: str, task: str, seed: int, lock: S
         return {}
     stale = [rows.key_of(experiment, wanted[experiment.upstream.label]) for experiment in left]
     rows.write(rows.without(table, stale), args.csv)
-    start = launch.make_start(superb_arguments(args, [], task, seed), len(left))
+    start = launch.make_start(superb_arguments(args, [], task, seed), len(left), server)
     try:
         return start(left, STAGES, keep_open=lock)
     finally:  # also what has ended before an interruption
