@@ -26,11 +26,7 @@ BATCHES = [(4, 250), (8, 500)]
 PRODUCT = (4096, 2048, 2048)
 # Interfaces with parts of each member's own, which can turn it down.
 TURNED_DOWN = {
-    "scaled": ("scaled", {}),
-    "gated": ("gated", {}),
     "lowrank": ("lowrank", {}),
-    "stacked": ("stacked", {}),
-    "narrow": ("narrow", {}),
     "hconv, match_dim: project_all": ("hconv", {"match_dim": "project_all"}),
 }
 

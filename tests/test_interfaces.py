@@ -557,11 +557,7 @@ class TestCHConv:
         ("chconv", {}, 17_697_024),
         ("chconv", {"projection": True}, 5_605_248),
         ("hconv", {"match_dim": "project_all"}, 5_606_016),
-        ("scaled", {}, 4_424_858),
-        ("gated", {}, 4_426_370),
         ("lowrank", {}, 4_523_162),
-        ("stacked", {}, 7_966_080),
-        ("narrow", {}, 2_065_920),
     ],
 )
 def test_parameter_counts_for_two_base_models_are_the_papers_and_the_docs(name, options, params):
@@ -571,7 +567,7 @@ def test_parameter_counts_for_two_base_models_are_the_papers_and_the_docs(name, 
 
 def own_parts(interface: nn.Module, order: tuple[int, ...]) -> dict[str, torch.Tensor]:
     """A state dict in which member i has what member order[i] had of its own; there are as many as order has."""
-    own = re.compile(r"((?:match\.projections|scales|gates|down|up|stacks|maps)\.)(\d+)(.*)")
+    own = re.compile(r"((?:match\.projections|scales|down|up)\.)(\d+)(.*)")
     state, result = interface.state_dict(), {}
     for key in state:
         if not (found := own.fullmatch(key)):
@@ -586,23 +582,15 @@ def shut(interface: nn.Module, member: int) -> None:
     with torch.no_grad():
         if hasattr(interface, "scales"):
             interface.scales[member].zero_()
-        elif hasattr(interface, "gates"):
-            interface.gates[member].weight.zero_()
-            interface.gates[member].bias.fill_(-200)
         else:
-            maps = interface.maps if hasattr(interface, "maps") else list(interface.match.projections.values())
-            maps[member].weight.zero_()
-            maps[member].bias.zero_()
+            interface.match.projections[str(member)].weight.zero_()
+            interface.match.projections[str(member)].bias.zero_()
 
 
 @pytest.mark.parametrize(
     "name, options",
     [
-        ("scaled", {}),
-        ("gated", {}),
         ("lowrank", {"rank": 2}),
-        ("stacked", {}),
-        ("narrow", {}),
         ("hconv", {"match_dim": "project_all"}),
     ],
 )
@@ -622,18 +610,6 @@ class TestMembersThatCanBeTurnedDown:
     @pytest.mark.parametrize("layers, dims", [([5, 5], [8, 8]), ([5, 2, 3], [8, 6, 8])])
     def test_it_starts_as_the_plain_sum(self, name, options, layers, dims):
         interface, members = build_interface(name, layers, dims, **options), self.members(layers, dims)
-        if name == "narrow":  # of what each member's map gives
-            mapped = [[linear(state) for state in states] for linear, states in zip(interface.maps, members)]
-            hconv = build_interface("hconv", layers, [4] * len(layers), 8)
-            hconv.convs.load_state_dict(interface.convs.state_dict())
-            return torch.testing.assert_close(interface(members), hconv(mapped))
-        if name == "stacked":  # of what each member's stack gives
-            fused = []
-            for i, (count, dim) in enumerate(zip(layers, dims)):
-                alone = build_interface("hconv", [count], [dim], 4)
-                alone.convs.load_state_dict(interface.stacks[i].state_dict())
-                fused.append(interface.maps[i](alone([members[i]])))
-            return torch.testing.assert_close(interface(members), sum(fused))
         hconv = build_interface("hconv", layers, dims)
         state = interface.state_dict()
         hconv.load_state_dict({key: state[key] for key in hconv.state_dict()})
@@ -683,11 +659,7 @@ class TestMembersThatCanBeTurnedDown:
 @pytest.mark.parametrize(
     "name, options",
     [
-        ("scaled", {}),
-        ("gated", {}),
         ("lowrank", {}),
-        ("stacked", {}),
-        ("narrow", {}),
         ("hconv", {"match_dim": "project_all"}),
     ],
 )
@@ -700,53 +672,11 @@ def test_turning_members_down_costs_at_most_a_tenth_more_than_a_hconv_a_member(n
     assert 0 < spent[0] <= 1.1 * count * spent[1]
 
 
-class TestScaled:
-    def test_shares_are_the_sizes_of_the_scales(self):
-        interface = build_interface("scaled", [2, 1], [8, 8])
-        interface.scales[0].data.copy_(torch.tensor([1.0, -2.0]))
-        assert [share.tolist() for share in interface.shares()] == [[0.25, 0.5], [0.25]]
-
-
 class TestLowRank:
-    def test_dropout_leaves_members_out_by_utterance_never_all_and_keeps_the_mean(self):
-        interface = build_interface("lowrank", [2, 2], [4, 4], dropout=0.5)
-        members = [[torch.full((4000, 1, 4), value)] * 2 for value in (1.0, 10.0)]
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            first, second = interface.add(members)
-        assert torch.equal(first, second)
-        factor = 1 / (0.5 + 0.25)
-        values, counts = first[:, 0, 0].div(factor).round().unique(return_counts=True)
-        assert (
-            values.tolist() == [1, 10, 11] and counts.div(4000).sub(torch.tensor([0.25, 0.25, 0.5])).abs().max() < 0.03
-        )
-        assert first.mean().item() == pytest.approx(11, rel=0.03)
-        assert all(torch.equal(state, torch.full_like(state, 11)) for state in interface.eval().add(members))
-
-    @pytest.mark.parametrize(
-        "option, value, told",
-        [
-            ("rank", 0, "a positive integer"),
-            ("rank", True, "a positive integer"),
-            ("dropout", 1.0, "a probability below 1"),
-        ],
-    )
-    def test_wrong_options_are_refused(self, option, value, told):
-        with pytest.raises(ValueError, match=f"{option} must be {told}; got {value}"):
-            build_interface("lowrank", [2], [4], **{option: value})
-
-
-@pytest.mark.parametrize("width", [0, 1.5, True])
-def test_a_narrow_width_is_checked(width):
-    assert build_interface("narrow", [3], [8], width=5).maps[0].out_features == 5
-    with pytest.raises(ValueError, match=f"width must be null or a positive integer; got {width}"):
-        build_interface("narrow", [3], [8], width=width)
-
-
-def test_a_stacks_width_is_checked():
-    assert build_interface("stacked", [3], [8], stack_dim=5).stacks[0].output_dim == 5
-    with pytest.raises(ValueError, match="stack_dim must be null or a positive integer; got 1.5"):
-        build_interface("stacked", [3], [8], stack_dim=1.5)
+    @pytest.mark.parametrize("rank", [0, 1.5, True])
+    def test_a_rank_that_is_none_is_refused(self, rank):
+        with pytest.raises(ValueError, match=f"rank must be a positive integer; got {rank}"):
+            build_interface("lowrank", [2], [4], rank=rank)
 
 
 class TestSharesAndOcclusion:

@@ -17,7 +17,7 @@ from ..imports import is_own, load_object
 if TYPE_CHECKING:
     from .base import Interface
 
-DEFAULT_INTERFACE = "hconv"
+DEFAULT_INTERFACE = "lowrank"
 
 
 def list_interfaces() -> list[str]:
