@@ -23,7 +23,7 @@ from ...config import FusionConfig
 from ...errors import UserError
 from ...host import members
 from ...host.register import register
-from .forks import STALE
+from .forks import PROGRAM, STALE
 
 # What a process of its own would use; the children are told.
 THREADS = torch.get_num_threads()
@@ -31,7 +31,7 @@ torch.set_num_threads(1)
 
 _FDS = 16  # that come with a request, at most
 # What every run imports, and some not before it trains.
-_MODULES = ("s3prl.run_downstream", "torch._dynamo", "pandas", "s3prl_fusion.commands.run", "s3prl_fusion.host.runner")
+_MODULES = ("s3prl.run_downstream", "torch._dynamo", "pandas", "s3prl_fusion.commands.run", "s3prl_fusion.corpora.demo")
 _GPU_MEMORY = "/dev/nvidia-uvm"  # open where CUDA has begun
 
 
@@ -44,13 +44,11 @@ class Job:
 
     def __call__(self) -> int:
         """Run it as a process of its own would."""
-        from ...cli import main
-
         os.environ.clear()
         os.environ.update(self.environment)
         torch.set_num_threads(THREADS)
         sys.argv = [sys.argv[0], *self.words]
-        return main(self.words)
+        return import_module(f"{PROGRAM[-1]}.__main__").main(self.words)
 
 
 class Server:
