@@ -25,6 +25,11 @@ def header(evidence: Evidence) -> list[str]:
     return [f"{task.column} % {task.metric.arrow}" for task in evidence.tasks]
 
 
+def table_of(header: Sequence[str], table: Sequence[Sequence[str]]) -> str:
+    """Write a table in Markdown, or that there is none."""
+    return markdown(header, table) if table else "Not run.\n"
+
+
 def text_of(cell: Cell | None) -> str:
     """Write `65.0 ± 1.2`, without a spread for a single seed; nothing for what has not been run."""
     if cell is None:
@@ -42,16 +47,14 @@ def scores(evidence: Evidence) -> str:
             if any(cells):
                 params = next(cell for cell in cells if cell).runs["featurizer_params"].iloc[0]
                 table.append([short(members), variant, *map(text_of, cells), f"{params:,}"])
-    return markdown(["members", "interface", *header(evidence), "interface's parameters"], table)
+    return table_of(["members", "interface", *header(evidence), "interface's parameters"], table)
 
 
 def fused(evidence: Evidence) -> str:
     """The default interface against the best single member, a row a task and set."""
     outcome = judge(evidence, fixed(evidence, DEFAULT_INTERFACE))
-    if outcome is None:
-        return "\n"
     table = []
-    for cell in outcome.cells:
+    for cell in outcome.cells if outcome else ():
         oracle = best_on_test(evidence.find(cell.fused.task, [(member,) for member in cell.members], SINGLES))
         table.append(
             [
@@ -66,7 +69,7 @@ def fused(evidence: Evidence) -> str:
             ]
         )
     columns = ["score", "members", f"{DEFAULT_INTERFACE}", "best single, by dev", "gain", "p (Holm)", "fusing is"]
-    return markdown([*columns, "best single, by test"], table)
+    return table_of([*columns, "best single, by test"], table)
 
 
 def named(cell: Cell) -> str:
@@ -102,7 +105,7 @@ def rule(evidence: Evidence) -> str:
     outcomes = [(name, outcome) for name, outcome in found if outcome]
     columns = ["what is used", "rule met", "cells", "worse than the best single", "better", "better in the mean: pairs"]
     columns += ["mean gain over the best single", "mean gain over hconv"]
-    table = markdown(columns, [outcome_cells(name, outcome) for name, outcome in outcomes])
+    table = table_of(columns, [outcome_cells(name, outcome) for name, outcome in outcomes])
     return (
         table + "".join(f"\n{line}" for name, outcome in outcomes for line in in_words(evidence, name, outcome)) + "\n"
     )
@@ -141,7 +144,7 @@ def by_dev(evidence: Evidence) -> str:
             means = [f"{fmean(values):+.2f}" for values in (gains, over_hconv)]
             table.append([variant, f"{params[0]:,} to {params[-1]:,}", better, *means])
     columns = ["interface", "parameters", "cells better than the best single", "mean gain over it"]
-    return markdown([*columns, "mean gain over hconv"], table)
+    return table_of([*columns, "mean gain over hconv"], table)
 
 
 def normalized(evidence: Evidence) -> str:
@@ -155,7 +158,7 @@ def normalized(evidence: Evidence) -> str:
                 gains.append(on.gain(off) if on and off else None)
             if any(gains):
                 table.append([short(members), variant, *(gain.text(1) if gain else "" for gain in gains)])
-    return markdown(["members", "interface", *(task.column for task in evidence.tasks)], table)
+    return table_of(["members", "interface", *(task.column for task in evidence.tasks)], table)
 
 
 def interfaces(evidence: Evidence) -> str:
@@ -170,7 +173,7 @@ def interfaces(evidence: Evidence) -> str:
             gains.append(mean([one.gain(other) for one, other in there]).text(1) if there else "")
         cost = f"{min(params):,} to {max(params):,}" if params else ""
         table.append([variant, cost, *gains])
-    return markdown(["interface", "parameters of a pair", *(task.column for task in evidence.tasks)], table)
+    return table_of(["interface", "parameters of a pair", *(task.column for task in evidence.tasks)], table)
 
 
 def capacity(evidence: Evidence) -> str:
@@ -185,7 +188,7 @@ def capacity(evidence: Evidence) -> str:
                     [task.column, short(cell.members), *texts, short(control.members), cell.gain(control).text()]
                 )
     columns = ["score", "members", DEFAULT_INTERFACE, "trained parameters", "control", "its trained parameters"]
-    return markdown([*columns, "its member", "gain over it"], table)
+    return table_of([*columns, "its member", "gain over it"], table)
 
 
 def scaling(evidence: Evidence) -> str:
@@ -202,7 +205,7 @@ def scaling(evidence: Evidence) -> str:
                 texts.append(f"{sum(means) / len(means):.1f}, {best:.1f}" if len(cells) == len(sets) else "")
             if any(texts):
                 table.append([str(number), variant, *texts])
-    return markdown(["members", "interface", *header(evidence)], table)
+    return table_of(["members", "interface", *header(evidence)], table)
 
 
 def runs(evidence: Evidence) -> str:
@@ -213,7 +216,7 @@ def runs(evidence: Evidence) -> str:
         seeds = [len(cell.runs) for cell in cells]
         spread = f"{min(seeds)}" if min(seeds) == max(seeds) else f"{min(seeds)} to {max(seeds)}"
         table.append([task.column, f"{len(cells[0].lengths)}", f"{len(cells)}", spread, f"{sum(seeds)}"])
-    return markdown(["score", "test utterances", "upstreams", "seeds", "runs"], table)
+    return table_of(["score", "test utterances", "upstreams", "seeds", "runs"], table)
 
 
 TABLES: dict[str, Callable[[Evidence], str]] = {
