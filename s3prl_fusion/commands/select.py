@@ -87,5 +87,5 @@ def run(args: argparse.Namespace) -> int:
         told = (measured.costs, measured.redundancies, exp, options.corpora_words(args), plan.budget)
         print(report(outcome.trials(), not_trained(outcome.tried), *told))
     if outcome.failures:
-        print(summary(outcome.failures, len(outcome.tried)), file=sys.stderr)
+        print(summary(outcome.failures, outcome.runs), file=sys.stderr)
     return 1 if outcome.failures else 0

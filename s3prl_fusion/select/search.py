@@ -38,10 +38,12 @@ class Outcome:
     Attributes:
         tried: every candidate that was looked at, with its runs, or why it has none.
         failures: by the experiments' labels; a run that never got better than nothing is none.
+        runs: how many there were in all.
     """
 
     tried: list[Tried] = field(default_factory=list)
     failures: dict[str, StageError] = field(default_factory=dict)
+    runs: int = 0
     _read: dict[tuple[str, str, str], Trial] = field(default_factory=dict, compare=False)
 
     def trials(self, task: Task | None = None) -> list[Trial]:
@@ -108,6 +110,7 @@ def train(plan: Plan, start: Start, planned: Sequence[Tried], outcome: Outcome) 
     for line in _changes(everything):
         print(line, file=sys.stderr)
     failures = start(everything, STAGES) if everything else {}
+    outcome.runs += len(everything)
     for one, found in zip(planned, experiments):
         failed = [failures[experiment.label] for experiment in found if experiment.label in failures]
         if not failed:
