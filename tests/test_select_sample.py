@@ -142,3 +142,10 @@ def test_short_recipes_are_the_recipes_but_for_their_length(task):
     recipes.check(task.downstream, short)
     assert shorten(whole, task, steps=7, rate=0.5)["runner"]["eval_step"] == 1
     assert (whole["runner"]["total_steps"], whole["optimizer"]["lr"]) == (7, 0.5)
+
+
+def test_what_the_demo_trains_on_beside_the_sample_is_left_out():
+    short = shorten(read_mapping(downstream_configs_dir() / "demo" / "asr.yaml"), TASKS["asr"])
+    assert short["downstream_expert"]["datarc"]["train"] == ["train-clean-100"]
+    assert short["scheduler"]["num_warmup_steps"] == round(70 * 100 / 700)
+    recipes.check("asr", short)

@@ -19,6 +19,8 @@ LEAST = 100  # steps, but never more than the recipe has
 EVALUATIONS = 5  # of dev in a run
 # So few steps lead nowhere with SUPERB's 1e-4, and PR's 1e-2 is too much for interfaces.
 RATES = (1e-3, 2e-3)
+# What the sample of LibriSpeech has, whatever else a recipe's settings train on.
+SPLITS = {"train": ["train-clean-100"], "dev": ["dev-clean"], "dev-clean": ["dev-clean"]}
 
 
 def steps_of(config: dict[str, Any], asked: int | None = None) -> int:
@@ -41,7 +43,7 @@ def shorten(config: dict[str, Any], task: Task, steps: int | None = None, rate: 
         steps: of the optimizer; by default `SHARE` of the recipe's.
         rate: of learning; by default the recipe's, but within `RATES`.
     """
-    runner = config["runner"]
+    runner, whole = config["runner"], config["runner"]["total_steps"]
     steps = steps_of(config, steps)
     every = max(1, steps // EVALUATIONS)
     runner.update(total_steps=steps, eval_step=every, save_step=every, log_step=every)
@@ -49,8 +51,14 @@ def shorten(config: dict[str, Any], task: Task, steps: int | None = None, rate: 
     runner["eval_dataloaders"] = [task.best_ckpt.partition("-best.ckpt")[0]]
     least, most = RATES
     config["optimizer"]["lr"] = rate or min(max(float(config["optimizer"]["lr"]), least), most)
+    scheduler = config.get("scheduler") or {}
+    if "num_warmup_steps" in scheduler:
+        scheduler["num_warmup_steps"] = round(scheduler["num_warmup_steps"] * steps / whole)
     for section in config["downstream_expert"].values():
         if isinstance(section, dict):
+            section.update(
+                {split: folders for split, folders in SPLITS.items() if isinstance(section.get(split), list)}
+            )
             # A short epoch is over before processes for it have begun; states come from the cache.
             section.update({"num_workers": 0} if "num_workers" in section else {})
             # Whole clips, which the sample has no long ones of: states of random crops cannot be kept.
