@@ -24,6 +24,7 @@ from s3prl_fusion.superb.runs.stages import NeverBetter
 from s3prl_fusion.superb.scores import report, tables
 from s3prl_fusion.superb.scores.compare import compare
 from s3prl_fusion.superb.scores.score import score
+from s3prl_fusion.superb.submit import submission
 from s3prl_fusion.superb.tasks import TASKS
 
 SETS = {"both": ("a", "b"), "a": ("a",), "b": ("b",)}
@@ -147,6 +148,8 @@ def test_a_candidate_that_is_a_row_itself_runs_once_and_has_both_rows(fake):
     table = tables.tabulate(tables.read_runs(find_scored(fake.folder / "exp")))
     rows = {(row["upstream"], row["interface"]): row["SID acc"] for _, row in table.iloc[:-1].iterrows()}
     assert rows == {("a_hconv", "weighted_sum"): 50.0, ("both__auto", "auto: hconv of a"): 50.0}
+    (submitted,) = submission.choose_runs(submission.find_upstream(fake.folder / "exp", "both__auto"))
+    assert (submitted.task.name, submitted.seed, submitted.dev_score) == ("sid", 1, pytest.approx(90.0))
 
 
 def test_another_choice_leaves_nothing_of_the_one_before(fake):
