@@ -167,7 +167,7 @@ def _try(upstream: Upstream, runs: Sequence[Experiment], rates: Mapping[tuple[st
     every = [run for run in runs if run.upstream.label == upstream.label]
     chosen = [run for run in every if rates is None or run.lr == rates.get((upstream.label, run.task.name))]
     mine = chosen or every  # where no rate was any good, or could be tried
-    scores = [run.stamp("train").read().get("dev_score") for run in mine]
+    scores: list[Any] = [run.stamp("train").read().get("dev_score") for run in mine]
     return Tried(upstream, mine, None if None in scores else fmean(scores))
 
 

@@ -47,7 +47,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
     configs = mistakes.of(choose_configs, args.configs, tasks, args.demo)
     if given:
         mistakes.of(check_overrides, given, tasks, args.lr)
-    fusions = mistakes.of(resolve_names, [*names, *autos], given) if given else None
+    fusions = mistakes.of(resolve_names, [*names, *autos], given) if given else {}
     mistakes.tell()  # what follows imports torch, which takes seconds
     mistakes.of(make_start, args, 1)
     corpora = mistakes.of(prepare_corpora, args, tasks, exp, False)
