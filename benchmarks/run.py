@@ -12,7 +12,7 @@ from pathlib import Path
 
 from common import HERE, RESULTS, Row, publish, table
 
-SCRIPTS = ["interfaces", "cache", "members", "ddp", "startup", "selection"]
+SCRIPTS = ["interfaces", "cache", "members", "ddp", "startup", "selection", "sweeps"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -387,6 +387,19 @@ class TestFaults:
         assert_equal(states(upstream, wavs(9001)), given)
         assert upstream.members[0].asked == [9001, 9001]
 
+    def test_a_file_is_checked_when_it_is_first_read_and_stays_mapped(self, one, monkeypatch):
+        upstream, path, given = one
+        checked, read_file = [], store.read_file
+        monkeypatch.setattr(store, "read_file", lambda file: checked.append(file) or read_file(file))
+        for _ in range(3):
+            assert_equal(states(upstream, wavs(9001)), given)
+        assert checked == [path] and list(upstream.caches[0].disk.mapped) == [path]
+        monkeypatch.setattr(store, "MAPPED", 1)
+        for _ in range(2):
+            states(upstream, wavs(9002))
+        assert list(upstream.caches[0].disk.mapped) == [path]
+        assert upstream.members[0].asked == [9001, 9002]
+
     @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES])
     def test_a_disk_that_cannot_be_written_warns_once_and_work_goes_on(self, one, code, monkeypatch, recwarn):
         upstream, path, given = one

@@ -2,7 +2,8 @@
 
 An utterance's states are found by a hash of its waveform, below a fingerprint of the member. They are what the member
 gives for that utterance alone, in evaluation mode, rounded (`codec`): the same whether they were just computed or
-read, in whatever batch. Nothing is kept in memory but counters.
+read, in whatever batch. Nothing is kept in memory but counters, and files
+that stay mapped.
 """
 
 from __future__ import annotations

@@ -34,6 +34,9 @@ _FINGERPRINT = re.compile(r"[0-9a-f]{32}")  # nothing else in the folder is ours
 _ABOUT = Section({"name": TEXT, "dtype": TEXT}, {"layers": several(whole(-(2**31)))}, others=True)
 # With max_gb the folder is measured again whenever this process has added so much of it: others write there too.
 RECOUNT = 0.01
+# Files that a process keeps mapped once it has read and checked them. Linux lets it map 65,530; the memory is the page
+# cache's, which all processes share.
+MAPPED = 20_000
 
 
 class DamagedFile(ValueError):
@@ -46,12 +49,14 @@ class Disk:
     Attributes:
         writing: False from the first refusal on: a full disk, no permission, ``max_gb``.
         written: bytes of files that this process has stored.
+        mapped: what it has read, by the file; up to `MAPPED` of them.
     """
 
     def __init__(self, config: CacheConfig) -> None:
         self.root = config.path
         self.writing = True
         self.written = 0
+        self.mapped: dict[Path, dict[str, Tensor]] = {}
         self._limit = None if config.max_gb is None else config.max_gb * GB
         self._used = 0
         self._counted_at: int | None = None
@@ -113,9 +118,17 @@ class MemberStore:
     def read(self, key: str) -> dict[str, Tensor] | None:
         """Return an utterance's tensors, mapped into memory; None where there are none.
 
-        A damaged file is reported, removed, and counts as none.
+        A file is read and checked once. A damaged one is reported, removed, and counts as none.
         """
-        path = self.path(key)
+        path, mapped = self.path(key), self.disk.mapped
+        if path in mapped:
+            return mapped[path]
+        tensors = self._read(path)
+        if tensors is not None and len(mapped) < MAPPED:
+            mapped[path] = tensors
+        return tensors
+
+    def _read(self, path: Path) -> dict[str, Tensor] | None:
         try:
             return read_file(path)
         except FileNotFoundError:

@@ -20,7 +20,6 @@ from typing import Any
 import torch
 
 from ...config import FusionConfig
-from ...errors import UserError
 from ...host import members
 from ...host.register import register
 from .forks import PROGRAM, STALE
@@ -101,7 +100,7 @@ class Server:
     def _fork(self, wanted: Mapping[str, Any]) -> int | None:
         """Load what the child will, and fork, unless the child would not be what a process of its own is."""
         if wanted["fusion"] and "--cache_dir" not in wanted["words"]:  # which members are downloaded to
-            with contextlib.suppress(UserError):  # which the child will tell
+            with contextlib.suppress(Exception):  # of whatever kind a member's code raises: the child will tell it
                 members.keep(FusionConfig.from_dict(wanted["fusion"]))
         self._code = {**_stamps(), **self._code}
         if self.is_stale():
