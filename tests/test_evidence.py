@@ -203,8 +203,8 @@ def test_ranks_agree_where_select_says_what_full_training_says():
     )
     tried = tried.assign(seeds=3, steps=1, select_cpu_seconds=9.0, full_run_cpu_seconds=3.0)
     row = validation.validation(tried, Evidence(runs)).splitlines()[2]
-    assert [cell.strip() for cell in row.split("|")[1:4]] == ["SID acc", "6", "+1.00 [1.00, 1.00]"]
-    assert row.endswith("| 18 of 180 (10%) | 9 of 54 (17%) |")
+    assert [cell.strip() for cell in row.split("|")[1:5]] == ["SID acc", "1", "6", "+1.00 [1.00, 1.00]"]
+    assert row.endswith("| 18 of 300 (6%) | 9 of 90 (10%) |")
 
 
 def test_labels_of_what_is_run_are_unlike_each_other():
