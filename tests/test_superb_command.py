@@ -20,6 +20,7 @@ from s3prl_fusion.cli import main
 from s3prl_fusion.commands import superb as command
 from s3prl_fusion.corpora.base import Prepared
 from s3prl_fusion.errors import UsageError
+from s3prl_fusion.interfaces import DEFAULT_INTERFACE
 from s3prl_fusion.superb.runs import auto, launch, options, plan, upstreams
 from s3prl_fusion.superb.runs.experiment import Experiment, Settings
 from s3prl_fusion.superb.tasks import TASKS
@@ -410,7 +411,7 @@ def test_what_auto_tries_is_run_once_and_told_before(yamls, capsys):
     """A candidate that is a row, by whatever name, or in EXP already, keeps its name."""
     (yamls / "exp" / "fused__tera__weighted_sum").mkdir(parents=True)
     argv = ["superb", "--demo", "-t", "sid", "--dry-run", "-o", "exp", "-u", "a.yaml,fused__tera__linear"]
-    assert main([*argv, "--interfaces", "auto,hconv", "--seeds", "1,2"]) == 0
+    assert main([*argv, "--interfaces", f"auto,{DEFAULT_INTERFACE}", "--seeds", "1,2"]) == 0
     told, _, *lines = capsys.readouterr().out.splitlines()
     number = 3 * len(auto.INTERFACES)
     assert told == (
@@ -418,7 +419,8 @@ def test_what_auto_tries_is_run_once_and_told_before(yamls, capsys):
         "only what is best on dev is evaluated"
     )
     tried = set(upstreams_of(lines))
-    assert {"a_hconv", "fused__tera__linear__hconv", "a_fbank", "fused__tera__weighted_sum"} <= tried
+    rows = {f"a_{DEFAULT_INTERFACE}", f"fused__tera__linear__{DEFAULT_INTERFACE}"}
+    assert rows | {"a_fbank", "fused__tera__weighted_sum"} <= tried
     assert not tried & {"a", "fused__tera__linear", "fused_tera_weighted_sum"}
     start = lines.index("# from here on: for each task of auto, only the candidate with the best dev score")
     assert not [line for line in lines[start:] if "-m train" in line]
