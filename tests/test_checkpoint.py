@@ -139,10 +139,9 @@ def test_weights_of_0_1_load_as_what_they_were(saved, normalize, made_of):
         checkpoint.check(remembered, other := config(normalize=not normalize), describe(other))
 
 
-def test_the_default_interface_of_0_1_was_hconv(saved, monkeypatch):
-    monkeypatch.setattr(checkpoint, "DEFAULT_INTERFACE", "scaled")
+def test_the_default_interface_of_0_1_was_hconv(saved):
     remembered = as_of_0_1(checkpoint.read(saved), normalize=False)
-    for now, then in (("scaled", "hconv"), ("hconv", "hconv"), ("gumbel", "gumbel")):
+    for now, then in (("lowrank", "hconv"), ("hconv", "hconv"), ("gumbel", "gumbel")):
         assert checkpoint.with_old_defaults(config(interface=now), remembered).interface.name == then
 
 

@@ -294,9 +294,9 @@ def test_weights_that_were_replaced_since(upstream, hubert_ckpt, recipe_configs,
 
 @pytest.mark.parametrize("upstream", [FUSED, "fusion.yaml"])
 def test_an_experiment_of_0_1_is_as_it_was_trained(upstream, recipe_configs, tmp_path):
-    """Its checkpoint says nothing of `normalize` where it is off, and neither do its name and its YAML."""
+    """Its checkpoint says nothing of `normalize` where it is off; its name and its YAML neither, nor of hconv."""
     fusion, (wav,) = tmp_path / "fusion.yaml", wavs(16000)
-    fusion.write_text("members: [fbank, mfcc]\nnormalize: false\n")
+    fusion.write_text("members: [fbank, mfcc]\ninterface: hconv\nnormalize: false\n")
     ckpt = find_ckpt(train(str(fusion), "emotion", recipe_configs["emotion"], tmp_path / "exp"))
     (expected,) = load_experiment(ckpt).features([wav])
     states = read_ckpt(ckpt)

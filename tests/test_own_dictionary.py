@@ -20,7 +20,7 @@ from s3prl_fusion.host.ckpt import find_ckpt, read_ckpt
 from s3prl_fusion.host.patches import Patches
 from s3prl_fusion.host.recipes import mend
 from s3prl_fusion.superb.own_files import own_digest, recipe_files
-from s3prl_fusion.superb.runs import options
+from s3prl_fusion.superb.runs import options, upstreams
 from s3prl_fusion.superb.scores.score import config_hash
 from s3prl_fusion.superb.tasks import TASKS
 
@@ -70,7 +70,7 @@ def lexicon(tmp_path) -> Path:
 @pytest.fixture
 def known_upstreams(monkeypatch):
     """Spare the tests the import of s3prl."""
-    monkeypatch.setattr(options, "describe", lambda fusion, given: fusion.to_dict())
+    monkeypatch.setattr(upstreams, "describe", lambda fusion, given: fusion.to_dict())
 
 
 def test_which_file_is_meant(tmp_path, monkeypatch):

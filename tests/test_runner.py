@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 import s3prl_fusion
 from s3prl_fusion.cli import main
 from s3prl_fusion.host.recipes import _libriphone
+from s3prl_fusion.interfaces import DEFAULT_INTERFACE
 
 RECIPES = ("asr", "ctc", "voxceleb1", "emotion")
 TEST_SPLIT = {"asr": "test-clean", "ctc": "test", "voxceleb1": "test", "emotion": "test"}
@@ -443,7 +444,7 @@ class TestUserErrors:
         "override, difference",
         [
             ("args.upstream=fused__mfcc__fbank", r"members\[0\]\.name was 'fbank', is 'mfcc'"),
-            ("args.upstream=fused__fbank__mfcc__gumbel", r"interface\.name was 'hconv', is 'gumbel'"),
+            ("args.upstream=fused__fbank__mfcc__gumbel", rf"interface\.name was '{DEFAULT_INTERFACE}', is 'gumbel'"),
             ("args.upstream={raw}", r"normalize was True, is not given"),
         ],
     )

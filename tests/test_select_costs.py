@@ -53,7 +53,7 @@ def test_costs_come_back_from_json():
 
 
 def test_sets_by_their_labels():
-    single = FusionConfig((MemberConfig("a"),))
+    single = FusionConfig((MemberConfig("a"),), InterfaceConfig("hconv"))
     found = costs_of({"a": COST, "b": COST}, {"one": (["a"], single), "two": (["a", "b"], single)})
     assert found["two"].parameters - found["one"].parameters == 100
 

@@ -197,7 +197,7 @@ def test_a_moved_experiment_stays_done(fake):
         ("override", "recipe.runner.gradient_clipping was 1, is 7"),
         ("upstream", "the source code of upstream.members[0] (up) has changed"),
         ("corpus", "corpus.iden_split.txt was "),
-        ("release", "s3prl_fusion was '0.1', is '0.0'"),
+        ("release", "s3prl_fusion was '0.2', is '0.0'"),
     ],
 )
 def test_what_decides_a_result_is_told_and_then_run_again_beside_the_old_folder(fake, monkeypatch, change, why):

@@ -7,6 +7,7 @@ from laws import command, property_of, refusals
 
 from s3prl_fusion import FusionConfig, list_interfaces
 from s3prl_fusion.grammar import SHORTHANDS
+from s3prl_fusion.interfaces import DEFAULT_INTERFACE
 from s3prl_fusion.names import is_fused_name, label, resolve
 from s3prl_fusion.upstreams.entries import ENTRIES, aliases
 
@@ -54,7 +55,7 @@ def test_short_names_are_what_they_say(names, large, interface):
     with refusals() as said:
         fusion = FusionConfig.from_name(name)
         assert [m.name for m in fusion.members] == [e.large if large else e.name for e in known]
-        assert fusion.interface.name == (interface or "hconv")
+        assert fusion.interface.name == (interface or DEFAULT_INTERFACE)
         assert FusionConfig.from_dict(fusion.to_dict()) == fusion and label(name) == name
     if said:
         assert large and not all(entry.large for entry in known)
@@ -76,7 +77,7 @@ def test_long_names_are_what_they_say(entries, interface):
     with refusals() as said:
         fusion = resolve(name)
         assert [member.name for member in fusion.members] == entries
-        assert fusion.interface.name == (interface or "hconv")
+        assert fusion.interface.name == (interface or DEFAULT_INTERFACE)
     if said:
         assert len(set(entries)) < len(entries) or entries[-1] in INTERFACES
     return said[0] if said else None
