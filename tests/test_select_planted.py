@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -96,6 +97,11 @@ def select(folder: Path, *words: object) -> str:
     return ended.stdout
 
 
+def without_times(report: str) -> str:
+    """Interfaces are timed for each report."""
+    return re.sub(r"\| [\d.e-]+ \|$", "|", report, flags=re.MULTILINE)
+
+
 def test_the_planted_answer_is_recommended(found):
     _, folder, said = found
     told = json.loads((folder / "exp" / "select.json").read_text())
@@ -120,5 +126,5 @@ def test_noise_is_never_chosen_and_a_copy_is_redundant(found):
 def test_given_again_it_makes_the_same_report_from_disk(found):
     command, folder, said = found
     runs = {path: path.stat().st_mtime_ns for path in (folder / "exp").rglob("train.log")}
-    assert select(folder, *command) == said
+    assert without_times(select(folder, *command)) == without_times(said)
     assert {path: path.stat().st_mtime_ns for path in (folder / "exp").rglob("train.log")} == runs
