@@ -45,6 +45,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
     if given:
         mistakes.of(options.check_overrides, given, tasks, args.lr)
     mistakes.tell()  # what follows imports torch, which takes seconds
+    assert cache is not None  # or its mistake has been told
     mistakes.of(make_start, args, 1)
     mistakes.of(options.prepare_corpora, args, tasks, exp, False)
     for task in tasks:
