@@ -206,7 +206,7 @@ def test_a_real_one_is_read_by_everything(tmp_path, server):
     told = json.loads((row / "sid_seed2" / "score.json").read_text(encoding="utf-8"))["auto"]
     assert len(told["candidates"]) == 3 * len(auto.INTERFACES)
     chosen = next(one for one in told["candidates"] if one["upstream"] == told["chosen"])
-    assert chosen["dev_score"] == max(one["dev_score"] for one in told["candidates"])
+    assert chosen["dev_score"] == max(one["dev_score"] or 0 for one in told["candidates"])
     assert f"| pair__auto | auto: {chosen['interface']} of " in log.read_text(encoding="utf-8")
     assert "Chosen by auto" in (exp / "results.md").read_text(encoding="utf-8")
     assert len(find_scored(exp)) == 2  # the row's run, and the one that it is
