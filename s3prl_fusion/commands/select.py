@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..superb.runs.options import add_corpora
 from ..superb.tasks import TASKS, load_named
-from .superb import terminate_as_interrupt
+from .superb import add_ways_to_run, terminate_as_interrupt
+
+if TYPE_CHECKING:
+    from ..superb.runs.experiment import Experiment
+    from ..superb.runs.stages import StageError
 
 load_own = load_named
 DEMO_EXP = Path("exp") / "select-demo"
@@ -33,16 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--lr", metavar="RATE", help="learning rate (default: the recipe's, within 1e-3 and 2e-3)")
     add("--exhaustive", action="store_true", help="try every set, also those that cannot win")
     add("--cache", type=Path, metavar="DIR", help="of hidden states (default: $S3PRL_FUSION_CACHE, or below -o)")
-    add("--configs", type=Path, metavar="DIR", help="your own asr.yaml, pr.yaml ... (default: SUPERB's settings)")
-    add("--device", help="cpu, cuda, cuda:1 ... (default: cuda when there is one, else cpu)")
-    add("--jobs", type=int, metavar="N", help="runs at a time (default: a CPU core each with --demo, else 1)")
-    add(
-        "--slurm",
-        nargs="?",
-        const="",
-        metavar="KEY=VALUE[,KEY=VALUE...]",
-        help="a Slurm job for each run, with submitit's options: slurm_partition=gpu,timeout_min=600",
-    )
+    add_ways_to_run(parser)
     add("--dry-run", action="store_true", help="print the first commands and do nothing")
     add_corpora(parser)
     add("run_args", nargs="*", metavar="-- run args", help="more arguments for every training run")
@@ -77,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
         sample.make(prepared, plan.tasks, exp, plan.wanted)
         recipes.write(plan.tasks, plan.configs, exp, plan.steps, plan.rate)
 
-        def start(experiments, stages):
+        def start(experiments: Sequence[Experiment], stages: Sequence[str]) -> dict[str, StageError]:
             return launch.make_start(args, len(experiments), server)(experiments, stages, keep_open=lock)
 
         measured = known.measure(plan)

@@ -38,6 +38,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--lr", metavar="RATE[,RATE...]", help="learning rates; the best dev score chooses (default: the recipe's)")
     default = f"{SEED}, s3prl's; with --demo: {DEMO_SEEDS}"
     add("--seeds", metavar="N[,N...]", help=f"a training run each (default: {default})")
+    add_ways_to_run(parser)
+    add("--dry-run", action="store_true", help="print the commands and do nothing")
+    add_corpora(parser)  # the last, so that a user's own corpus takes no name of these
+    add("run_args", nargs="*", metavar="-- run args", help="more arguments for every training run")
+
+
+def add_ways_to_run(parser: argparse.ArgumentParser) -> None:
+    """Declare the recipes' settings, and where and how many at a time runs are; `select` has them too."""
+    add = parser.add_argument
     add("--configs", type=Path, metavar="DIR", help="your own asr.yaml, pr.yaml ... (default: SUPERB's settings)")
     add("--device", help="cpu, cuda, cuda:1 ... (default: cuda when there is one, else cpu)")
     add("--jobs", type=int, metavar="N", help="runs at a time (default: a CPU core each with --demo, else 1)")
@@ -48,9 +57,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE[,KEY=VALUE...]",
         help="a Slurm job for each run, with submitit's options: slurm_partition=gpu,timeout_min=600",
     )
-    add("--dry-run", action="store_true", help="print the commands and do nothing")
-    add_corpora(parser)  # the last, so that a user's own corpus takes no name of these
-    add("run_args", nargs="*", metavar="-- run args", help="more arguments for every training run")
 
 
 def main(args: argparse.Namespace) -> int:
