@@ -14,10 +14,8 @@ from ..config import FusionConfig
 from ..errors import UsageError
 from ..metrics import Statistic
 from ..statistics import RESAMPLES, Estimate, Fold, difference, mean_and_spread
-from ..superb.layout import RunFolder
 from ..superb.scores import kept
-from ..superb.scores.compare import check_same_references
-from ..superb.scores.scoring import read_texts
+from ..superb.scores.compare import check_same_references, read_run
 from ..superb.tasks import Task
 
 if TYPE_CHECKING:
@@ -101,13 +99,10 @@ class Trial:
 
 
 def _read_fold(task: Task, fold: str, folders: Sequence[Path]) -> Scored:
-    read = []
-    for folder in folders:
-        files = RunFolder(folder)
-        path = files.reference(task, fold or None)
-        read.append((path, read_texts(path), read_texts(files.hypothesis(task, fold or None))))
-        check_same_references(f"{task.title} {fold}".strip(), read[0][:2], read[-1][:2])
-    return Scored(len(read[0][1]), [task.metric.resampled(hypotheses, texts) for _, texts, hypotheses in read])
+    read = [read_run(task, fold, folder) for folder in folders]
+    for references, _ in read:
+        check_same_references(f"{task.title} {fold}".strip(), read[0][0], references)
+    return Scored(len(read[0][0][1]), [statistic for _, statistic in read])
 
 
 def gain(one: Trial, other: Trial, resamples: int = RESAMPLES) -> Estimate:

@@ -68,14 +68,19 @@ def read_fold(task: Task, fold: str, sides: Sequence[pandas.DataFrame]) -> Fold:
     statistics: tuple[list[Statistic], list[Statistic]] = ([], [])
     for runs, side in zip(sides, statistics):
         for _, run in runs[runs["fold"] == fold].sort_values("seed").iterrows():
-            files = RunFolder(Path(run["expdir"]))
-            reference = files.reference(task, fold)
-            references = read_texts(reference)
-            statistic = task.metric.resampled(read_texts(files.hypothesis(task, fold)), references)
-            read.append((reference, references))
+            references, statistic = read_run(task, fold, Path(run["expdir"]))
+            read.append(references)
             check_same_references(where, read[0], read[-1])
             side.append(statistic)
     return Fold(len(read[0][1]), statistics)
+
+
+def read_run(task: Task, fold: str, expdir: Path) -> tuple[tuple[Path, Texts], Statistic]:
+    """Read a run's references, with their file, and the statistic of its hypotheses; no fold is ""."""
+    files = RunFolder(expdir)
+    path = files.reference(task, fold)
+    references = read_texts(path)
+    return (path, references), task.metric.resampled(read_texts(files.hypothesis(task, fold)), references)
 
 
 def check_same_references(where: str, one: tuple[Path, Texts], other: tuple[Path, Texts]) -> None:
