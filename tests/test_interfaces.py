@@ -678,6 +678,23 @@ class TestLowRank:
         with pytest.raises(ValueError, match=f"rank must be a positive integer; got {rank}"):
             build_interface("lowrank", [2], [4], rank=rank)
 
+    @pytest.mark.parametrize("dims", [[8, 8], [4, 8]])
+    @pytest.mark.parametrize("match_dim", ["project", "project_all", "interpolate"])
+    def test_it_is_hconv_of_members_that_are_mapped_and_scaled(self, match_dim, dims):
+        interface, hconv = (build_interface(name, [3, 2], dims, match_dim=match_dim) for name in ("lowrank", "hconv"))
+        generator = torch.Generator().manual_seed(7)
+        for parameter in (*interface.up.parameters(), *interface.scales):
+            parameter.data.normal_(generator=generator)
+        hconv.load_state_dict({key: interface.state_dict()[key] for key in hconv.state_dict()})
+        members = [list(random(n, 2, 5, dim, seed=n)) for n, dim in zip([3, 2], dims)]
+        mapped = [
+            [(x + x @ down.weight.T @ up.weight.T) * scale for x, scale in zip(states, scales)]
+            for states, down, up, scales in zip(hconv.match(members), interface.down, interface.up, interface.scales)
+        ]
+        wide = build_interface("hconv", [3, 2], [8, 8])
+        wide.convs.load_state_dict(hconv.convs.state_dict())
+        torch.testing.assert_close(interface(members), wide(mapped), rtol=1e-5, atol=1e-5)
+
 
 class TestSharesAndOcclusion:
     def members(self, layers, dims):

@@ -112,13 +112,19 @@ class MatchDims(nn.Module):
 
     def forward(self, members: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
         """Bring every (B, T, D_i) to (B, T, D); states that are wide enough and have no Linear pass untouched."""
-        return [[self._match(str(i), state) for state in states] for i, states in enumerate(members)]
+        return [[self.match(i, state) for state in states] for i, states in enumerate(members)]
 
-    def _match(self, member: str, state: Tensor) -> Tensor:
+    def projection(self, i: int) -> nn.Linear | None:
+        """Return the Linear that member i has, if it has one."""
+        return self.projections[str(i)] if str(i) in self.projections else None  # type: ignore[return-value]
+
+    def match(self, i: int, state: Tensor) -> Tensor:
+        """Bring one state of member i, (B, T, D_i), to (B, T, D)."""
         if state.size(-1) == self.dim and self.match_dim != "project_all":
             return state
-        if member in self.projections:
-            return self.projections[member](state)
+        projection = self.projection(i)
+        if projection is not None:
+            return projection(state)
         return F.interpolate(state, size=self.dim, mode="linear", align_corners=False)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .hconv import HConv, add_layers
@@ -45,8 +46,14 @@ class LowRank(HConv):
 
     def add(self, members: Sequence[Sequence[Tensor]]) -> list[Tensor]:
         """See `HConv.add`; each state through its member's map, times its scale."""
-        mapped = []
-        for i, states in enumerate(self.match(members)):
-            maps = (state + self.up[i](self.down[i](state)) for state in states)
-            mapped.append([state * scale for state, scale in zip(maps, self.scales[i])])
-        return add_layers(mapped, max(self.layers))
+        return add_layers([self._mapped(i, states) for i, states in enumerate(members)], max(self.layers))
+
+    def _mapped(self, i: int, states: Sequence[Tensor]) -> list[Tensor]:
+        down, up, scales = self.down[i], self.up[i], self.scales[i]
+        projection = self.match.projection(i)
+        if projection is None:
+            matched = [self.match.match(i, state) for state in states]
+            return [state * scale + F.linear(down(state), up.weight * scale) for state, scale in zip(matched, scales)]
+        # The member's own Linear takes map and scale in: one product of a frame instead of three.
+        weight, bias = (values + up(down(values)) for values in (projection.weight.T, projection.bias))
+        return [F.linear(state, weight.T * scale, bias * scale) for state, scale in zip(states, scales)]
