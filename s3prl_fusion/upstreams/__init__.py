@@ -1,1 +1,1 @@
-"""Upstreams: `fused` makes several look like one, `whisper` adds the one that s3prl's hub lacks."""
+"""Upstreams: `fused` makes several look like one, `transformers` and `whisper` add those that s3prl's hub lacks."""

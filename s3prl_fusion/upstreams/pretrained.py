@@ -23,9 +23,15 @@ _UNUSED = ("masked_spec_embed",)
 # Weight norm before and after torch 2.0.
 _RENAMED = (("weight_g", "parametrizations.weight.original0"), ("weight_v", "parametrizations.weight.original1"))
 
+_UNSTEADY = {"layerdrop": 0.0, "encoder_layerdrop": 0.0, "speech_encoder_layerdrop": 0.0, "apply_spec_augment": False}
+
 
 def check_ckpt(name: str, ckpt: str) -> None:
-    """Refuse a folder that an entry of `entries.MODEL_TYPES` cannot load; nothing but JSON is read, a hub id passes.
+    """Refuse a folder that an upstream cannot load; nothing but JSON is read, a hub id passes.
+
+    Args:
+        name: an entry of `entries.MODEL_TYPES`, or another name for what loads any architecture.
+        ckpt: a folder, or a hub id.
 
     Raises:
         MissingFileError: neither a folder nor a hub id, or a file is not in it; the message names it.
@@ -62,8 +68,8 @@ def _no_extractor(ckpt: str) -> str:
 
 
 def _check_type(name: str, ckpt: str, found: Any) -> None:
-    """Compare an architecture; configs of before 2020 do not say theirs."""
-    if found is None or found == MODEL_TYPES[name]:
+    """Compare an architecture, where the upstream is for one; configs of before 2020 do not say theirs."""
+    if found is None or name not in MODEL_TYPES or found == MODEL_TYPES[name]:
         return
     fitting = next((entry for entry, kind in MODEL_TYPES.items() if kind == found), None)
     advice = f"say {fitting!r}" if fitting else f"none of {', '.join(MODEL_TYPES)} loads that type"
@@ -75,49 +81,81 @@ def _check_type(name: str, ckpt: str, found: Any) -> None:
     )
 
 
-def load_extractor(cls: Any, ckpt: str) -> Any:
+def load_extractor(cls: Any, ckpt: str, revision: str | None = None, any_rate: bool = False) -> Any:
     """Load a feature extractor of transformers.
+
+    Args:
+        cls: its class.
+        ckpt: a folder or a hub id.
+        revision: of the hub's repository; the newest by default.
+        any_rate: whether it may be for another sampling rate than 16 kHz.
 
     Raises:
         MissingFileError: there is none at ``ckpt``.
-        UsageError: it is for another sampling rate than 16 kHz.
+        UsageError: it is for another sampling rate.
     """
     from ..audio import SAMPLE_RATE
 
     try:
-        extractor = cls.from_pretrained(ckpt)
+        extractor = cls.from_pretrained(ckpt, **_of(revision))
     except OSError as error:
         if Path(ckpt).is_dir():
             raise MissingFileError(_no_extractor(ckpt)) from error
         raise MissingFileError(_in_short(ckpt, error)) from error
-    if extractor.sampling_rate != SAMPLE_RATE:
+    if extractor.sampling_rate != SAMPLE_RATE and not any_rate:
         raise UsageError(f"{ckpt} is a model of {extractor.sampling_rate} Hz; speech is at {SAMPLE_RATE} Hz here")
     return extractor
 
 
-def load_model(name: str, cls: Any, ckpt: str, part: str = "") -> Any:
+def extractor_file(cls: Any, ckpt: str, revision: str | None = None) -> dict[str, Any]:
+    """Read what a feature extractor's file says itself, see `load_extractor`."""
+    found, _ = cls.get_feature_extractor_dict(ckpt, **_of(revision))
+    return found
+
+
+def load_config(ckpt: str, revision: str | None = None) -> Any:
+    """Load a model's config of transformers, of whatever architecture.
+
+    Raises:
+        MissingFileError: transformers finds none.
+        UsageError: this transformers does not know its architecture.
+    """
+    from transformers import AutoConfig
+
+    with _in_one_line(ckpt):
+        return AutoConfig.from_pretrained(ckpt, **_of(revision))
+
+
+def load_model(name: str, cls: Any, ckpt: str, part: str = "", revision: str | None = None) -> Any:
     """Load a model of transformers in float32, whatever precision it was saved in.
 
     Args:
-        name: the entry, one of `entries.MODEL_TYPES`.
+        name: an entry of `entries.MODEL_TYPES`, or another name for what loads any architecture.
         cls: the model's class.
         ckpt: a folder or a hub id.
-        part: what is used of it, with a dot at the end; all by default.
+        part: the class of the part of it that is used and returned; all by default.
+        revision: of the hub's repository; the newest by default.
 
     Raises:
         MissingFileError: transformers finds no model.
         UsageError: it is of another architecture, cannot be read, or its weights are not the architecture's.
     """
     with _in_one_line(ckpt):
-        config, _ = cls.config_class.get_config_dict(ckpt)
-        _check_type(name, ckpt, config.get("model_type"))
-        model, info = cls.from_pretrained(ckpt, output_loading_info=True)
-    own = tuple(f"{child}." for child, _ in model.named_children())
-    missing, unexpected = (_renamed(info[key], cls.base_model_prefix) for key in ("missing_keys", "unexpected_keys"))
+        if name in MODEL_TYPES:
+            config, _ = cls.config_class.get_config_dict(ckpt, **_of(revision))
+            _check_type(name, ckpt, config.get("model_type"))
+        model, info = cls.from_pretrained(ckpt, output_loading_info=True, **_of(revision))
+    path = _path_of(part, model)
+    used = model.get_submodule(path)
+    # Names of weights are compared without what a model with a head puts in front.
+    (path,) = _renamed([path], model.base_model_prefix)
+    prefix = f"{path}." if path else ""
+    own = tuple(f"{prefix}{child}." for child, _ in used.named_children())
+    missing, unexpected = (_renamed(info[key], model.base_model_prefix) for key in ("missing_keys", "unexpected_keys"))
     # What another head or the pretraining had is not under the model's own modules.
     faults = {
-        "lacks": {key for key in missing - unexpected if key.startswith(part) and key not in _UNUSED},
-        "has beside the model's": {key for key in unexpected - missing if key.startswith(part or own)},
+        "lacks": {key for key in missing - unexpected if key.startswith(prefix) and _last(key) not in _UNUSED},
+        "has beside the model's": {key for key in unexpected - missing if key.startswith(prefix or own)},
     }
     for what, keys in faults.items():
         if keys:
@@ -126,9 +164,22 @@ def load_model(name: str, cls: Any, ckpt: str, part: str = "") -> Any:
                 f"{ckpt} {what} weights: {', '.join(sorted(keys)[:3])}{more}; {name!r} would not be the model that was "
                 "saved. Its config.json must be the one that it was trained with"
             )
-    model.float()
-    keep_steady(model)
-    return model
+    used.float()
+    keep_steady(used)
+    return used
+
+
+def _of(revision: str | None) -> dict[str, str]:
+    return {} if revision is None else {"revision": revision}
+
+
+def _path_of(part: str, model: nn.Module) -> str:
+    """Find the module of a class, by the class's name; the model itself where there is no name."""
+    return next((path for path, module in model.named_modules() if type(module).__name__ == part), "") if part else ""
+
+
+def _last(key: str) -> str:
+    return key.rpartition(".")[2]
 
 
 def _renamed(keys: Any, prefix: str) -> set[str]:
@@ -162,7 +213,7 @@ def keep_steady(model: nn.Module) -> None:
         if isinstance(getattr(module, "layerdrop", None), float):
             module.layerdrop = 0.0  # type: ignore[assignment]
         config = getattr(module, "config", None)
-        if hasattr(config, "model_type"):  # transformers reads both there
-            for option, off in (("layerdrop", 0.0), ("apply_spec_augment", False)):
+        if hasattr(config, "model_type"):  # transformers reads them there
+            for option, off in _UNSTEADY.items():
                 if hasattr(config, option):
                     setattr(config, option, off)

@@ -31,21 +31,22 @@ class WhisperUpstream(nn.Module):
             two pretrained encoders. Whisper as it was trained attends to the silence after the speech too, whose
             frames have positions and a spectrogram at its floor, and its convolutions see that floor beyond the last
             frame; here neither is there.
+        revision: of a hub id: a branch, tag or commit; the newest by default.
 
     Raises:
         MissingFileError: there is no model at ``ckpt``, or a file of it is missing; the message names it.
         UsageError: it is another model, or its weights or its spectrogram are not its own.
     """
 
-    def __init__(self, ckpt: str, pad_to_30s: bool = True) -> None:
+    def __init__(self, ckpt: str, pad_to_30s: bool = True, revision: str | None = None) -> None:
         super().__init__()
         from transformers import WhisperFeatureExtractor, WhisperModel
 
         if not isinstance(pad_to_30s, bool):
             raise KindError(f"pad_to_30s must be true or false; got {pad_to_30s!r}")
         pretrained.check_ckpt(WHISPER, ckpt)
-        self.extractor = pretrained.load_extractor(WhisperFeatureExtractor, ckpt)
-        self.encoder = pretrained.load_model(WHISPER, WhisperModel, ckpt, part="encoder.").encoder
+        self.extractor = pretrained.load_extractor(WhisperFeatureExtractor, ckpt, revision)
+        self.encoder = pretrained.load_model(WHISPER, WhisperModel, ckpt, part="WhisperEncoder", revision=revision)
         bins = (self.extractor.feature_size, self.encoder.config.num_mel_bins)
         if bins[0] != bins[1]:
             raise UsageError(

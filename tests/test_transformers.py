@@ -1,0 +1,216 @@
+"""Encoders through transformers: its own hidden states of one utterance, and the same in a batch where that can be."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from tiny_encoders import CASES, LAYER_NORM, WAV2VEC2, Case
+from tiny_models import wavs
+from torchaudio.functional import resample
+from transformers import AutoFeatureExtractor
+
+from s3prl_fusion import WhisperUpstream
+from s3prl_fusion.upstreams.families import BY_TYPE
+from s3prl_fusion.upstreams.transformers import TransformersUpstream
+
+LENGTHS = (16000, 9001, 5300)
+BY_NAME = {case.name: case for case in CASES}
+ONE_A_KIND = [BY_NAME[name] for name in ("Wav2Vec2-layer", "SEW", "Wav2Vec2Bert")]
+
+
+def each_family(cases: list[Case] = CASES):
+    """Run a test on each tiny model that the installed transformers knows."""
+    marks = {case.name: [] if case.known else [pytest.mark.skip("this transformers lacks it")] for case in cases}
+    return pytest.mark.parametrize("case", [pytest.param(case, id=case.name, marks=marks[case.name]) for case in cases])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Save a tiny model once."""
+    saved: dict[str, str] = {}
+
+    def save(case: Case) -> str:
+        if case.name not in saved:
+            saved[case.name] = case.save(tmp_path_factory.mktemp("model") / case.name)
+        return saved[case.name]
+
+    return save
+
+
+def part(model: torch.nn.Module, name: str) -> torch.nn.Module:
+    return next((module for module in model.modules() if type(module).__name__ == name), model)
+
+
+@torch.no_grad()
+def transformers_states(ckpt: str, wav: torch.Tensor) -> list[torch.Tensor]:
+    """Hidden states of one utterance by transformers alone, the last one as the encoder gives it."""
+    kind = transformers.AutoConfig.from_pretrained(ckpt).model_type
+    family = BY_TYPE[kind]
+    encoder = part(getattr(transformers, family.models[kind]).from_pretrained(ckpt).eval(), family.encoder)
+    inputs = AutoFeatureExtractor.from_pretrained(ckpt)(wav.numpy(), sampling_rate=16000, return_tensors="pt")
+    out = encoder(**inputs, output_hidden_states=True)
+    states = list(out.hidden_states)
+    if family.norm(encoder.config):
+        states[-1] = out.last_hidden_state
+    return states
+
+
+@torch.no_grad()
+@each_family([case for case in CASES if "adapter" not in case.name])
+def test_one_utterance_has_transformers_states(case, folder):
+    upstream = TransformersUpstream(folder(case)).eval()
+    (wav,) = wavs(9001)
+    states, expected = upstream([wav])["hidden_states"], transformers_states(folder(case), wav)
+    assert len(states) == len(expected)
+    for ours, theirs in zip(states, expected):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+@each_family()
+def test_a_batch_gives_what_each_utterance_gives_alone(case, folder):
+    # In double precision, where rounding, which tiny models make more of, is no excuse.
+    upstream = TransformersUpstream(folder(case)).eval().double()
+    together = upstream(wavs(*LENGTHS))["hidden_states"]
+    alone = [upstream([wav])["hidden_states"] for wav in wavs(*LENGTHS)]
+    assert [states[0].size(1) for states in alone] == [upstream.num_frames(length) for length in LENGTHS]
+    assert together[0].size(1) == upstream.num_frames(max(LENGTHS))
+    assert gap(alone, together) < 1e-8 if case.exact else gap(alone, together) > 1e-4
+    upstream.one_by_one = True
+    assert gap(alone, upstream(wavs(*LENGTHS))["hidden_states"]) == 0
+
+
+def gap(alone: list[list[torch.Tensor]], together: list[torch.Tensor]) -> float:
+    """How far each utterance's own frames are from those in a batch, at most."""
+    pairs = [(state[0], padded[i]) for i, states in enumerate(alone) for state, padded in zip(states, together)]
+    return max(float((padded[: len(own)] - own).abs().max()) for own, padded in pairs)
+
+
+@torch.no_grad()
+@each_family(ONE_A_KIND)
+@pytest.mark.parametrize("samples", [1, 400, 719, 15999, 16001])
+def test_frames_are_counted_as_announced(case, samples, folder):
+    upstream = TransformersUpstream(folder(case)).eval()
+    rate = upstream.get_downsample_rates("hidden_states")
+    (frames,) = {state.size(1) for state in upstream(wavs(samples))["hidden_states"]}
+    assert frames == upstream.num_frames(samples)
+    assert abs(frames - samples / rate) <= 2
+
+
+@torch.no_grad()
+@each_family(ONE_A_KIND)
+@pytest.mark.fault("an utterance of digital silence in a model of transformers", "finite states")
+def test_silence_gives_finite_states(case, folder):
+    upstream = TransformersUpstream(folder(case)).eval()
+    (noise,) = wavs(8000)
+    for batch in ([torch.zeros(8000)], [noise, torch.zeros(3000)]):
+        assert all(state.isfinite().all() for state in upstream(batch)["hidden_states"])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_halves_are_computed_in_float32(dtype, folder, tmp_path):
+    ckpt = folder(BY_NAME["WavLM-layer"])
+    shutil.copytree(ckpt, tmp_path / "half")
+    transformers.WavLMModel.from_pretrained(ckpt).to(dtype).save_pretrained(tmp_path / "half")
+    states = TransformersUpstream(str(tmp_path / "half")).eval()(wavs(9001))["hidden_states"]
+    assert {state.dtype for state in states} == {torch.float32}
+    expected = transformers_states(ckpt, wavs(9001)[0])
+    assert all((ours - theirs).abs().max() < 0.1 for ours, theirs in zip(states, expected))
+
+
+def test_training_drops_no_layer_and_masks_no_frame(folder, tmp_path):
+    off = dict.fromkeys(("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout"), 0.0)
+    case = BY_NAME["Wav2Vec2Bert"]
+    sizes = {**case.sizes, **off, "conformer_conv_dropout": 0.0, "layerdrop": 0.9, "mask_time_prob": 0.9}
+    upstream = TransformersUpstream(replace(case, sizes=sizes).save(tmp_path / "drop"))
+    with torch.no_grad():
+        expected = upstream.eval()(wavs(16000))["hidden_states"]
+    # Batch norm is what training mode is for: it alone stays as it is.
+    for module in upstream.train().modules():
+        module.train(not isinstance(module, torch.nn.BatchNorm1d))
+    ours = upstream(wavs(16000))["hidden_states"]
+    assert len(ours) == len(expected)
+    torch.testing.assert_close(ours[-1], expected[-1], rtol=0, atol=1e-5)
+    ours[-1].square().sum().backward()
+    assert all(parameter.grad is not None for parameter in upstream.encoder.model.encoder.layers.parameters())
+
+
+@torch.no_grad()
+def test_whether_padding_is_masked_is_said_by_the_file_or_else_by_the_norm(tmp_path):
+    for norm, sizes in (("group", WAV2VEC2), ("layer", LAYER_NORM)):
+        case = Case(norm, "Hubert", sizes)
+        for said in (True, False, None):
+            folder = Path(case.save(tmp_path / f"{norm}-{said}"))
+            file = folder / "preprocessor_config.json"
+            settings = {**json.loads(file.read_text()), "return_attention_mask": said}
+            file.write_text(json.dumps({key: value for key, value in settings.items() if value is not None}))
+            assert TransformersUpstream(str(folder)).encoder.masks is (norm == "layer" if said is None else said)
+
+
+@torch.no_grad()
+@pytest.mark.fault(
+    "a model of another sampling rate", "its waveforms are resampled; refused where no whole samples are between frames"
+)
+def test_another_sampling_rate_is_resampled_to(folder, tmp_path):
+    ckpt = folder(BY_NAME["Wav2Vec2-layer"])
+    shutil.copytree(ckpt, tmp_path / "slow")
+    extractor = transformers.Wav2Vec2FeatureExtractor(sampling_rate=8000, return_attention_mask=True)
+    extractor.save_pretrained(tmp_path / "slow")
+    slow, same = TransformersUpstream(str(tmp_path / "slow")).eval(), TransformersUpstream(ckpt).eval()
+    assert slow.get_downsample_rates("hidden_states") == 640
+    (wav,) = wavs(16000)
+    ours, expected = slow([wav]), same([resample(wav, 16000, 8000)])
+    assert all(map(torch.equal, ours["hidden_states"], expected["hidden_states"]))
+    transformers.Wav2Vec2FeatureExtractor(sampling_rate=11025).save_pretrained(tmp_path / "slow")
+    with pytest.raises(ValueError, match=r"every 320 samples at 11025 Hz, which are 464.40 at 16000 Hz; .*whole"):
+        TransformersUpstream(str(tmp_path / "slow"))
+
+
+@torch.no_grad()
+def test_whisper_goes_through_its_own_upstream(tiny_whisper):
+    for options, whisper in (({}, {}), ({"pad_to_30s": False}, {"pad_to_30s": False})):
+        ours, own = (
+            TransformersUpstream(tiny_whisper, **options).eval(),
+            WhisperUpstream(tiny_whisper, **whisper).eval(),
+        )
+        states, expected = (upstream(wavs(16000, 5000))["hidden_states"] for upstream in (ours, own))
+        assert all(map(torch.equal, states, expected))
+        assert (ours.get_downsample_rates("x"), ours.num_frames(321)) == (320, 2)
+
+
+class TestMistakes:
+    @pytest.mark.parametrize("file", ["config.json", "preprocessor_config.json", "model.safetensors"])
+    def test_a_file_that_is_missing_is_named(self, file, folder, tmp_path):
+        shutil.copytree(folder(BY_NAME["Wav2Vec2-layer"]), tmp_path / "x")
+        (tmp_path / "x" / file).unlink()
+        with pytest.raises(FileNotFoundError, match=f"x has no .*{file}"):
+            TransformersUpstream(str(tmp_path / "x"))
+
+    def test_weights_of_another_model_are_refused(self, folder, tmp_path):
+        shutil.copytree(folder(BY_NAME["WavLM-layer"]), tmp_path / "x")
+        shutil.copy(Path(folder(BY_NAME["Hubert-layer"])) / "model.safetensors", tmp_path / "x")
+        with pytest.raises(ValueError, match=r"x lacks weights: .*; 'hf' would not be the model that was saved"):
+            TransformersUpstream(str(tmp_path / "x"))
+
+    @pytest.mark.fault(
+        "a model of transformers that this one does not know, or that takes no speech", "refused: its type is said"
+    )
+    def test_an_architecture_that_is_not_known_is_said(self, folder, tmp_path):
+        shutil.copytree(folder(BY_NAME["Wav2Vec2-layer"]), tmp_path / "x")
+        (tmp_path / "x/config.json").write_text(json.dumps({"model_type": "new-speech-model"}))
+        with pytest.raises(ValueError, match=r"transformers cannot load it: .*new-speech-model"):
+            TransformersUpstream(str(tmp_path / "x"))
+
+    def test_options_of_other_kinds_are_refused(self, folder):
+        ckpt = folder(BY_NAME["Wav2Vec2-layer"])
+        with pytest.raises(TypeError, match="one_by_one must be true or false; got 1"):
+            TransformersUpstream(ckpt, one_by_one=1)
+        with pytest.raises(ValueError, match="pad_to_30s is an option of Whisper's.*'wav2vec2': leave it out"):
+            TransformersUpstream(ckpt, pad_to_30s=True)
