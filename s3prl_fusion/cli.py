@@ -22,6 +22,7 @@ COMMANDS = {
     "score": "recompute the score of one expdir from its files",
     "results": "tables and a chart of scores, SUPERB score, published numbers; --compare two experiments",
     "submit": "pack predict.zip for the SUPERB leaderboard, and fill in its form",
+    "check": "whether an upstream is right, your own above all: its contract, and what it does at the edges",
     "profile": "multiply-accumulates, parameters, speed and memory of an upstream",
     "list": "names of fused upstreams, their sizes, and the interfaces",
     "extract": "write features of sound files as .npy or .safetensors",

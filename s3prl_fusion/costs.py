@@ -169,8 +169,11 @@ def peak_memory(run: Callable[[], Any], device: str = "cpu") -> int:
         run()
         return torch.cuda.max_memory_allocated(device) - before
     os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # else it complains of a missing GPU
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiler:
-        run()
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*Profiler clears events", category=UserWarning)
+        with torch.profiler.profile(activities=activities, profile_memory=True) as profiler:
+            run()
     # Allocations are positive, releases negative; those of what was there before are not among them.
     events = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
     changes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
