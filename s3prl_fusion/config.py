@@ -18,6 +18,7 @@ from .interfaces import DEFAULT_INTERFACE, build_interface, interface_class, int
 from .permissions import check_code
 from .relative_paths import resolve_paths
 from .schema import LARGEST_WIDTH
+from .upstreams import references
 
 PRECISIONS = ("float32", "bf16", "fp16")
 
@@ -35,7 +36,8 @@ class MemberConfig:
     """One upstream of a fusion.
 
     Attributes:
-        name: any entry of s3prl's hub, e.g. ``"wavlm_base_plus"`` or ``"hubert_local"``.
+        name: any entry of s3prl's hub, e.g. ``"wavlm_base_plus"`` or ``"hubert_local"``, or an upstream of the user's
+            own, e.g. ``"my_model.py:MyModel"``, see `upstreams.references`.
         ckpt: what ``-k`` is for the entry alone: a path, an address or a hub id.
         model_config: what ``-g`` is for the entry alone: a path, or a mapping of the entry's own options.
         layers: indices of the hidden states to use, in order, negative ones from the end; ``None`` is all.
@@ -148,8 +150,8 @@ class FusionConfig:
 
     @property
     def member_names(self) -> list[str]:
-        """What to call each member: its name, and its number where there are two of one name."""
-        names = [member.name for member in self.members]
+        """What to call each member: its name, a short one of a user's own, and its number where two have the same."""
+        names = [references.label(member.name) for member in self.members]
         return [f"{name}.{i}" if names.count(name) > 1 else name for i, name in enumerate(names)]
 
     @classmethod
@@ -243,10 +245,22 @@ class FusionConfig:
 
 def _check_code(config: Any, beside: Path | None) -> None:
     """Look at whose code a raw config names, before it is imported; see `permissions.check_code`."""
-    interface = config.get("interface") if isinstance(config, Mapping) else None
-    name = interface.get("name") if isinstance(interface, Mapping) else interface
-    if isinstance(name, str) and is_own(name):
+    if not isinstance(config, Mapping):
+        return
+    name = _name(config.get("interface"))
+    if is_own(name):
         check_code("interface", name, beside)
+    members = config.get("members")
+    for name in map(_name, members if isinstance(members, (list, tuple)) else ()):
+        reference = references.parse(name)
+        if reference:
+            check_code("upstream", name, beside, reference.where)
+
+
+def _name(raw: Any) -> str:
+    """Return the name in what a raw config has for an interface or a member; empty where there is none."""
+    name = raw.get("name") if isinstance(raw, Mapping) else raw
+    return name if isinstance(name, str) else ""
 
 
 def _member(key: str, value: Any) -> MemberConfig:

@@ -17,6 +17,7 @@ from .files import read_mapping
 from .interfaces import interface_class, interface_options
 from .source import code_digest, content_digest
 from .upstreams.entries import known
+from .upstreams.references import parse
 
 _ABSENT = object()
 CONTENT = "sha256:"  # before the digest of what is in a file
@@ -61,8 +62,10 @@ def digest(made_of: Any) -> str:
 def _member(member: MemberConfig, contents: bool) -> dict[str, Any]:
     entry = known(member.name)
     config = member.model_config if member.model_config is not None else dict(entry.options) or None
+    own = parse(member.name)
     made_of = {
-        "name": entry.via or entry.name,
+        "name": own.identity if own else entry.via or entry.name,
+        "code": own and contents and own.digest() or None,
         "ckpt": _file(member.ckpt or entry.pretrained, contents),
         "model_config": _settings(config, contents),
         "layers": member.layers and list(member.layers),

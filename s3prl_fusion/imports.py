@@ -8,7 +8,10 @@ from __future__ import annotations
 import functools
 import importlib.util
 import sys
+import sysconfig
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -82,5 +85,34 @@ def _module_at(path: str) -> ModuleType:
     if Path(path).is_file():
         _say(path)
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with beside(Path(path).parent):
+        spec.loader.exec_module(module)
     return module
+
+
+@contextmanager
+def beside(folder: Path) -> Iterator[None]:
+    """Let code import what lies in its folder by its plain name, until the block ends; two folders may each have a
+    module of one name."""
+    if folder in [Path(entry).resolve() for entry in sys.path]:
+        yield
+        return
+    hidden = {file.stem: sys.modules.pop(file.stem) for file in folder.glob("*.py") if _is_others(file.stem)}
+    before = set(sys.modules)
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        for name in set(sys.modules) - before:
+            file = getattr(sys.modules[name], "__file__", None)
+            if file and folder in Path(file).parents:
+                del sys.modules[name]
+        sys.modules.update(hidden)
+
+
+def _is_others(name: str) -> bool:
+    """Tell whether a module of this name is there, from a single file that is not the standard library's."""
+    file = getattr(sys.modules.get(name), "__file__", None)
+    return file is not None and Path(file).stem == name and Path(sysconfig.get_path("stdlib")) != Path(file).parent

@@ -4,6 +4,7 @@
 - a fusion YAML's path, ``path/to/fusion.yaml``; ``fusion.yaml__chconv`` is the same with another interface, and
   ``fusion.yaml:whisper_small`` has one of its members alone;
 - ``fused``, whose fusion YAML comes separately (run_downstream's ``-g``);
+- ``my_model.py:MyModel`` is an upstream of the user's own, see `upstreams.references`, and stock;
 - any other name is a stock upstream, an entry of s3prl's hub.
 """
 
@@ -19,20 +20,21 @@ from .config import FusionConfig, InterfaceConfig, MemberConfig
 from .errors import MissingFileError, UsageError, unknown
 from .imports import is_own
 from .permissions import check_code
+from .upstreams import references
 from .upstreams.entries import aliases
+from .upstreams.references import YAML
 
 FUSIONS = "fusion/*.yaml"  # in downstream_configs
-_YAML = re.compile(r"(?P<path>.+\.ya?ml)(:(?P<member>[^:/]+?))?(__(?P<interface>.+))?")
 
 
 def is_fused_name(name: str) -> bool:
     """Tell whether a name claims to be a fused upstream's; it may still be malformed."""
-    return name == "fused" or name.startswith("fused_") or is_yaml(name)
+    return is_yaml(name) or ((name == "fused" or name.startswith("fused_")) and references.parse(name) is None)
 
 
 def is_yaml(name: str) -> bool:
     """Tell whether a name is a fusion YAML's path, with or without one of its members or another interface."""
-    return bool(_YAML.fullmatch(name))
+    return bool(YAML.fullmatch(name))
 
 
 def resolve(name: str, model_config: str | None = None, ckpt: str | None = None, named: bool = True) -> FusionConfig:
@@ -53,7 +55,10 @@ def resolve(name: str, model_config: str | None = None, ckpt: str | None = None,
         UserError: the name is malformed, it has a file too many or too few, or the file is wrong.
     """
     if not is_fused_name(name):
-        member = MemberConfig(name, ckpt, model_config)
+        reference = references.parse(name)
+        if reference and not named:
+            check_code("upstream", name, None, reference.where)
+        member = MemberConfig(absolute(name), ckpt, model_config)
         return FusionConfig((member,), InterfaceConfig("weighted_sum"), normalize=False, stock=True)
     if ckpt is not None:
         raise UsageError(
@@ -73,7 +78,7 @@ def _fused(name: str, model_config: str | None, named: bool) -> FusionConfig:
         return FusionConfig.from_yaml(find_shipped("-g", model_config, FUSIONS), named)
     if model_config is not None:
         raise UsageError(f"{name!r} says it all and takes no -g {model_config}; give the file to the upstream 'fused'")
-    yaml = _YAML.fullmatch(name)
+    yaml = YAML.fullmatch(name)
     if yaml is None:
         return FusionConfig.from_name(name)
     fusion = FusionConfig.from_yaml(find_shipped("-u", yaml["path"], FUSIONS), named)
@@ -113,7 +118,7 @@ def spellings(name: str, fusion: FusionConfig, member: str | None, interface: st
         member: as `FusionConfig.member_names` calls it; None is all of them.
         interface: by its name.
     """
-    yaml = _YAML.fullmatch(name)
+    yaml = YAML.fullmatch(name)
     if yaml is not None:
         one = member or yaml["member"]
         bases = [f"{yaml['path']}:{one}" if one else yaml["path"]]
@@ -129,9 +134,12 @@ def spellings(name: str, fusion: FusionConfig, member: str | None, interface: st
 
 
 def absolute(name: str) -> str:
-    """Make a fusion YAML's name independent of the current folder; any other name stays as it is."""
-    yaml = _YAML.fullmatch(name)
-    return f"{find_shipped('-u', yaml['path'], FUSIONS).absolute()}{name[yaml.end('path') :]}" if yaml else name
+    """Make the name of a fusion YAML, or of a user's own upstream, independent of the current folder; any other name
+    stays as it is."""
+    yaml, reference = YAML.fullmatch(name), references.parse(name)
+    if yaml is None:
+        return str(reference.absolute()) if reference else name
+    return f"{find_shipped('-u', yaml['path'], FUSIONS).absolute()}{name[yaml.end('path') :]}"
 
 
 def find_shipped(option: str, path: str, *patterns: str) -> Path:
@@ -159,10 +167,11 @@ def find_shipped(option: str, path: str, *patterns: str) -> Path:
 
 
 def label(name: str) -> str:
-    """Shorten what -u says for tables and folders: a YAML goes by its file's name, without the folder."""
-    yaml = _YAML.fullmatch(name)
+    """Shorten what -u says for tables and folders: a YAML goes by its file's name, without the folder, and so does an
+    upstream of the user's own."""
+    yaml = YAML.fullmatch(name)
     if yaml is None:
-        return name
+        return references.label(name)
     return "_".join(part for part in (Path(yaml["path"]).stem, yaml["member"], yaml["interface"]) if part)
 
 
@@ -177,6 +186,7 @@ def add_interface(name: str, interface: str) -> str:
             "--interfaces: the interface of 'fused' stands in its YAML; give the YAML's path in place of the name"
         )
     if not is_fused_name(name):
-        raise UsageError(f"--interfaces: {name!r} is not a fused upstream; try 'fused__{name}'")
-    double = name.startswith("fused__") or _YAML.fullmatch(name)
+        advice = "make it the member of a fusion YAML" if references.parse(name) else f"try 'fused__{name}'"
+        raise UsageError(f"--interfaces: {name!r} is not a fused upstream; {advice}")
+    double = name.startswith("fused__") or YAML.fullmatch(name)
     return f"{name}{'__' if double else '_'}{interface}"

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from .errors import MissingFileError, UsageError
 from .files import cache_dir
-from .source import code_digest
+from .source import code_digest, module_files
 
 OPTION, VARIABLE = "--allow-code", "S3PRL_FUSION_ALLOW_CODE"
 _FILES = (".py", ".ckpt", ".pt", ".pth", ".bin")  # no module, and no repository, ends so
@@ -79,7 +79,7 @@ def allowing(name: str | Path) -> str:
     return f"{OPTION} {shlex.quote(str(name))}"
 
 
-def check_code(kind: str, name: str, beside: Path | None) -> None:
+def check_code(kind: str, name: str, beside: Path | None, where: str = "") -> None:
     """Refuse a user's own object (see `imports`) that somebody else may have named, before it is imported.
 
     Args:
@@ -87,11 +87,12 @@ def check_code(kind: str, name: str, beside: Path | None) -> None:
         name: ``module:Name`` or ``path/to/file.py:Name``, in a YAML or a checkpoint.
         beside: the folder of a YAML that the user has named: what is in it, or in an installed package, is named with
             it. None for what stands in a checkpoint.
+        where: its module or file, if that is not what stands before the name's last colon.
 
     Raises:
         UsageError: the user has not allowed it; the message says how to.
     """
-    where = name.rpartition(":")[0]
+    where = where or name.rpartition(":")[0]
     path = Path(where).resolve() if where.endswith(".py") else None
     if beside is not None:
         if path is None and not _is_in_current_folder(where):
@@ -103,7 +104,7 @@ def check_code(kind: str, name: str, beside: Path | None) -> None:
     if path is not None and not path.is_file():
         raise UsageError(f"{kind} {name!r}: there is no file {path}{_elsewhere(beside)}")
     origin = "stands in a checkpoint" if beside is None else f"is outside the YAML's own folder {beside}"
-    own = ", or name the YAML that it was trained with (-u, or load_experiment's upstream)" if beside is None else ""
+    own = ", or name what it was trained with (-u, or load_experiment's upstream)" if beside is None else ""
     raise UsageError(
         f"{kind} {name!r} {origin}, so its code does not run unless you allow it: read {path or where}, then give "
         f"{allowing(path or where)} (in Python: the environment variable {VARIABLE}){own}"
@@ -113,7 +114,7 @@ def check_code(kind: str, name: str, beside: Path | None) -> None:
 def _elsewhere(beside: Path | None) -> str:
     if beside is not None:
         return "; correct the path"
-    return "; name the YAML that it was trained with, where it is now (-u, or load_experiment's upstream)"
+    return "; name what it was trained with, where it is now (-u, or load_experiment's upstream)"
 
 
 def _is_in_current_folder(module: str) -> bool:
@@ -147,26 +148,9 @@ def _is_known(where: str) -> bool:
 
 def _note(where: str) -> Path:
     """Name code by what is in it and in what it imports: another file or module of the same name is another's."""
-    files = [Path(where)] if where.endswith(".py") else _module_files(where)
+    files = [Path(where)] if where.endswith(".py") else module_files(where)
     if not all(file.is_file() for file in files):
         raise FileNotFoundError(where)
     name = "" if where.endswith(".py") else f"module {where} "
     digest = hashlib.sha256(f"{name}{code_digest(files, imported=True)}".encode())
     return cache_dir() / "code" / digest.hexdigest()
-
-
-def _module_files(name: str) -> list[Path]:
-    """Return the files that Python would run to import a module, and run none."""
-    package, *parts = name.split(".")
-    try:
-        spec = find_spec(package)
-    except (ValueError, ImportError):
-        spec = None
-    if spec is None or not spec.origin:
-        raise FileNotFoundError(name)
-    files, folder = [Path(spec.origin)], Path(spec.origin).parent
-    for part in parts:
-        one, init = folder / f"{part}.py", folder / part / "__init__.py"
-        folder = folder / part
-        files += [file for file in (init, one) if file.is_file()][:1]
-    return files

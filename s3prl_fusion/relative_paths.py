@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .upstreams.references import parse
+
 
 def resolve_paths(folder: Path, config: Any) -> Any:
     """Make a raw config's paths absolute where they exist in a folder: the members' ``ckpt`` and ``model_config``, and
-    the module of a user's own interface.
+    the modules of a user's own upstreams and interface.
 
     What is not of its kind stays as it is: the checks of `s3prl_fusion.FusionConfig` come later.
     """
@@ -27,10 +29,19 @@ def resolve_paths(folder: Path, config: Any) -> Any:
 
 
 def _member(folder: Path, member: Any) -> Any:
+    if isinstance(member, str):
+        return _own_upstream(folder, member)
     if not isinstance(member, Mapping):
         return member
+    if isinstance(member.get("name"), str):
+        member = {**member, "name": _own_upstream(folder, member["name"])}
     paths = {key: folder / member[key] for key in ("ckpt", "model_config") if isinstance(member.get(key), str)}
     return {**member, **{key: str(path.resolve()) for key, path in paths.items() if path.exists()}}
+
+
+def _own_upstream(folder: Path, name: str) -> str:
+    reference = parse(name)
+    return str(reference.beside(folder)) if reference else name
 
 
 def _own_interface(folder: Path, name: str) -> str:

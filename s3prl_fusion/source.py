@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,32 @@ def _imports(file: Path) -> Iterator[Path]:
             for count in range(1, len(parts) + 1):
                 path = folder.joinpath(*parts[:count])
                 yield from (p for p in (path.with_name(f"{path.name}.py"), path / "__init__.py") if p.is_file())
+
+
+def module_files(name: str) -> list[Path]:
+    """Return the files that Python would run to import a module, and run none.
+
+    Raises:
+        FileNotFoundError: there is no such module, or it is in no file.
+    """
+    package, *parts = name.split(".")
+    try:
+        spec = find_spec(package)
+    except (ValueError, ImportError):
+        spec = None
+    folders = [*(spec.submodule_search_locations or [])] if spec else []
+    if spec is None or not (spec.has_location or folders):
+        raise FileNotFoundError(name)
+    files = [Path(spec.origin)] if spec.has_location and spec.origin else []
+    folder = Path(folders[0]) if folders else files[0].parent
+    for i, part in enumerate(parts):
+        one, init = folder / f"{part}.py", folder / part / "__init__.py"
+        folder = folder / part
+        found = [file for file in (init, one) if file.is_file()][:1]
+        if not found and (i + 1 == len(parts) or not folder.is_dir()):
+            raise FileNotFoundError(name)
+        files += found
+    return files
 
 
 def content_digest(path: str | os.PathLike[str]) -> str:

@@ -178,6 +178,14 @@ def test_the_users_own_interface_trains(files):
     assert fused.shape == (1, 4, 5) and interface.options == {"bias": False} and interface.output_dim == 768
 
 
+def test_the_users_own_upstream_runs(files):
+    (text,) = [text for text in FUSIONS if "my_model.py" in text]
+    (files / "fusion.yaml").write_text(text)
+    own = FusionConfig.from_yaml(files / "fusion.yaml").members[0]
+    upstream = s3prl_fusion.FusedUpstream(FusionConfig((own,)))
+    assert [state.shape for state in upstream([torch.zeros(16000)])["hidden_states"]] == [(1, 49, 128)] * 2
+
+
 def test_the_contributors_interface_is_one_file(files, monkeypatch):
     import s3prl_fusion.interfaces as package
 

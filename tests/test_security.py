@@ -646,7 +646,9 @@ def test_a_checkpoint_without_checksums_is_read(intact, tmp_path):
     "an interface whose file is no longer there, named by a checkpoint", "said to be gone; nothing to allow"
 )
 def test_code_that_is_gone(tmp_path):
-    with pytest.raises(UsageError, match=r"there is no file .*gone\.py; name the YAML .*where it is now") as told:
+    with pytest.raises(
+        UsageError, match=r"there is no file .*gone\.py; name what it was trained with, where it is now"
+    ) as told:
         permissions.check_code("interface", f"{tmp_path}/gone.py:Gone", None)
     assert "--allow-code" not in str(told.value)
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..audio import SAMPLE_RATE
 from ..files import read_yaml
 from ..source import code_digest, code_root, content_digest
+from ..upstreams.references import parse
 
 if TYPE_CHECKING:
     from ..config import MemberConfig
@@ -77,6 +78,9 @@ def _in_library(file: Path) -> bool:
 def _settings(config: MemberConfig, dtype: str) -> dict[str, Any]:
     """Return the config by content; where a member runs is no part of it, nor is an option that is not given."""
     given = {key: value for key, value in asdict(config).items() if value is not None and key != "device"}
+    own = parse(config.name)
+    if own:
+        given.update(name=own.identity, code=own.digest())
     for key in ("ckpt", "model_config"):
         if isinstance(given.get(key), str):
             given[key] = _content(Path(given[key]))

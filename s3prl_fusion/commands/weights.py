@@ -12,6 +12,7 @@ from ..config import FusionConfig
 from ..disk import check_folder
 from ..errors import UsageError
 from ..files import write_with
+from ..names import label
 
 if TYPE_CHECKING:
     import pandas
@@ -112,7 +113,7 @@ def occlusion(ckpt: str, wavs: Sequence[str], device: str) -> tuple[str, pandas.
 
 
 def _members(config: FusionConfig) -> tuple[list[str], list[Sequence[int] | None]]:
-    return [member.name for member in config.members], [member.layers for member in config.members]
+    return [label(member.name) for member in config.members], [member.layers for member in config.members]
 
 
 def _table(

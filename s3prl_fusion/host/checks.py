@@ -16,7 +16,7 @@ from ..errors import MissingFileError, UsageError, within
 from ..featurizer import check_selection
 from ..files import as_json, read_json
 from ..identity import describe, differences
-from ..names import is_fused_name, resolve
+from ..names import absolute, is_fused_name, resolve
 from ..upstreams.layers import check_layers, count_layers
 from . import members, recipes
 from .arguments import override, split_overrides
@@ -83,6 +83,8 @@ def check_run(args: argparse.Namespace, config: dict[str, Any], patches: Patches
     fusion = None
     check_repository(args)
     if getattr(args, "hub", None) != "huggingface":
+        if not args.past_exp:
+            args.upstream = absolute(args.upstream)  # so that the checkpoint's holds from any folder
         named = not args.past_exp or overridden(args, "upstream")
         fusion = fusion_of(args, lambda: _remembered(args), named)
         if args.past_exp and not fusion.stock:

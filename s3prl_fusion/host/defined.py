@@ -21,12 +21,21 @@ class Signature:
         defaults: of those that may be left out; `UNKNOWN` where it is no literal.
         forwards: whether what is given beside them goes on to something else; else ``**kwargs`` swallow it.
         is_class: whether it is a constructor's.
+        variadic: whether there are ``**kwargs``.
+        reads: whether its code does anything with them.
     """
 
     names: tuple[str, ...] = ()
     defaults: Mapping[str, Any] | None = None
     forwards: bool = False
     is_class: bool = False
+    variadic: bool = False
+    reads: bool = False
+
+    @property
+    def needed(self) -> list[str]:
+        """The names that may not be left out."""
+        return [name for name in self.names if name not in (self.defaults or {})]
 
 
 @cache
@@ -40,8 +49,28 @@ def definitions(file: Path) -> dict[str, Signature]:
             found[node.name] = _signature(node)
         elif isinstance(node, ast.ClassDef):
             inits = [part for part in node.body if isinstance(part, ast.FunctionDef) and part.name == "__init__"]
-            found[node.name] = _signature(inits[0], skip=1) if inits else Signature(forwards=True, is_class=True)
+            inherited = Signature(forwards=True, is_class=True, variadic=True, reads=True)
+            found[node.name] = _signature(inits[0], skip=1) if inits else inherited
     return found
+
+
+@cache
+def bound_names(file: Path) -> frozenset[str] | None:
+    """Return every name that a file gives a meaning to, by a definition, an import or an assignment, also below an
+    ``if`` or a ``try``; None where others may come to it: by ``import *``, or by ``__getattr__``."""
+    found: set[str] = set()
+    left: list[ast.AST] = [*ast.parse(file.read_bytes()).body]
+    while left:
+        node = left.pop()
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            found.add(node.name)
+            continue
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            found.update((alias.asname or alias.name).partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        left += ast.iter_child_nodes(node)
+    return None if found & {"*", "__getattr__"} else frozenset(found)
 
 
 @cache
@@ -80,7 +109,11 @@ def _signature(node: ast.FunctionDef, skip: int = 0) -> Signature:
     given.update({name: _literal(value) for name, value in zip(keywords, arguments.kw_defaults) if value is not None})
     calls = [part for part in ast.walk(node) if isinstance(part, ast.Call)]
     forwards = arguments.kwarg is not None and any(_passes(call, arguments.kwarg.arg) for call in calls)
-    return Signature((*positional[skip:], *keywords), given, forwards, is_class=skip > 0)
+    names = (*positional[skip:], *keywords)
+    if arguments.kwarg is None:
+        return Signature(names, given, is_class=skip > 0)
+    reads = any(_is_name(part, arguments.kwarg.arg) for part in ast.walk(node) if isinstance(part, ast.expr))
+    return Signature(names, given, forwards, skip > 0, variadic=True, reads=reads)
 
 
 def _passes(call: ast.Call, kwargs: str) -> bool:

@@ -21,6 +21,7 @@ from ..errors import KindError, UsageError
 from ..featurizer import FusionFeaturizer
 from ..names import absolute, is_fused_name, is_yaml
 from ..upstreams.outputs import are_finite
+from ..upstreams.references import parse
 from ..upstreams.windows import states_in_windows
 from .checks import check_stock, fusion_of
 from .ckpt import find_ckpt, read_experiment
@@ -136,25 +137,21 @@ def load_experiment(
     Args:
         expdir_or_ckpt: a checkpoint, or an experiment's folder, see `find_ckpt`. It may have moved.
         device: where everything runs.
-        upstream: the fusion YAML's path, where it, and an interface beside it, have moved since the training.
+        upstream: the fusion YAML's path, where it, and code beside it, have moved since the training; or what names an
+            upstream of the user's own now.
 
     Raises:
         MissingFileError: there is no checkpoint, or a file that it was trained with is gone; the message names it.
         UsageError: the file is no checkpoint of s3prl's runner, or is of another fusion than its YAML says now, or
-            there is no such device; or `upstream` is no YAML, or the experiment's is not fused; or the checkpoint
-            names code that the user has not (see docs/security.md).
+            there is no such device; or `upstream` is of another kind than the experiment's; or the checkpoint names
+            code that the user has not (see docs/security.md).
     """
     check_device(device)
     path = find_ckpt(expdir_or_ckpt)
     states = read_experiment(path)
     args, config = states["Args"], states["Config"]
     if upstream is not None:
-        if not (is_yaml(str(upstream)) and is_fused_name(args.upstream)):
-            raise UsageError(
-                f"upstream={str(upstream)!r} must be a fusion YAML, and the experiment's own, {args.upstream!r}, "
-                "a fusion; leave it out"
-            )
-        args.upstream, args.upstream_model_config = absolute(str(upstream)), None
+        _rename(args, str(upstream))
     args.device, args.init_ckpt, args.expdir = device, str(path), str(path.parent)
     hub()  # what s3prl lacks is supplied from here on, and it evaluates nothing
     with quiet_torchaudio(), torch.random.fork_rng(), _without_corpus(args, states):
@@ -164,6 +161,18 @@ def load_experiment(
         head = _downstream(featurizer.output_dim, featurizer.downsample_rate, args, config)
         downstream = _restored(head, states, "Downstream", device)
     return LoadedExperiment(model, featurizer, downstream, args, config)
+
+
+def _rename(args: argparse.Namespace, upstream: str) -> None:
+    """Say where an experiment's upstream is now."""
+    if is_yaml(upstream) and is_fused_name(args.upstream):
+        args.upstream_model_config = None
+    elif not (parse(upstream) and parse(args.upstream)):
+        raise UsageError(
+            f"upstream={upstream!r} must be a fusion YAML, and the experiment's own, {args.upstream!r}, a fusion, or "
+            "both an upstream of your own; leave it out"
+        )
+    args.upstream = absolute(upstream)
 
 
 def head_parameters(expdir_or_ckpt: str | Path, rate: int, widths: Sequence[int]) -> list[int]:
@@ -199,7 +208,7 @@ def _upstream(args: argparse.Namespace, states: dict[str, Any], named: bool) -> 
     if not fusion.stock:
         return FusedUpstream(fusion)
     check_stock(args, fusion)
-    if args.upstream not in entries():
+    if not parse(args.upstream) and args.upstream not in entries():
         raise UsageError(f"the experiment's upstream {args.upstream!r} is not in s3prl's hub of this environment")
     return stock_loader(fusion.members[0])(refresh=False)
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from tempfile import NamedTemporaryFile
 from typing import Any
 
+import yaml
 from torch import nn
 
 from ..errors import UsageError, UserError
@@ -56,6 +59,19 @@ def load(name: str, entry: Callable[..., nn.Module], options: dict[str, Any]) ->
 def _call(entry: Callable[..., nn.Module], options: dict[str, Any]) -> nn.Module:
     with trusting(options.get("ckpt") is None):
         return entry(**options)
+
+
+@contextmanager
+def config_as_file(options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Let ``model_config`` be the path of a file, as s3prl's entries read it: a mapping is written to one."""
+    config = options.get("model_config")
+    if not isinstance(config, Mapping):
+        yield dict(options)
+        return
+    with NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
+        yaml.safe_dump(dict(config), file)
+        file.flush()
+        yield {**options, "model_config": file.name}
 
 
 _PASSED = (UserError, ImportError, MemoryError)

@@ -8,10 +8,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
-import yaml
 from torch import nn
 
 from ..config import FusionConfig, MemberConfig
@@ -27,7 +25,8 @@ from ..upstreams.entries import ENTRIES, MODEL_TYPES, Entry, known
 from ..upstreams.layers import check_layers, count_layers
 from ..upstreams.outputs import check_output
 from ..upstreams.pretrained import check_ckpt
-from . import loading, shared
+from ..upstreams.references import parse
+from . import loading, own_upstreams, shared
 from .defined import definitions, replaced
 from .hub import entry_files, hub
 
@@ -97,17 +96,24 @@ def check(fusion: FusionConfig) -> None:
 def _check_member(member: MemberConfig, factories: Mapping[str, Factory | Path], stock: bool) -> None:
     if is_fused_name(member.name):
         raise UsageError(f"{member.name!r} is a fused upstream itself; list its members instead")
+    if parse(member.name):
+        own_upstreams.check(member)
+    else:
+        _check_entry(member, factories, stock)
+    count = count_layers(member)
+    if count is not None:
+        check_layers(member, count)
+    if member.device is not None:
+        check_device(member.device)
+
+
+def _check_entry(member: MemberConfig, factories: Mapping[str, Factory | Path], stock: bool) -> None:
     if member.name not in factories:
         fused = [*presets(), "fused"] if stock else []
         raise UsageError(_unknown(member.name, [*factories, *fused]))
     _check_replaced(member, factories)
     _check_files(member, stock)
     _check_options(member)
-    count = count_layers(member)
-    if count is not None:
-        check_layers(member, count)
-    if member.device is not None:
-        check_device(member.device)
 
 
 def _unknown(name: str, names: list[str]) -> str:
@@ -125,7 +131,8 @@ def _sources(fusion: FusionConfig) -> Mapping[str, Factory | Path]:
     """List what a member can name, and what its code is in. s3prl is imported only if its files do not tell."""
     if "s3prl.hub" not in sys.modules:
         found: dict[str, Factory | Path] = {**entry_files(), **added_entries()}
-        if all(name in found for member in fusion.members for name in (member.name, known(member.name).via) if name):
+        needed = [member.name for member in fusion.members if not parse(member.name)]
+        if all(name in found for entry in needed for name in (entry, known(entry).via) if name):
             return found
     return entries()
 
@@ -187,25 +194,25 @@ def _check_options(member: MemberConfig) -> None:
 
 def code(fusion: FusionConfig) -> list[str]:
     """Digest each member's own code: of its hub entry, and what lies beside it in s3prl's layout. Of what this package
-    brings, the release stands for it: an empty text."""
+    brings, the release stands for it: an empty text; and of a user's own, `identity` knows it."""
     sources = _sources(fusion)
     return [_code(known(member.name).via or member.name, sources) for member in fusion.members]
 
 
 def _code(name: str, sources: Mapping[str, Factory | Path]) -> str:
-    if known(name).factory.startswith(f"{__name__.partition('.')[0]}."):
+    if parse(name) or known(name).factory.startswith(f"{__name__.partition('.')[0]}."):
         return ""
     return code_digest([_own_class(name) or sources[name]])[:16]
 
 
 def load_members(fusion: FusionConfig) -> list[nn.Module]:
-    """Load every member through its hub entry, after `check`; what differs in layers alone is loaded once."""
+    """Load every member, after `check`; what differs in layers alone is loaded once."""
     check(fusion)
-    factories, members = entries(), fusion.members
+    members = fusion.members
     loaded: list[nn.Module] = []
     for i, member in enumerate(members):
         same = next((j for j in range(i) if members[j].runs_as(member)), None)
-        loaded.append(_load(factories[member.name], member) if same is None else loaded[same])
+        loaded.append(_load(_maker(member), member) if same is None else loaded[same])
     return loaded
 
 
@@ -213,39 +220,40 @@ def keep(fusion: FusionConfig) -> None:
     """Load a fusion's members for the processes that are forked from this one, see `shared`. What cannot load, or not
     be shared, is left to them."""
     check(fusion)
-    factories = entries()
-    shared.keep(fusion, lambda member: _load_anew(factories[member.name], member))
+    shared.keep(fusion, lambda member: _maker(member)())
 
 
 def stock_loader(member: MemberConfig) -> Callable[..., nn.Module]:
     """Make what loads an upstream for s3prl's own featurizer; each of its outputs is looked at, see `check_output`. It
     takes what the entry takes beside ckpt and model_config, which are the member's."""
-    factory = entries()[member.name]
+    make = _maker(member)
 
     def load(**options: Any) -> nn.Module:
-        upstream = _load(factory, member, **options)
+        upstream = _load(make, member, **options)
+        own_upstreams.check_rate(member, upstream)
         upstream.register_forward_hook(partial(check_output, member.name))
         return upstream
 
     return load
 
 
-def _load(factory: Factory, member: MemberConfig, **more: Any) -> nn.Module:
+def _load(make: Factory, member: MemberConfig, **more: Any) -> nn.Module:
     found = None if more.get("refresh") else shared.take(member)
-    return _load_anew(factory, member, **more) if found is None else found
+    return make(**more) if found is None else found
+
+
+def _maker(member: MemberConfig) -> Factory:
+    """Find what makes a member, now: while s3prl's runner is made, the hub has another entry of that name."""
+    if parse(member.name):
+        return partial(own_upstreams.load, member)
+    return partial(_load_anew, entries()[member.name], member)
 
 
 def _load_anew(factory: Factory, member: MemberConfig, **more: Any) -> nn.Module:
-    """Call an entry as run_downstream does (s3prl/downstream/runner.py:149), leaving out what is not given.
-
-    s3prl's entries read model_config from a file: a mapping is written to one for them.
-    """
-    options = {**more, **({} if member.ckpt is None else {"ckpt": member.ckpt})}
-    if member.model_config is None:
+    """Call an entry as run_downstream does (s3prl/downstream/runner.py:149), leaving out what is not given."""
+    given = {"ckpt": member.ckpt, "model_config": member.model_config}
+    options = {**more, **{key: value for key, value in given.items() if value is not None}}
+    if _own_class(member.name):
         return loading.load(member.name, factory, options)
-    if isinstance(member.model_config, str) or _own_class(member.name):
-        return loading.load(member.name, factory, {**options, "model_config": member.model_config})
-    with NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
-        yaml.safe_dump(dict(member.model_config), file)
-        file.flush()
-        return loading.load(member.name, factory, {**options, "model_config": file.name})
+    with loading.config_as_file(options) as written:
+        return loading.load(member.name, factory, written)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -20,7 +21,8 @@ from ..files import whole_file, write_sealed
 from ..grammar import presets
 from ..names import resolve
 from ..upstreams import fused
-from . import distributed, shims
+from ..upstreams.references import parse
+from . import distributed, own_upstreams, shims
 from .checks import check_run, made_of
 from .hub import host_version, hub
 from .members import added_entries, check, stock_loader
@@ -93,6 +95,21 @@ def _fused_entry(name: str) -> Callable[..., FusedUpstream]:
     return entry
 
 
+def _own_entry(name: str) -> Callable[..., nn.Module]:
+    """Make a hub entry of an upstream of the user's own."""
+
+    def entry(ckpt: str | None = None, model_config: Any = None, refresh: bool = False, **options: Any) -> nn.Module:
+        if options and model_config is not None:
+            raise KindError(f"{name!r}: give {', '.join(sorted(options))} in the model_config, or leave that out")
+        fusion = resolve(name, None, ckpt)
+        member = replace(fusion.members[0], model_config=options or model_config)
+        check(replace(fusion, members=(member,)))
+        return stock_loader(member)(refresh=refresh)
+
+    entry.__name__ = name
+    return entry
+
+
 def _check_extra_conf(name: str, model_config: Any, options: dict[str, Any]) -> None:
     """Raise KindError for what only a fusion YAML can say, so that nothing is ignored in silence."""
     if options:
@@ -115,14 +132,19 @@ def _register_names(module: ModuleType, patches: Patches) -> None:
             patches.set(module, name, entry)
 
     def entry_of(name: str) -> Any:
-        # Asked only for what the module lacks: any name of the grammar, and any YAML, becomes an entry when it is used.
+        # Asked only for what the module lacks: any name of the grammar, any YAML, and any upstream of the user's own,
+        # becomes an entry when it is used.
         if name.startswith("__"):
             raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
+        own = parse(name)
         try:
-            check(resolve(name))
+            if own:
+                own_upstreams.check_name(name)  # what it is called with is looked at when it is called
+            else:
+                check(resolve(name))
         except UserError as error:
             raise AttributeError(str(error)) from error
-        return _fused_entry(name)
+        return _own_entry(name) if own else _fused_entry(name)
 
     patches.set(module, "__getattr__", entry_of)
 

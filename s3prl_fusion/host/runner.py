@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import builtins
 import json
+import os
 import sys
 import zipfile
 from contextlib import contextmanager
@@ -13,7 +14,8 @@ from typing import Any, Callable, Iterator, Sequence
 
 from ..errors import UsageError, UserError, within
 from ..files import read_mapping
-from ..names import FUSIONS, absolute, find_shipped, is_yaml, resolve
+from ..names import FUSIONS, absolute, find_shipped, is_fused_name, is_yaml, resolve
+from ..upstreams.references import parse as parse_reference
 from . import distributed, past
 from .arguments import override, parse, split_overrides
 from .hub import check_downstream
@@ -77,8 +79,8 @@ def complete_arguments(argv: Sequence[str]) -> list[str]:
         completed += _new_experiment(args, own)
     else:
         override({}, own)  # refuses what is malformed
-        if args.upstream is not None and is_yaml(args.upstream):
-            # run_downstream takes the checkpoint's, but the YAML may have moved; what it says is checked later.
+        if args.upstream is not None and (is_yaml(args.upstream) or parse_reference(args.upstream)):
+            # run_downstream takes the checkpoint's, but the file may have moved; what it says is checked later.
             own.append(f"args.upstream={json.dumps(absolute(args.upstream))}")
     if own and own != split_overrides(args.override[-1:]):
         completed += ["-o", ",,".join(own)]  # run_downstream heeds its last -o only
@@ -140,6 +142,9 @@ def _new_experiment(args: argparse.Namespace, overrides: Sequence[str]) -> list[
         added = ["-u", absolute(args.upstream)]
         if args.upstream == "fused":
             added += ["-g", str(find_shipped("-g", args.upstream_model_config, FUSIONS).absolute())]
+        elif not is_fused_name(args.upstream):
+            for option, path in (("-k", args.upstream_ckpt), ("-g", args.upstream_model_config)):
+                added += [option, os.path.abspath(path)] if path and Path(path).exists() else []
     if args.config is None:
         path = _default_config(args.downstream)
     else:

@@ -29,6 +29,7 @@ from ..config import FusionConfig, MemberConfig
 from ..identity import describe
 from ..upstreams import fused
 from ..upstreams.entries import known
+from ..upstreams.references import parse
 from .hub import quiet_torchaudio
 from .patches import Patches
 
@@ -116,7 +117,8 @@ def _key(config: MemberConfig, full: bool = False) -> str:
 
 def _files(config: MemberConfig) -> list[tuple[str, int, int]]:
     """Return path, size and time of change of each file that a member names."""
-    files: list[Path] = []
+    own = parse(config.name)
+    files = own.all_files() if own else []
     for name in (config.ckpt or known(config.name).pretrained, config.model_config):
         if isinstance(name, str) and Path(name).exists():
             files += sorted(Path(name).rglob("*")) if Path(name).is_dir() else [Path(name)]

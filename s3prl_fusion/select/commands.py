@@ -12,6 +12,7 @@ from ..errors import UsageError
 from ..files import write_whole
 from ..interfaces import DEFAULT_INTERFACE
 from ..upstreams.entries import aliases
+from ..upstreams.references import parse
 from .choice import Choice
 
 FOLDER = "recommended"  # below DIR
@@ -55,7 +56,7 @@ def short_name(fusion: FusionConfig) -> str | None:
 
 def _names(fusion: FusionConfig) -> Iterator[str]:
     entries = [member.name for member in fusion.members]
-    if any(member != MemberConfig(member.name) for member in fusion.members):
+    if any(member != MemberConfig(member.name) or parse(member.name) for member in fusion.members):
         return
     interface = "" if fusion.interface.name == DEFAULT_INTERFACE else f"_{fusion.interface.name}"
     for large in (False, True):

@@ -12,7 +12,7 @@ from ..cache.config import CacheConfig
 from ..config import FusionConfig, InterfaceConfig, MemberConfig
 from ..errors import UsageError, within
 from ..files import write_whole
-from ..names import is_fused_name, label, resolve
+from ..names import absolute, is_fused_name, label, resolve
 from ..superb.layout import RunFolder
 from ..superb.runs.experiment import Upstream
 from ..superb.tasks import Task
@@ -79,7 +79,7 @@ class Tried:
 
 
 def parse_members(names: Sequence[str]) -> list[Member]:
-    """Look up what -u names: aliases, entries of s3prl's hub, and fusion YAMLs of one member.
+    """Look up what -u names: aliases, entries of s3prl's hub, a user's own, and fusion YAMLs of one member.
 
     Raises:
         UsageError: something fuses several members, or two would be called the same.
@@ -99,7 +99,7 @@ def parse_members(names: Sequence[str]) -> list[Member]:
 def _config(name: str) -> MemberConfig:
     if not is_fused_name(name):
         entry = aliases().get(name)
-        return MemberConfig(entry.name if entry else name)
+        return MemberConfig(entry.name if entry else absolute(name))
     fusion = resolve(name)
     if len(fusion.members) > 1:
         raise UsageError(

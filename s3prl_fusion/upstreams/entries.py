@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..assets import demo_dir
+from .references import parse
 
 WHISPER, XVECTOR = "hf_whisper_custom", "xvector_local"
 # The architecture (config.json's model_type) that each entry loads whose ckpt is a folder as transformers saves.
@@ -145,9 +146,9 @@ def aliases() -> dict[str, Entry]:
 
 
 def known(name: str) -> Entry:
-    """Return the row of a hub entry; one with nothing but the name where there is none.
+    """Return the row of a hub entry; one with nothing but the name where there is none, as of a user's own upstream.
 
     In s3prl's hub, names of entries without a checkpoint of their own end in ``_local`` and the like (s3prl/hub.py:46).
     """
-    without_ckpt = name.endswith(("_local", "_url", "_gdriveid", "_custom"))
+    without_ckpt = name.endswith(("_local", "_url", "_gdriveid", "_custom")) and parse(name) is None
     return ENTRIES.get(name) or Entry(name, needs_ckpt=without_ckpt)

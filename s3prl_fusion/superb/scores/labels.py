@@ -46,7 +46,8 @@ def _name(row: Mapping[str, Any]) -> str:
 
 
 def _member(member: Mapping[str, Any]) -> str:
-    return f"{member['name']} ({PurePath(member['ckpt']).name})" if member.get("ckpt") else member["name"]
+    name = label(member["name"])
+    return f"{name} ({PurePath(member['ckpt']).name})" if member.get("ckpt") else name
 
 
 def _facts(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -56,7 +57,7 @@ def _facts(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for i, member in enumerate(fusion["members"]):
         for key in ("layers", "precision", "model_config"):
             if member.get(key):
-                yield f"{i}.{key}", f"{member['name']} {_text(key, member[key])}"
+                yield f"{i}.{key}", f"{label(member['name'])} {_text(key, member[key])}"
     yield "interface", PurePath(interface["name"]).name
     for key, value in interface.items():
         if key != "name":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import PurePath
 
+from ...names import label
 from ...upstreams.entries import known
 from ..scores.leaderboard import PROFILED_SAMPLES
 from .entry import Costs, Entry
@@ -35,7 +36,7 @@ def track(entry: Entry) -> tuple[str, str]:
 def fill_in(entry: Entry, costs: Costs | None) -> str:
     """Return the form, in Markdown; without costs, what they would tell is left open where nothing else tells it."""
     name, why = track(entry)
-    labelled = [member for member in entry.members if known(member).labelled]
+    labelled = [label(member) for member in entry.members if known(member).labelled]
     lines = [f"# {entry.name} for the SUPERB leaderboard\n", f"Track: *{name}* ({why}).\n"]
     if labelled:
         lines.append(
@@ -81,7 +82,9 @@ def _description(entry: Entry) -> str:
     members = []
     for i, member in enumerate(fusion["members"]):
         ckpt = member.get("ckpt")
-        text = member["name"] + (f" ({PurePath(ckpt).name if PurePath(ckpt).is_absolute() else ckpt})" if ckpt else "")
+        text = label(member["name"]) + (
+            f" ({PurePath(ckpt).name if PurePath(ckpt).is_absolute() else ckpt})" if ckpt else ""
+        )
         if member.get("layers"):
             text += f", layers {', '.join(map(str, member['layers']))}"
         members.append(text + (f", {shapes[i][0]} x {shapes[i][1]}" if shapes else ""))
@@ -100,7 +103,7 @@ def _own(interface: str) -> str:
 
 
 def _corpus(member: str) -> str:
-    return f"{member}: {known(member).corpus or f'{OPEN}, what it was pretrained on'}"
+    return f"{label(member)}: {known(member).corpus or f'{OPEN}, what it was pretrained on'}"
 
 
 def _parameter_description(entry: Entry, parameters: int) -> str:
