@@ -6,6 +6,7 @@ import os
 import re
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -41,6 +42,37 @@ _JUNK = 4096  # bytes behind the samples that may be someone's tag
 
 class Fault(Exception):
     """What is wrong with a file, in words that do not name it."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a sound file's header tells."""
+
+    channels: int
+    rate: int  # Hz
+    samples: int  # of each channel
+
+    @property
+    def is_speech(self) -> bool:
+        """Whether it is mono at 16 kHz."""
+        return (self.channels, self.rate) == (1, SAMPLE_RATE)
+
+    @property
+    def seconds(self) -> float:
+        """How long it lasts."""
+        return self.samples / self.rate
+
+    def __str__(self) -> str:
+        return f"{self.channels} channel(s), {self.rate} Hz"
+
+
+def form(path: Path) -> Form:
+    """Read a file's header.
+
+    Raises:
+        Fault: it cannot be read, is empty, or lacks its end.
+    """
+    return _open(path, lambda sound: Form(sound.channels, sound.samplerate, sound.frames), speech=False)
 
 
 def read(path: Path, speech: bool = True) -> tuple[np.ndarray, int]:

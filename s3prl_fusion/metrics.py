@@ -7,11 +7,13 @@ of resamples of the utterances, and the score is that of the whole set.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .errors import UsageError
+from .spelling import characters
 
 if TYPE_CHECKING:
     import numpy
@@ -104,9 +106,23 @@ def edits(hypotheses: Texts, references: Texts) -> tuple[list[int], list[int]]:
     return [editdistance.eval(hypothesis, reference) for hypothesis, reference in pairs], tokens
 
 
+def character_edits(hypotheses: Texts, references: Texts) -> tuple[list[int], list[int]]:
+    """Count as `edits` does, over characters; a space between words is one, in scripts that have it."""
+    return edits(_spelled(hypotheses), _spelled(references))
+
+
+def _spelled(texts: Texts) -> dict[str, str]:
+    return {key: " ".join(characters(text).replace(" ", "|")) for key, text in texts.items()}
+
+
 def error_rate(hypotheses: Texts, references: Texts) -> Statistic:
     """Sum `edits` per reference token; NaN where no drawn reference has one."""
     return ratio(*edits(hypotheses, references))
+
+
+def character_error_rate(hypotheses: Texts, references: Texts) -> Statistic:
+    """Sum `character_edits` per reference character; NaN where no drawn reference has one."""
+    return ratio(*character_edits(hypotheses, references))
 
 
 def hits(hypotheses: Texts, references: Texts) -> tuple[list[int], list[int]]:
@@ -122,6 +138,30 @@ def hits(hypotheses: Texts, references: Texts) -> tuple[list[int], list[int]]:
 def accuracy(hypotheses: Texts, references: Texts) -> Statistic:
     """Count the utterances whose label is right."""
     return ratio(*hits(hypotheses, references))
+
+
+def macro_f1(hypotheses: Texts, references: Texts) -> Statistic:
+    """Average F1 over the labels that the references have, rare and frequent ones alike; in a resample, over those that
+    are drawn or said there.
+
+    Raises:
+        ScoreError: the utterances differ.
+    """
+    import numpy
+
+    check_same_utterances(hypotheses, references)
+    keys, labels = sorted(references), sorted(set(references.values()))
+    said, true = (
+        numpy.array([[texts[key] == label for label in labels] for key in keys], dtype=float)
+        for texts in (hypotheses, references)
+    )
+
+    def statistic(weights: numpy.ndarray) -> numpy.ndarray:
+        both, either = weights @ (said * true), weights @ (said + true)
+        f1 = numpy.divide(2.0 * both, either, out=numpy.full(both.shape, math.nan), where=either > 0)
+        return 100.0 * numpy.nanmean(f1, axis=1)
+
+    return statistic
 
 
 def ratio(parts: Sequence[float] | numpy.ndarray, wholes: Sequence[float] | numpy.ndarray) -> Statistic:
@@ -182,14 +222,29 @@ def empty_error_rate(references: Texts) -> float:
     return _of_all(error_rate(dict.fromkeys(references, ""), references), len(references))
 
 
+def empty_character_error_rate(references: Texts) -> float:
+    """Score an empty output: every character is deleted."""
+    return _of_all(character_error_rate(dict.fromkeys(references, ""), references), len(references))
+
+
+def blind_f1(references: Texts) -> float:
+    """Score a blind guess: of a label that has a share p of the utterances and is said in 1 / n of them, F1 is
+    2 (p / n) / (p + 1 / n)."""
+    counts, labels = Counter(references.values()), len(set(references.values()))
+    shares = [count / len(references) for count in counts.values()]
+    return 100.0 * sum(2 * share / (share * labels + 1) for share in shares) / labels
+
+
 def blind_accuracy(references: Texts) -> float:
     """Score a blind guess among the labels that occur."""
     return 100.0 / len(set(references.values()))
 
 
 WER = Metric("WER", False, error_rate, empty_error_rate, scale=1.0, counts=edits)
+CER = Metric("CER", False, character_error_rate, empty_character_error_rate, counts=character_edits)
 PER = Metric("PER", False, error_rate, empty_error_rate, counts=edits)
 ACCURACY = Metric("acc", True, accuracy, blind_accuracy, counts=hits)
+MACRO_F1 = Metric("macro F1", True, macro_f1, blind_f1)
 EER = Metric(
     "EER",
     False,

@@ -10,8 +10,10 @@ from pathlib import Path
 from ..assets import demo_dir, downstream_configs_dir
 from ..errors import CorpusError, UsageError
 from ..superb.own_files import recipe_files
-from ..superb.prepare import corpora_of, prepare, used_by
-from ..superb.runs.options import add_options, choose_configs, read_source
+from ..superb.prepare import prepare, used_by
+from ..superb.runs.options import add_options, choose_configs, read_source, with_options
+from ..superb.runs.table_options import add_table, tables_of
+from ..superb.table_tasks import KINDS
 from ..superb.tasks import TASKS, Task, load_named, parse_tasks
 
 DEMO = "demo"  # in place of a task: the recordings that ship with the package
@@ -26,7 +28,8 @@ def load_own(words: Sequence[str]) -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `s3prl-fusion prepare`."""
-    parser.add_argument("task", help=f"{', '.join([*TASKS, DEMO])}, or one of your own: my_task.py:NAME")
+    known = f"{', '.join([*TASKS, DEMO])}, or one of your own: my_task.py:NAME"
+    parser.add_argument("task", help=f"{known}; with --table: {', '.join(KINDS)}")
     parser.add_argument("--corpus", type=Path, metavar="DIR", help="the task's corpus")
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="DIR", help="where to write; made if missing"
@@ -35,7 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--configs", type=Path, metavar="DIR", help="your own recipe settings, which may name a dictionary of your own"
     )
     parser.add_argument("--list", metavar="FILE", help="--voxceleb1-list (sid) or --voxceleb1-trials (sv)")
-    for corpus in corpora_of(list(TASKS.values())):
+    add_table(parser)
+    for corpus in with_options():
         add_options(parser, corpus)
 
 
@@ -47,20 +51,20 @@ def main(args: argparse.Namespace) -> int:
 
 def prepare_task(args: argparse.Namespace) -> str:
     """Prepare one task from the user's corpus, and return what to tell the user."""
-    task, *others = parse_tasks(args.task)
+    task, *others = parse_tasks(args.task, tables_of(args))
     if others:
         raise UsageError(f"prepare takes one task at a time; got {args.task!r}")
     corpus = task.corpus
-    if args.corpus is None:
+    if args.corpus is None and not corpus.given:
         raise UsageError(f"--corpus is missing: {_as_here(corpus.help, corpus.name)}")
     if args.list:
         _say_in_full(args, task)
-    for other in corpora_of(list(TASKS.values())):
+    for other in () if corpus.given else with_options():
         for name in other.options:
             if getattr(args, name.replace("-", "_")) and (other.name != corpus.name or name not in task.options):
                 raise UsageError(f"--{name} is for {used_by(other, name)}; leave it out for {task.name}")
     configs = choose_configs(args.configs, [task]) if args.configs else downstream_configs_dir()
-    sources = {corpus.name: read_source(args, corpus, args.corpus)}
+    sources = {corpus.name: read_source(args, corpus, corpus.given or args.corpus)}
     try:
         found = prepare([task], sources, args.output, configs=configs)
     except CorpusError as error:  # which names the option of `superb`

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..superb.layout import SEED
-from ..superb.runs.options import DEMO_EXP, DEMO_SEEDS, DEMO_UPSTREAMS, add_corpora
+from ..superb.runs.options import DEFAULT_TASKS, DEMO_EXP, DEMO_SEEDS, DEMO_UPSTREAMS, add_corpora
+from ..superb.runs.table_options import add_table
+from ..superb.table_tasks import KINDS
 from ..superb.tasks import TASKS, load_named
 
 if TYPE_CHECKING:
@@ -30,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--demo", action="store_true", help="all four tasks on the recordings and models that ship with the package")
     add("-u", "--upstreams", metavar="NAME[,NAME...]", help=f"upstreams (with --demo: {DEMO_UPSTREAMS})")
-    known = f"{', '.join(TASKS)}, or your own: my_task.py:NAME (default: asr,pr,sid,er)"
-    add("-t", "--tasks", default="asr,pr,sid,er", metavar="TASK[,TASK...]", help=known)
+    known = f"{', '.join(TASKS)}, or your own: my_task.py:NAME (default: {DEFAULT_TASKS})"
+    add("-t", "--tasks", metavar="TASK[,TASK...]", help=f"{known}; with --table: {', '.join(KINDS)} of your speech")
     add("-o", "--exp", type=Path, metavar="DIR", help=f"experiment folder (with --demo: {DEMO_EXP})")
     choice = "auto: dev scores choose one, and whether all members or the best alone"
     add("--interfaces", metavar="NAME[,NAME...]", help=f"run fused upstreams with each of these interfaces; {choice}")
@@ -40,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seeds", metavar="N[,N...]", help=f"a training run each (default: {default})")
     add_ways_to_run(parser)
     add("--dry-run", action="store_true", help="print the commands and do nothing")
+    add_table(parser)
     add_corpora(parser)  # the last, so that a user's own corpus takes no name of these
     add("run_args", nargs="*", metavar="-- run args", help="more arguments for every training run")
 

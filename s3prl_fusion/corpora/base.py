@@ -36,14 +36,17 @@ class Source:
         root: its folder.
         options: the files of its options.
         shipped: the files that ship with this package and the task at hand uses, such as ``char.dict``, by their
-            names: where they are, or where the file is that the user's recipe settings name in the place of one.
+            names: where they are, or where the file is that the user's recipe settings name in the place of one, or
+            of a product.
         inventory: what the task at hand reads of it.
+        folder: where what is made of it lies at last.
     """
 
     root: Path
     options: Mapping[str, Sequence[Path]] = field(default_factory=dict)
     shipped: Mapping[str, Path] = field(default_factory=dict)
     inventory: Inventory = field(default_factory=Inventory, compare=False)
+    folder: Path = Path()
 
     def files(self, option: str) -> Sequence[Path]:
         """List the files of an option; none where it was not given."""
@@ -78,6 +81,11 @@ class Corpus:
         prepare: checks the corpus and makes products: ``prepare(source, products, folder)``. Raises CorpusError or
             MissingFileError. Audio is checked with ``source.count_samples``.
         options: by name, as the command line writes it without the dashes before it.
+        root: path below the folder of products where recipes find it, if that is made too; such a corpus has no option.
+        given: what that is made of, absolute.
+        words: what the command line says of it.
+        replaceable: products in whose place a recipe's settings may name a file of the user's, and that file's usual
+            name, by which a placeholder is known.
     """
 
     name: str
@@ -86,6 +94,10 @@ class Corpus:
     products: Mapping[str, str | Sequence[str]]
     prepare: Callable[[Source, Collection[str], Path], None]
     options: Mapping[str, Option] = field(default_factory=dict)
+    root: str = ""
+    given: Path | None = None
+    words: Sequence[str] = ()
+    replaceable: Mapping[str, str] = field(default_factory=dict)
 
     def paths(self, product: str) -> list[Path]:
         """Say where a product lies, relative to the folder of products."""

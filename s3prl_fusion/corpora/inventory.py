@@ -44,15 +44,20 @@ class Inventory:
         self._entries: dict[str, Entry] = {}
         self._notes: dict[str, str] = {}
 
-    def count_samples(self, files: Sequence[Path], what: str) -> list[int]:
+    def count_samples(self, files: Sequence[Path], what: str, names: Sequence[str] | None = None) -> list[int]:
         """Do as `audio.count_samples`, but look only at files that are new or have changed, and remember all of them.
+
+        Args:
+            files: which.
+            what: a progress bar's name.
+            names: the files' paths below the root, where they will be found; by default they are there.
 
         Raises:
             CorpusError: files are unusable.
         """
         with reading_threads() as pool:
             stats = [(stat.st_size, stat.st_mtime_ns) for stat in pool.map(os.stat, files)]
-        names = [os.path.relpath(file, self.root) for file in files]
+        names = names or [os.path.relpath(file, self.root) for file in files]
         seen = [self._known.get(name) for name in names]
         same = [entry if entry and entry[:2] == stat else None for entry, stat in zip(seen, stats)]
         fresh = [file for file, entry in zip(files, same) if entry is None]

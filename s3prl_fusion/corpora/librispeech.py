@@ -58,15 +58,19 @@ def write_buckets(
     Raises:
         CorpusError: As `audio.count_samples`, or an utterance is there twice.
     """
-    import pandas
-
     for split in splits:
         files = list(transcripts.find_audio(librispeech / split).values())
         names = [path.relative_to(librispeech).as_posix() for path in files]
-        lengths = count(files, f"lengths of {split}")
-        table = pandas.DataFrame({"file_path": names, "length": lengths, "label": None})
-        table = table.sort_values(["length", "file_path"], ascending=[False, True])
-        write_whole(folder / f"{split}.csv", table.to_csv(index=False))
+        write_lengths(dict(zip(names, count(files, f"lengths of {split}"))), folder / f"{split}.csv")
+
+
+def write_lengths(lengths: Mapping[str, int], path: Path) -> None:
+    """Write one table of `write_buckets`: samples by the sound file's path below the corpus."""
+    import pandas
+
+    table = pandas.DataFrame({"file_path": list(lengths), "length": list(lengths.values()), "label": None})
+    table = table.sort_values(["length", "file_path"], ascending=[False, True])
+    write_whole(path, table.to_csv(index=False))
 
 
 def read_lexicon(files: Sequence[Path], phonemes: Collection[str], vocabulary: Path) -> dict[str, list[str]]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..checkpoint import RUN_FILE, states_by_step
-from .tasks import TASKS, Task
+from .tasks import Task, is_known
 
 SEED = 1337  # s3prl's, which stands in no folder's name
 _SET_ASIDE = re.compile(r"\.old\d+$")
@@ -102,7 +102,7 @@ class RunFolder:
     @property
     def upstream(self) -> Path:
         """EXP/<upstream>, which is one folder further up from a fold."""
-        is_fold = _task_of(self.path.parent) in TASKS
+        is_fold = is_known(_task_of(self.path.parent))
         return self.path.parents[1] if is_fold else self.path.parent
 
 

@@ -33,6 +33,11 @@ def recipe_files(task: Task, config: Path) -> dict[str, Path]:
 
 
 def _find(values: dict[str, Any], key: str, name: str, config: Path) -> Path:
+    return _own(values, key, name, config) or downstream_configs_dir() / name
+
+
+def _own(values: dict[str, Any], key: str, name: str, config: Path) -> Path | None:
+    """Find what stands at a key in the place of a file of some name; None for a placeholder."""
     value: Any = values
     for part in key.split("."):
         value = value.get(part) if isinstance(value, dict) else None
@@ -43,19 +48,24 @@ def _find(values: dict[str, Any], key: str, name: str, config: Path) -> Path:
         own = None if value == name else own_file(value, name)
     except KindError as error:
         raise within(f"{config}: {key}: ", error) from error
-    if own is None:
-        return downstream_configs_dir() / name
-    if not own.is_file():
+    if own is not None and not own.is_file():
         raise MissingFileError(
             f"{config}: {key} is {value!r}, which is neither below {config.parent} nor below the current folder; "
-            f"correct it, or write {name} for the one that ships with this package"
+            f"correct it, or write {name} for the usual one"
         )
-    return own.absolute()
+    return own and own.absolute()
 
 
 def shipped_files(task: Task, config: Path) -> dict[str, Path]:
-    """Do as `recipe_files`, by the names of the shipped files."""
-    return {task.paths[key]: path for key, path in recipe_files(task, config).items()}
+    """Do as `recipe_files`, by the names of the shipped files; and find those that the settings name in the place of
+    what is made of a corpus, by the names of these products."""
+    found = {task.paths[key]: path for key, path in recipe_files(task, config).items()}
+    replaceable = {key: name for key, name in task.paths.items() if name in task.corpus.replaceable}
+    values = read_mapping(config) if replaceable else {}
+    for key, product in replaceable.items():
+        own = _own(values, key, task.corpus.replaceable[product], config)
+        found.update({product: own} if own else {})
+    return found
 
 
 def own_digest(path: Path | str | None, name: str) -> str | None:
@@ -68,5 +78,5 @@ def own_digest(path: Path | str | None, name: str) -> str | None:
     own = own_file(str(path or ""), name)
     if own is None:
         return None
-    digest = content_digest(own) if own.is_file() else str(own)
-    return None if digest == content_digest(downstream_configs_dir() / name) else digest
+    digest, shipped = content_digest(own) if own.is_file() else str(own), downstream_configs_dir() / name
+    return None if shipped.is_file() and digest == content_digest(shipped) else digest

@@ -41,7 +41,7 @@ def check_sources(tasks: Sequence[Task], sources: Sources) -> None:
         if source is None:
             needed_by = ", ".join(task.name for task in tasks if task.corpus.name == corpus.name)
             problems.append(f"--{corpus.name} is missing (needed by {needed_by}): {corpus.help}")
-        elif not source.root.is_dir():
+        elif not (corpus.root or source.root.is_dir()):
             problems.append(f"--{corpus.name}: {source.root} is not a folder: {corpus.help}")
     if problems:
         raise CorpusError("\n".join(problems))
@@ -69,8 +69,9 @@ def prepare(
     check_sources(tasks, sources)
     folder, configs = folder.resolve(), configs or downstream_configs_dir()
     shipped = {task.name: shipped_files(task, configs / task.config) for task in tasks}
-    roots = {corpus.name: sources[corpus.name].root.resolve() for corpus in corpora_of(tasks)}
-    if folder in roots.values():
+    given = {corpus.name: sources[corpus.name].root.resolve() for corpus in corpora_of(tasks)}
+    roots = {c.name: folder / c.root if c.root else given[c.name] for c in corpora_of(tasks)}
+    if folder in given.values():
         raise CorpusError(f"{folder} is the corpus itself, which is only read; choose another folder to write to")
     check_folder("-o", folder)
     for task in tasks if write else ():
@@ -79,7 +80,7 @@ def prepare(
         with whole_files(folder, keep=[*products, Path(FOLDER, corpus.name)]) as draft:
             root, table = roots[corpus.name], Prepared(draft).inventory(corpus, task.name)
             inventory = Inventory(root, read_known(sorted(table.parent.glob("*.csv"))))
-            source = Source(root, sources[corpus.name].options, shipped[task.name], inventory)
+            source = Source(given[corpus.name], sources[corpus.name].options, shipped[task.name], inventory, folder)
             corpus.prepare(source, task.products, draft)
             _tell(corpus, inventory.write(table))
     return Prepared(folder, roots)
@@ -88,8 +89,9 @@ def prepare(
 def _tell(corpus: Corpus, changed: Sequence[str]) -> None:
     if changed:
         files = "file has" if len(changed) == 1 else "files have"
+        where = corpus.given or f"--{corpus.name}"
         print(
-            f"{len(changed)} {files} other contents in --{corpus.name} than before: {', '.join(changed[:3])}"
+            f"{len(changed)} {files} other contents in {where} than before: {', '.join(changed[:3])}"
             f"{' ...' if len(changed) > 3 else ''}; runs on the former ones are not valid any more",
             file=sys.stderr,
         )

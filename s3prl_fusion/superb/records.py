@@ -66,6 +66,7 @@ SCORE = Section(
         "members": Items(TEXT),
         "lr": _REAL_OR_NONE,
         "dev_score": _REAL_OR_NONE,
+        "more": Section(others=True, null=True),
         "chance": _REAL_OR_NONE,
         "utterances": _COUNT,
         "config_hash": _TEXT,

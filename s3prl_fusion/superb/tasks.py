@@ -3,78 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import copyreg
+import pickle
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..assets import downstream_configs_dir
 from ..corpora import iemocap, librispeech, voxceleb1
-from ..corpora.base import ROOT, Corpus
+from ..corpora.base import ROOT
+from ..corpora.table import Table
 from ..errors import KindError, UsageError, unknown
 from ..imports import is_own, load_object
-from ..metrics import ACCURACY, EER, PER, WER, Metric
-
-
-@dataclass(frozen=True)
-class Task:
-    """One task as s3prl's recipe runs it."""
-
-    name: str  # on the command line and in the experiment folder
-    title: str  # in tables
-    downstream: str  # run_downstream's -d
-    corpus: Corpus
-    metric: Metric
-    paths: Mapping[str, str]  # config key -> what replaces the config's placeholder, see corpora.base.Prepared.value
-    # As most recipes have it: evaluate's -t, what is written on each new best dev score and by evaluate ({fold} is
-    # filled in), and what evaluate prints as "<logged>: <value>".
-    eval_split: str = "test"
-    best_ckpt: str = "dev-best.ckpt"
-    hypothesis: str = "test_predict.txt"
-    reference: str = "test_truth.txt"
-    logged: str = "test acc"
-    recipe_metric: Metric | None = None  # what it prints, and chooses the best checkpoint by, where it is another
-    submitted: str = ""  # the hypothesis' name in the leaderboard's predict.zip; {fold} is filled in; none: not on it
-    official: Mapping[str | None, int] | None = None  # fold -> utterances of the test set that published scores are on
-    options: Sequence[str] = ()  # those of the corpus that are for this task
-    folds: Sequence[str | None] = (None,)  # the score is their mean
-    demo_folds: Sequence[str | None] = ()  # none: the demo has no corpus for the task
-    fold_key: str = ""  # config key of the fold, for tasks that have several
-    config: str = ""  # YAML file; else <name>.yaml, in downstream_configs/ and downstream_configs/demo/
-    source: str = ""  # what a user's own task was loaded from
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "config", self.config or f"{self.name}.yaml")
-
-    def __reduce_ex__(self, protocol: Any) -> str | tuple[Any, ...]:
-        # A Slurm job cannot import a file's module, and has to know the task too.
-        return (load, (self.source,)) if self.source else super().__reduce_ex__(protocol)
-
-    @property
-    def dev_metric(self) -> Metric:
-        """What the recipe itself scores by."""
-        return self.recipe_metric or self.metric
-
-    @property
-    def products(self) -> list[str]:
-        """What it needs of what is made beside its corpus."""
-        return [name for name in self.paths.values() if name in self.corpus.products]
-
-    @property
-    def filled_in(self) -> list[str]:
-        """Keys of the recipe's config that are ours to fill in: where the corpus is, and the fold."""
-        return [*self.paths, *([self.fold_key] if self.fold_key else [])]
-
-    @property
-    def column(self) -> str:
-        """Heading in tables, for example `ASR WER`."""
-        return f"{self.title} {self.metric.name}"
-
-    def file(self, pattern: str, fold: str | None) -> str:
-        """Name the `hypothesis`, `reference` or `submitted` file of one fold."""
-        return pattern.format(fold=fold)
-
+from ..metrics import ACCURACY, EER, PER, WER
+from . import table_tasks
+from .task import Task as Task
 
 _ROWS = (
     Task(
@@ -170,21 +115,43 @@ _ROWS = (
 TASKS: dict[str, Task] = {task.name: task for task in _ROWS}  # a user's own are added when they are named
 
 
-def parse_tasks(names: str) -> list[Task]:
+def parse_tasks(names: str, tables: Sequence[Table] = ()) -> list[Task]:
     """Look up the tasks of a comma-separated list, in the order given, each once; a user's own, ``file.py:NAME``, are
     loaded.
 
+    Args:
+        names: the list.
+        tables: a user's own corpora, which asr, pr, classify and verify are of, where there are any.
+
     Raises:
-        UserError: the list is empty, a name is unknown, or one's own task cannot be loaded.
+        UserError: the list is empty, a name is unknown, one's own task cannot be loaded, or a table does not do.
     """
     wanted = list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
-    strange = [name for name in wanted if not is_own(name) and name not in TASKS]
+    kinds = list(table_tasks.KINDS)
+    of_table = [name for name in wanted if name in kinds and name not in TASKS]
+    if of_table and not tables:
+        raise UsageError(f"-t {','.join(of_table)}: of which speech? Name your own with --table FILE")
+    known = [*TASKS, *(kinds if tables else ())]
+    strange = [name for name in wanted if not is_own(name) and name not in known]
     if strange or not wanted:
         got = ", ".join(repr(name) for name in strange) or "nothing"
         raise UsageError(
-            f"-t/--tasks: got {got}; choose from {', '.join(TASKS)}, or name one of your own (my_task.py:NAME)"
+            f"-t/--tasks: got {got}; choose from {', '.join(dict.fromkeys(known))}, or name one of your own "
+            "(my_task.py:NAME)"
         )
-    return list({task.name: task for task in (load(name) if is_own(name) else TASKS[name] for name in wanted)}.values())
+    if tables and not set(wanted) & set(kinds):
+        raise UsageError(f"--table is for {', '.join(kinds)}; got -t {names}")
+    found = [task for name in wanted for task in _look_up(name, tables)]
+    return list({task.name: task for task in found}.values())
+
+
+def _look_up(name: str, tables: Sequence[Table]) -> list[Task]:
+    """Return the tasks of one name, several where there are several tables."""
+    if tables and name in table_tasks.KINDS:
+        made = {task.name: task for task in (table_tasks.make(name, table) for table in tables)}
+        TASKS.update(made)
+        return list(made.values())
+    return [load(name) if is_own(name) else TASKS[name]]
 
 
 def load(name: str) -> Task:
@@ -215,6 +182,14 @@ def load(name: str) -> Task:
         if other.source != source:
             _check_apart(name, task, other)
     return TASKS.setdefault(task.name, task)
+
+
+def _reduce(task: Task) -> str | tuple[Any, ...]:
+    """Say how a task is pickled: a Slurm job cannot import a user's file, and has to know its task too."""
+    return (load, (task.source,)) if task.source else task.__reduce_ex__(pickle.DEFAULT_PROTOCOL)
+
+
+copyreg.pickle(Task, _reduce)
 
 
 def _check_names(source: str, task: Task) -> None:
@@ -265,12 +240,19 @@ def find(name: str, where: Path | str) -> Task:
     Raises:
         UsageError: it is none that is known here.
     """
-    if name not in TASKS:
+    if not is_known(name):
         raise UsageError(
             f"{where} is of the task {name!r}, which is none of {', '.join(TASKS)}; name the file of your own: "
             "-t my_task.py:NAME"
         )
+    if name not in TASKS:
+        TASKS[name] = table_tasks.by_name(name)
     return TASKS[name]
+
+
+def is_known(name: str) -> bool:
+    """Tell whether a name is a task's; those on tables tell by their names what they are."""
+    return name in TASKS or table_tasks.is_name(name)
 
 
 def add_own_tasks(parser: argparse.ArgumentParser) -> None:

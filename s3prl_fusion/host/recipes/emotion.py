@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
+from torch.utils.data import Dataset, Subset
 
+from ...corpora.kinds.classify import DEV
 from ...corpora.lines import check_names, read_text
 from ...errors import MissingFileError, UsageError
 from ...schema import SWITCH, WIDTH, Check, Kind, OneOf, Problem, Section, number, whole
@@ -62,7 +65,9 @@ SETTINGS = Section(
 
 
 def mend(config: dict[str, Any], patches: Patches) -> None:
-    """Check the paths, and the fold's tables."""
+    """Check the paths, and the fold's tables; a table that says which of its rows are for dev is heeded."""
+    module = import_module("s3prl.downstream.emotion.expert")
+    patches.set(module, "random_split", _heeding_dev(module.random_split))
     check_paths(config, "datarc", "root", "meta_data")
     datarc = config["downstream_expert"]["datarc"]
     fold = datarc.get("test_fold")
@@ -78,6 +83,19 @@ def mend(config: dict[str, Any], patches: Patches) -> None:
                 f"{missing[0]} does not exist: downstream_expert.datarc.test_fold is {fold!r}; name one that is there, "
                 "or let `s3prl-fusion superb` make all five from your corpus"
             )
+
+
+def _heeding_dev(stock: Callable[..., Any]) -> Callable[..., Any]:
+    """Take the last rows for dev where the table of training rows has a number of them; s3prl draws some in any case
+    (s3prl/downstream/emotion/expert.py:45)."""
+
+    def split(dataset: Dataset, lengths: list[int]) -> Any:
+        dev, rows = getattr(dataset, "data", {}).get(DEV), len(dataset)  # type: ignore[arg-type]
+        if dev is None:
+            return stock(dataset, lengths)
+        return Subset(dataset, range(rows - dev)), Subset(dataset, range(rows - dev, rows))
+
+    return split
 
 
 def check_meta_data(train: Path, test: Path) -> None:
@@ -107,6 +125,11 @@ def _read_table(path: Path, needs_rows: bool = True) -> dict[str, Any]:
         ) from error
     if (needs_rows and not rows) or numbers != list(range(len(labels))):
         raise UsageError(f"{path}: meta_data must have rows, and labels the numbers 0 to N-1; got {labels}")
+    dev = table.get(DEV) if needs_rows else None
+    if dev is not None and not (isinstance(dev, int) and 0 < dev < len(rows)):
+        raise UsageError(
+            f"{path}: {DEV} must be how many of the {len(rows)} rows, the last ones, are for dev; got {dev!r}"
+        )
     for file, label in pairs:
         if label not in labels:
             raise UsageError(f"{path}: {file} has the label {label!r}; choose from {', '.join(labels)}")

@@ -18,12 +18,15 @@ from ...errors import MissingFileError, Mistakes, UsageError, within
 from ...host import arguments
 from ..layout import SEED, cache_folder, data_folder
 from ..prepare import Sources, corpora_of, prepare, used_by
+from ..table_tasks import KINDS
 from ..tasks import TASKS, Task, parse_tasks
 from .experiment import Settings, read_recipe
 from .launch import make_start
 from .plan import Plan, parse_rates, parse_seeds
+from .table_options import tables_of
 from .upstreams import choose_upstreams, missing, resolve_autos, resolve_names, resolve_upstreams
 
+DEFAULT_TASKS = "asr,pr,sid,er"
 DEMO_UPSTREAMS = "fused_demo,fused_demo_hubert,fused_demo_whisper,fused_demo_xvector"
 DEMO_EXP = Path("exp") / "demo"
 DEMO_SEEDS = f"{SEED},1,2"
@@ -74,7 +77,12 @@ def demo_environment(exp: Path, given: argparse.Namespace) -> dict[str, str]:
 
 def choose_tasks(args: argparse.Namespace) -> list[Task]:
     """Look up the tasks asked for; the demo has not all of them."""
-    tasks = parse_tasks(args.tasks)
+    tables = tables_of(args)
+    if tables and args.demo:
+        raise UsageError("--demo has its own speech; leave it or --table out")
+    if tables and args.tasks is None:
+        raise UsageError(f"-t is missing: what to do with the table? Choose from {', '.join(KINDS)}")
+    tasks = parse_tasks(args.tasks or DEFAULT_TASKS, tables)
     lacking = [task.name for task in tasks if args.demo and not task.demo_folds]
     if lacking:
         raise UsageError(f"-t {','.join(lacking)}: the demo has no corpus for it; leave it out, or leave --demo out")
@@ -114,7 +122,8 @@ def choose_configs(given: Path | None, tasks: Sequence[Task], is_demo: bool = Fa
     folder = given or (shipped / "demo" if is_demo else shipped)
     missing = [task for task in tasks if not (folder / task.config).is_file()]
     if missing:
-        names, own = ", ".join(Path(task.config).name for task in missing), [t.source for t in missing if t.source]
+        named = [Path(task.config).name if task.source else task.config for task in missing]
+        names, own = ", ".join(named), [task.source for task in missing if task.source]
         advice = f"put your own beside {', '.join(own)}" if own else f"copy them from {shipped} and edit"
         raise MissingFileError(f"{'--configs: ' if given else ''}{folder} has no {names}; {advice}")
     return folder
@@ -147,9 +156,14 @@ def run_arguments(args: argparse.Namespace) -> argparse.Namespace:
 
 def add_corpora(parser: argparse.ArgumentParser) -> None:
     """Declare where the corpora are: an option for each corpus of the tasks, and those that it has itself."""
-    for corpus in corpora_of(list(TASKS.values())):
+    for corpus in with_options():
         _add(parser, corpus, corpus.name, f"{corpus.folder} ({used_by(corpus)})", type=Path, metavar="DIR")
         add_options(parser, corpus)
+
+
+def with_options() -> list[Corpus]:
+    """List the corpora that the command line has an option for."""
+    return [corpus for corpus in corpora_of(list(TASKS.values())) if not corpus.root]
 
 
 def add_options(parser: argparse.ArgumentParser, corpus: Corpus) -> None:
@@ -179,9 +193,11 @@ def read_source(args: argparse.Namespace, corpus: Corpus, root: Path) -> Source:
 
 def sources_of(args: argparse.Namespace) -> Sources:
     """Read which corpora the user points to."""
-    corpora = corpora_of(list(TASKS.values()))
+    corpora = with_options()
     roots = {corpus.name: getattr(args, corpus.name.replace("-", "_")) for corpus in corpora}
-    return {corpus.name: read_source(args, corpus, roots[corpus.name]) for corpus in corpora if roots[corpus.name]}
+    sources = {corpus.name: read_source(args, corpus, roots[corpus.name]) for corpus in corpora if roots[corpus.name]}
+    tables = [corpus for corpus in corpora_of(list(TASKS.values())) if corpus.given]
+    return {**sources, **{corpus.name: Source(corpus.given) for corpus in tables if corpus.given}}
 
 
 def prepare_corpora(args: argparse.Namespace, tasks: Sequence[Task], exp: Path, write: bool) -> Prepared:

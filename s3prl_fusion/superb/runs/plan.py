@@ -105,13 +105,14 @@ def prepare_lines(plan: Plan, sources: Sources) -> list[str]:
     lines = []
     for task in plan.tasks:
         source = sources[task.corpus.name]
-        words = ["--corpus", str(source.root.resolve()), "-o", folder]
+        words = [*(task.corpus.words or ("--corpus", str(source.root.resolve()))), "-o", folder]
         if any(own_digest(path, name) for name, path in shipped_files(task, configs / task.config).items()):
             words += ["--configs", str(configs)]
         for option in task.options:
             files = source.files(option)
             words += [f"--{option}", ",".join(str(path.resolve()) for path in files)] if files else []
-        lines.append(shlex.join([*PROGRAM, "prepare", task.source or task.name, *words]))
+        kind = task.name.partition("@")[0]  # of a table's tasks
+        lines.append(shlex.join([*PROGRAM, "prepare", task.source or kind, *words]))
     return lines
 
 

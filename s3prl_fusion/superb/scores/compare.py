@@ -8,10 +8,11 @@ does not.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...metrics import ScoreError, Statistic, Texts
+from ...metrics import Metric, ScoreError, Statistic, Texts
 from ...statistics import RESAMPLES, Fold, check, difference, scores
 from ...text import markdown
 from ..layout import RunFolder, find_scored
@@ -111,8 +112,8 @@ def compare(first: Path, second: Path, resamples: int = RESAMPLES, seed: int = 1
         seed: Of the draws; the same for every task.
 
     Returns:
-        One row a task with the columns task, metric, first, second, difference (first - second), low, high (percent
-        or percent points), p, utterances (of all folds), seeds_first, seeds_second. `attrs` has the arguments.
+        One row a task and metric with the columns task, metric, first, second, difference (first - second), low, high
+        (percent or percent points), p, utterances (of all folds), seeds_first, seeds_second. `attrs` has the arguments.
 
     Raises:
         ScoreError: The experiments have no task in common, or cannot be paired.
@@ -125,7 +126,10 @@ def compare(first: Path, second: Path, resamples: int = RESAMPLES, seed: int = 1
     if not tasks:
         got = " and ".join(", ".join(dict.fromkeys(runs["task"])) for runs in sides)
         raise ScoreError(f"{first} and {second} have no task in common: {got}")
-    rows = [_row(task, [runs[runs["task"] == task.name] for runs in sides], resamples, seed) for task in tasks]
+    rows = []
+    for task in tasks:
+        of = [runs[runs["task"] == task.name] for runs in sides]
+        rows += [_row(replace(task, metric=metric), of, resamples, seed) for metric in task.columns.values()]
     frame = pandas.DataFrame(rows)
     frame.attrs = {"first": str(first), "second": str(second), "resamples": resamples, "seed": seed}
     return frame
@@ -163,11 +167,15 @@ def _row(task: Task, sides: Sequence[pandas.DataFrame], resamples: int, seed: in
     }
 
 
+def _metric(row: pandas.Series) -> Metric:
+    return TASKS[row["task"]].columns[row["metric"]]
+
+
 def better(row: pandas.Series) -> str:
     """`first` or `second` where the interval excludes 0, else `no difference shown`."""
     if row["low"] <= 0 <= row["high"]:
         return "no difference shown"
-    return "first" if (row["low"] > 0) == TASKS[row["task"]].metric.higher_is_better else "second"
+    return "first" if (row["low"] > 0) == _metric(row).higher_is_better else "second"
 
 
 def _two_decimals(value: float) -> str:
@@ -185,7 +193,7 @@ def compare_table(frame: pandas.DataFrame) -> str:
         seeds = f"{row['seeds_first']} / {row['seeds_second']}"
         rows.append(
             [
-                f"{row['metric']} {TASKS[row['task']].metric.arrow}",
+                f"{row['metric']} {_metric(row).arrow}",
                 better(row),
                 *scores,
                 interval,
@@ -200,6 +208,6 @@ def compare_table(frame: pandas.DataFrame) -> str:
         f" over seeds where a side has several: {made['resamples']:,} resamples with seed {made['seed']}, percentile"
         " interval of first - second. A side is better where the interval excludes 0.\n"
     )
-    metrics = {row["metric"]: TASKS[row["task"]].metric for _, row in frame.iterrows()}
+    metrics = {row["metric"]: _metric(row) for _, row in frame.iterrows()}
     note += "".join(f"{column}: {metric.definition}.\n" for column, metric in metrics.items() if metric.definition)
     return f"{markdown(header, rows)}\n{note}"

@@ -63,7 +63,7 @@ def report(folders: Sequence[RunFolder], title: str, output: Path | None = None)
 
 def _flat(runs: pandas.DataFrame) -> pandas.DataFrame:
     """Without what has a structure, which is in score.json and results.json."""
-    return runs.drop(columns=["fusion", "made_of", "cache", "auto"], errors="ignore")
+    return runs.drop(columns=["fusion", "made_of", "cache", "auto", "more"], errors="ignore")
 
 
 def notes(table: pandas.DataFrame, runs: pandas.DataFrame, tasks: Sequence[Task], judged: bool) -> str:
@@ -73,7 +73,7 @@ def notes(table: pandas.DataFrame, runs: pandas.DataFrame, tasks: Sequence[Task]
         lines.append("`a ± b`: mean and standard deviation over seeds.")
     for task in tasks:
         folds = set(runs.loc[runs["task"] == task.name, "fold"])
-        if task.fold_key and folds != set(task.folds):
+        if task.fold_key and task.folds and folds != set(task.folds):
             lines.append(f"{task.title}: {', '.join(sorted(folds))} of {len(task.folds)} folds.")
     lines += [NOTE] if judged else []
     lines += [f"{task.column}: {task.metric.definition}." for task in tasks if task.metric.definition]

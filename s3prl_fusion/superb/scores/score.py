@@ -20,7 +20,9 @@ from ..own_files import own_digest
 from ..records import RUN, STAMP
 from ..tasks import TASKS, Task, find
 from . import scoring
+from .confusion import draw
 
+CONFUSION = "confusion.png"  # in a run's folder, of tasks with labels
 AGAIN = "remove it, and what it told stays unknown; or give the `superb` command again"
 
 
@@ -57,7 +59,7 @@ def score(run: RunFolder, paths: Mapping[str, Any] | None = None) -> dict[str, A
     args, config = states["Args"], states["Config"]
     task = _task(run, args)
     fold = _get(config, task.fold_key) if task.fold_key else None
-    value, references = _checked_score(run, task, fold)
+    value, hypotheses, references = _checked_score(run, task, fold)
     for key, path in (paths or {}).items():
         set_value(config, key, path)
     _check_complete(run, task, config, references)
@@ -69,6 +71,7 @@ def score(run: RunFolder, paths: Mapping[str, Any] | None = None) -> dict[str, A
         "dev_score": dev_score(task, states),
         "chance": task.metric.chance(references),
         "metric": task.metric.name,
+        **({"more": {metric.name: metric.score(hypotheses, references) for metric in task.more}} if task.more else {}),
         "definition": task.metric.definition,
         "utterances": len(references),
         "test_set": scoring.names_digest(references),
@@ -79,6 +82,8 @@ def score(run: RunFolder, paths: Mapping[str, Any] | None = None) -> dict[str, A
         **_provenance(said),
         **{f"{stage}_seconds": _stamp(run, stage).get("seconds") for stage in ("train", "evaluate")},
     }
+    if task.confusion:
+        draw(hypotheses, references, f"{task.title} {fold or ''}".strip(), run.path / CONFUSION)
     write_sealed(run.result, result)
     return result
 
@@ -100,7 +105,7 @@ def _task(run: RunFolder, args: argparse.Namespace) -> Task:
     return task
 
 
-def _checked_score(run: RunFolder, task: Task, fold: str | None) -> tuple[float, dict[str, str]]:
+def _checked_score(run: RunFolder, task: Task, fold: str | None) -> tuple[float, dict[str, str], dict[str, str]]:
     log = run.log("evaluate")
     try:
         hypotheses, references = map(scoring.read_texts, (run.hypothesis(task, fold), run.reference(task, fold)))
@@ -113,7 +118,7 @@ def _checked_score(run: RunFolder, task: Task, fold: str | None) -> tuple[float,
         raise ScoreError(f"{error.filename} does not exist; evaluate first, with the output in {log}") from error
     except ValueError as error:
         raise ScoreError(f"{log}: {error}") from error
-    return value, references
+    return value, hypotheses, references
 
 
 def _check_complete(run: RunFolder, task: Task, config: Mapping[str, Any], references: Mapping[str, str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from ...identity import digest
-from ...metrics import ScoreError
+from ...metrics import Metric, ScoreError
 from ...text import markdown, seconds_text
 from ..layout import RunFolder
 from ..tasks import TASKS, Task
@@ -75,7 +75,7 @@ def tabulate(runs: pandas.DataFrame) -> pandas.DataFrame:
         runs: As `read_runs` returns them.
 
     Returns:
-        Columns upstream, interface; for each task its column (percent, the mean over seeds, NaN where not run), and
+        Columns upstream, interface; for each task its columns (percent, the mean over seeds, NaN where not run), and
         the same with " spread" (standard deviation over seeds, NaN for one) and " seeds"; featurizer_parameters,
         <task>_downstream_parameters, frozen_parameters, seconds (train + evaluate, of all runs).
     """
@@ -87,9 +87,11 @@ def tabulate(runs: pandas.DataFrame) -> pandas.DataFrame:
         first = group.iloc[0]
         row = {"upstream": first["label"], "interface": _interface(group)}
         for task in tasks:
-            seeds = group[group["task"] == task.name].groupby("seed")["score"].agg(["mean", "size"])
-            scores = seeds.loc[seeds["size"] == folds[task.name], "mean"]
-            row.update(zip(_columns(task), (scores.mean(), scores.std(), len(scores))))
+            for column, metric in task.columns.items():
+                mine = group[group["task"] == task.name]
+                seeds = scores_of(mine, task, metric).groupby(mine["seed"]).agg(["mean", "size"])
+                scores = seeds.loc[seeds["size"] == folds[task.name], "mean"]
+                row.update(zip(_columns(column), (scores.mean(), scores.std(), len(scores))))
         row["featurizer_parameters"] = group["featurizer_parameters"].max()
         for task in tasks:
             heads = group.loc[group["task"] == task.name, "downstream_parameters"]
@@ -103,6 +105,13 @@ def tabulate(runs: pandas.DataFrame) -> pandas.DataFrame:
     whole = [column for column in table if column.endswith(("parameters", "seeds"))]
     table[whole] = table[whole].astype("Float64").round().astype("Int64")
     return table
+
+
+def scores_of(runs: pandas.DataFrame, task: Task, metric: Metric) -> pandas.Series:
+    """Return the scores of a task's runs by one of its metrics."""
+    if metric == task.metric:
+        return runs["score"]
+    return runs["more"].map(lambda more: more.get(metric.name, math.nan))
 
 
 def _interface(runs: pandas.DataFrame) -> str:
@@ -120,8 +129,8 @@ def is_auto(run: Mapping[str, Any]) -> bool:
     return isinstance(run.get("auto"), Mapping)
 
 
-def _columns(task: Task) -> tuple[str, str, str]:
-    return task.column, f"{task.column} spread", f"{task.column} seeds"
+def _columns(column: str) -> tuple[str, str, str]:
+    return column, f"{column} spread", f"{column} seeds"
 
 
 def number(value: Any) -> str:
@@ -140,8 +149,9 @@ def percent(value: float, spread: float = math.nan) -> str:
 
 def main_table(table: pandas.DataFrame, tasks: Sequence[Task]) -> str:
     """`tabulate`'s table in Markdown; the best score of each column is bold."""
+    columns = {column: metric for task in tasks for column, metric in task.columns.items()}
     header = ["upstream", "interface"]
-    header += [f"{task.column} % {task.metric.arrow}" for task in tasks]
+    header += [f"{column} % {metric.arrow}" for column, metric in columns.items()]
     header += [
         "featurizer params",
         f"head params ({' / '.join(task.title for task in tasks)})",
@@ -149,14 +159,14 @@ def main_table(table: pandas.DataFrame, tasks: Sequence[Task]) -> str:
         "time",
     ]
     real = table[table["upstream"] != FLOOR]
-    best = {task.column: real[task.column].agg(task.metric.best) for task in tasks}
+    best = {column: real[column].agg(metric.best) for column, metric in columns.items()}
     rows = []
     for _, row in table.iterrows():
         is_floor = row["upstream"] == FLOOR
         cells = [row["upstream"], row["interface"]]
-        for task in tasks:
-            text = percent(*(row[column] for column in _columns(task)[:2]))
-            is_best = not is_floor and len(real) > 1 and row[task.column] == best[task.column]
+        for column in columns:
+            text = percent(*(row[name] for name in _columns(column)[:2]))
+            is_best = not is_floor and len(real) > 1 and row[column] == best[column]
             cells.append(f"**{text}**" if is_best else text)
         heads = " / ".join(number(row[f"{task.name}_downstream_parameters"]) for task in tasks)
         cells += [number(row["featurizer_parameters"]), "" if is_floor else heads, number(row["frozen_parameters"])]

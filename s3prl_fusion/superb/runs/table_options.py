@@ -1,0 +1,63 @@
+"""What a command line says of a user's own corpus: --table and what belongs to it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ...corpora.table import Table
+from ...errors import MissingFileError, UsageError
+from ..table_tasks import KINDS, is_table_name, table_name
+
+OPTIONS = ("table_name", "convert", "trials")  # that say nothing without --table
+
+
+def add_table(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of a user's own corpus."""
+    add = parser.add_argument
+    kinds = ", ".join(KINDS)
+    add(
+        "--table",
+        metavar="FILE[,FILE...]",
+        help=f"your own speech: a .csv, .tsv or .jsonl with path, split and what -t needs ({kinds}), or a Kaldi folder",
+    )
+    add("--table-name", metavar="NAME[,NAME...]", help="what to call it (default: as the file)")
+    add("--convert", action="store_true", help="make its sound files mono at 16 kHz, once, in the prepared folder")
+    add("--trials", metavar="FILE", help="verify's test trials, 'SAME ID ID' lines, SAME is 0 or 1 (default: drawn)")
+
+
+def tables_of(args: argparse.Namespace) -> list[Table]:
+    """Read which tables the user names.
+
+    Raises:
+        UsageError, MissingFileError: names and tables do not fit together, or a file is not there.
+    """
+    if not getattr(args, "table", None):
+        given = [name for name in OPTIONS if getattr(args, name, None)]
+        if given:
+            raise UsageError(f"--{given[0].replace('_', '-')} is for a table of your own; name it with --table FILE")
+        return []
+    paths = [Path(part.strip()).expanduser().absolute() for part in args.table.split(",") if part.strip()]
+    names = [part.strip() for part in (args.table_name or "").split(",") if part.strip()]
+    if names and len(names) != len(paths):
+        raise UsageError(f"--table-name: got {len(names)} names for {len(paths)} tables")
+    names = names or [table_name(path) for path in paths]
+    for path, name in zip(paths, names):
+        if not is_table_name(name):
+            raise UsageError(
+                f"{path} would be called {name!r}; give --table-name, of letters, digits, - and _, not ending as a "
+                "run's folder does (_lr1, _seed2)"
+            )
+        if names.count(name) > 1:
+            raise UsageError(f"two tables are called {name!r}; give --table-name NAME,NAME")
+    lexicons, trials = _files(args, "lexicon"), next(iter(_files(args, "trials")), None)
+    return [Table(path, name, args.convert, lexicons, trials) for path, name in zip(paths, names)]
+
+
+def _files(args: argparse.Namespace, option: str) -> tuple[Path, ...]:
+    text = getattr(args, option, None) or ""
+    files = tuple(Path(part.strip()).expanduser().absolute() for part in text.split(",") if part.strip())
+    gone = [file for file in files if not file.is_file()]
+    if gone:
+        raise MissingFileError(f"--{option}: {gone[0]} does not exist")
+    return files
