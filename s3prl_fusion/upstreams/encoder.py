@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from fnmatch import fnmatch
 from functools import partial
+from inspect import signature
 from math import ceil, prod
 from typing import Any, Callable
 
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from ..audio import SAMPLE_RATE
 from ..errors import UsageError
 from . import pretrained
-from .families import Family, fewest_samples, num_frames
+from .family import Family, fewest_samples, num_frames
 from .frames import MIN_FRAMES
 
 
@@ -26,40 +27,40 @@ class Encoder(nn.Module):
     Args:
         name: what messages call it.
         ckpt, revision: a folder, or a hub id and what of its repository, see `transformers.TransformersUpstream`.
-        kind: its ``model_type``.
+        config: the model's.
         family: its row.
 
     Raises:
         MissingFileError, UsageError: see there.
     """
 
-    def __init__(self, name: str, ckpt: str, revision: str | None, kind: str, family: Family) -> None:
+    def __init__(self, name: str, ckpt: str, revision: str | None, config: Any, family: Family) -> None:
         import transformers
 
         super().__init__()
         self.ckpt, self.family = ckpt, family
         self.extractor = pretrained.load_extractor(transformers.AutoFeatureExtractor, ckpt, revision, any_rate=True)
-        cls = getattr(transformers, family.models[kind])
+        cls = getattr(transformers, family.models[config.model_type])
         self.model = pretrained.load_model(name, cls, ckpt, family.encoder, revision)
         for behind in family.drop:
             if getattr(self.model, behind, None) is not None:
                 setattr(self.model, behind, None)
+        self.config = getattr(self.model, "config", config)
         self.masks = bool(family.mask) and (not family.by_file or self._file_says(revision))
         self.hushed = [
             module
             for path, module in self.model.named_modules()
             if any(fnmatch(path, f"*{end}") for end in family.hush)
         ]
-        config = self.model.config
-        self.front = family.front(config, self.extractor)
-        self.window = family.window(config, self.extractor) if family.window else None
+        self.front = family.front(self.config, self.extractor)
+        self.window = family.window(self.config, self.extractor) if family.window else None
         self.rate = self._whole_rate(prod(stride for _, stride, _ in self.front))
         # What is shorter has no frame, and one frame alone no variance.
-        self.least = 1 if self.window else self._at_16_khz(fewest_samples(self.front, MIN_FRAMES))
+        self.least = family.fewest or fewest_samples(self.front, MIN_FRAMES)
 
     def _file_says(self, revision: str | None) -> bool:
         said = pretrained.extractor_file(type(self.extractor), self.ckpt, revision).get("return_attention_mask")
-        return said if isinstance(said, bool) else getattr(self.model.config, "feat_extract_norm", "") != "group"
+        return said if isinstance(said, bool) else getattr(self.config, "feat_extract_norm", "") != "group"
 
     def _whole_rate(self, samples: int) -> int:
         """Bring a number of samples a frame from the model's sampling rate to 16 kHz."""
@@ -71,17 +72,14 @@ class Encoder(nn.Module):
             )
         return int(rate)
 
-    def _at_16_khz(self, samples: int) -> int:
-        return ceil(samples * SAMPLE_RATE / self.extractor.sampling_rate)
-
     def get_downsample_rates(self, key: str | None = None) -> int:
         """Return samples a frame, for every hidden state."""
         return self.rate
 
     def num_frames(self, num_samples: int) -> int:
         """Count the frames of an utterance of ``num_samples`` samples."""
-        samples = max(num_samples, self.least) * self.extractor.sampling_rate
-        return num_frames(self.front, ceil(samples / SAMPLE_RATE))
+        samples = ceil(num_samples * self.extractor.sampling_rate / SAMPLE_RATE)
+        return max(1, num_frames(self.front, samples if self.window else max(samples, self.least)))
 
     def forward(self, wavs: Sequence[Tensor]) -> dict[str, list[Tensor]]:
         """Return ``{"hidden_states": [...]}``, each (B, T, D), for B waveforms of (T',) samples, 16 kHz.
@@ -90,10 +88,10 @@ class Encoder(nn.Module):
             UsageError: there are not as many frames as the model's config says.
         """
         longest = max(len(wav) for wav in wavs)
-        given = [self._resampled(F.pad(wav.detach().float(), (0, max(0, self.least - len(wav))))) for wav in wavs]
+        given = [resampled(wav.detach().float(), self.extractor) for wav in wavs]
         states = self._encode_windows(given) if self.window else self._encode(given)
         frames = self.num_frames(longest)
-        if self.window:
+        if self.window or self.family.crop:
             states = [state[:, :frames] for state in states]
         if states[0].size(1) != frames:
             raise UsageError(
@@ -102,65 +100,80 @@ class Encoder(nn.Module):
             )
         return {"hidden_states": states}
 
-    def _resampled(self, wav: Tensor) -> Tensor:
-        if self.extractor.sampling_rate == SAMPLE_RATE:
-            return wav
-        from torchaudio.functional import resample
-
-        return resample(wav, SAMPLE_RATE, self.extractor.sampling_rate)
-
     def _encode_windows(self, wavs: Sequence[Tensor]) -> list[Tensor]:
         """Encode windows of the one length that the model takes, and join their frames."""
         assert self.window
         size, step = self.window
         pieces = []
         for start in range(0, max(len(wav) for wav in wavs), step):
-            # An utterance that has ended goes on as a sample of silence: a mask without a frame would give NaN.
-            cut = [wav[start : start + size] if start < len(wav) else wav.new_zeros(1) for wav in wavs]
+            # An utterance that has ended goes on as a little silence: a mask without a frame would give NaN.
+            cut = [wav[start : start + size] for wav in wavs]
             pieces.append([state[:, : step // self.rate] for state in self._encode(cut)])
         return [torch.cat(layer, dim=1) for layer in zip(*pieces)]
 
     def _encode(self, wavs: Sequence[Tensor]) -> list[Tensor]:
-        x, mask = self._features(wavs)
+        wavs = [F.pad(wav, (0, max(0, self.least - len(wav)))) for wav in wavs]
+        x, mask = features(self.extractor, wavs, self.family.takes)
         x = x.to(next(self.model.parameters()).dtype)
         masks = {self.family.mask: mask} if self.masks else {}
-        layers = next(found for path in self.family.layers if (found := _module(self.model, path)) is not None)
+        found = (_module(self.model, path) for path in self.family.layers)
+        layers = next((module for module in found if module is not None), None)
         with ExitStack() as hooks:
             if self.masks and self.hushed:
                 valid = self._valid_frames(wavs)
                 for module in self.hushed:
                     hooks.enter_context(module.register_forward_pre_hook(partial(_hush, valid)))
             states = record(layers, partial(self.family.run, self.model, x, masks))
-        norm = self.family.norm(self.model.config)
+        norm = self.family.norm(self.config)
         if norm:
             states[-1] = self.model.get_submodule(norm)(states[-1])
-        return [self.family.shape(state, self.model) for state in states] if self.family.shape else states
+        return [self.family.shape(state, self.config) for state in states] if self.family.shape else states
 
     def _valid_frames(self, wavs: Sequence[Tensor]) -> Tensor:
         """Mark the frames of each waveform, which is at the model's sampling rate: (B, 1, T)."""
         frames = torch.tensor([num_frames(self.front, len(wav)) for wav in wavs])
         return (torch.arange(int(frames.max())) < frames[:, None]).unsqueeze(1).to(wavs[0].device)
 
-    def _features(self, wavs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Run the feature extractor on each waveform alone: its features, padded, and what of them is no padding."""
-        options = {"sampling_rate": self.extractor.sampling_rate, "return_tensors": "pt", "return_attention_mask": True}
-        if self.family.takes is not None:
-            options = dict(self.family.takes)
-        features, masks = [], []
-        # Powers of a spectrum need the range and precision of float32.
-        with torch.autocast(wavs[0].device.type, enabled=False):
-            for wav in wavs:
-                found = self.extractor(wav.cpu().numpy(), **options)
-                features.append(found[self.extractor.model_input_names[0]][0])
-                mask = found.get("attention_mask", found.get("padding_mask"))
-                masks.append(torch.ones(features[-1].shape[:1]) if mask is None else mask[0])
-        device = wavs[0].device
-        padded = together(features, self.extractor.padding_value)
-        return padded.to(device), together(masks).long().to(device)
+
+def resampled(wav: Tensor, extractor: Any) -> Tensor:
+    """Bring a waveform of 16 kHz to a feature extractor's sampling rate."""
+    if extractor.sampling_rate == SAMPLE_RATE:
+        return wav
+    from torchaudio.functional import resample
+
+    return resample(wav, SAMPLE_RATE, extractor.sampling_rate)
 
 
-def record(layers: nn.ModuleList, run: Callable[[], Any]) -> list[Tensor]:
-    """Run a model, and return what goes into the first of its layers and what each of them gives."""
+def features(extractor: Any, wavs: Sequence[Tensor], takes: Mapping[str, Any] | None = None) -> tuple[Tensor, Tensor]:
+    """Run a feature extractor of transformers on each waveform alone, so that no normalisation sees padding.
+
+    Args:
+        extractor: it.
+        wavs: B waveforms, each (T',), at its sampling rate.
+        takes: keyword arguments for it.
+
+    Returns:
+        what it makes, B of them, each padded to the longest; and (B, T), 1 for what is no padding.
+    """
+    usual = {"sampling_rate": extractor.sampling_rate, "return_tensors": "pt", "return_attention_mask": True}
+    taken = signature(extractor.__call__).parameters
+    options = {**{key: value for key, value in usual.items() if key in taken}, **(takes or {})}
+    made, masks = [], []
+    # Powers of a spectrum need the range and precision of float32.
+    with torch.autocast(wavs[0].device.type, enabled=False):
+        for wav in wavs:
+            found = extractor(wav.cpu().numpy(), **options)
+            made.append(found[extractor.model_input_names[0]][0])
+            mask = found.get("attention_mask", found.get("padding_mask"))
+            masks.append(torch.ones(made[-1].shape[:1]) if mask is None else mask[0])
+    device = wavs[0].device
+    return together(made, extractor.padding_value).to(device), together(masks).long().to(device)
+
+
+def record(layers: nn.ModuleList | None, run: Callable[[], Any]) -> list[Tensor]:
+    """Run a model, and return what goes into the first of its layers and what each gives, or of none what it gives."""
+    if layers is None:
+        return [run()]
     states: list[Tensor] = []
 
     def note_input(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -96,14 +96,18 @@ def load_extractor(cls: Any, ckpt: str, revision: str | None = None, any_rate: b
     """
     from ..audio import SAMPLE_RATE
 
-    try:
-        extractor = cls.from_pretrained(ckpt, **_of(revision))
-    except OSError as error:
-        if Path(ckpt).is_dir():
-            raise MissingFileError(_no_extractor(ckpt)) from error
-        raise MissingFileError(_in_short(ckpt, error)) from error
-    if extractor.sampling_rate != SAMPLE_RATE and not any_rate:
-        raise UsageError(f"{ckpt} is a model of {extractor.sampling_rate} Hz; speech is at {SAMPLE_RATE} Hz here")
+    with _in_one_line(ckpt):
+        try:
+            extractor = cls.from_pretrained(ckpt, **_of(revision))
+        except OSError as error:
+            if Path(ckpt).is_dir():
+                raise MissingFileError(_no_extractor(ckpt)) from error
+            raise
+    rate = getattr(extractor, "sampling_rate", None)
+    if rate is None:
+        raise UsageError(f"{ckpt} takes no sound: its preprocessor_config.json has no sampling_rate")
+    if rate != SAMPLE_RATE and not any_rate:
+        raise UsageError(f"{ckpt} is a model of {rate} Hz; speech is at {SAMPLE_RATE} Hz here")
     return extractor
 
 

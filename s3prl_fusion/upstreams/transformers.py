@@ -11,6 +11,7 @@ from . import pretrained
 from .encoder import Encoder, together
 from .entries import MODEL_TYPES, WHISPER
 from .families import BY_TYPE
+from .unknown import UnknownEncoder
 from .whisper import WhisperUpstream
 
 NAME = "hf"
@@ -28,7 +29,7 @@ class TransformersUpstream(nn.Module):
         ckpt: a local folder or a hub id, e.g. ``"facebook/w2v-bert-2.0"``.
         revision: of a hub id: a branch, tag or commit; the newest by default.
         one_by_one: whether each utterance runs alone, slower, and with what it gives alone; families that mask padding
-            throughout give the same in a batch, see ``batch`` in `families.Family`.
+            throughout give the same in a batch, see ``batch`` in `family.Family`.
         pad_to_30s: of Whisper alone, see `WhisperUpstream`; ``True`` by default.
 
     Raises:
@@ -51,10 +52,10 @@ class TransformersUpstream(nn.Module):
             return
         if pad_to_30s is not None:
             raise UsageError(f"pad_to_30s is an option of Whisper's; {ckpt} is a {config.model_type!r}: leave it out")
-        family = BY_TYPE.get(config.model_type)
-        if family is None:
-            raise UsageError(f"{ckpt} is a model of type {config.model_type!r}, which is not known")
-        self.encoder = Encoder(NAME, ckpt, revision, config.model_type, family)
+        if config.model_type in BY_TYPE:
+            self.encoder = Encoder(NAME, ckpt, revision, config, BY_TYPE[config.model_type])
+        else:
+            self.encoder = UnknownEncoder(NAME, ckpt, revision, config)
 
     def get_downsample_rates(self, key: str | None = None) -> int:
         """Return samples a frame, for every hidden state."""

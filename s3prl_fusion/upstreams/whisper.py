@@ -114,7 +114,7 @@ class WhisperUpstream(nn.Module):
         x = F.gelu(encoder.conv1(mel * fine)) * fine
         x = F.gelu(encoder.conv2(x)).transpose(1, 2) + encoder.embed_positions.weight[:longest]
         x = F.dropout(x, encoder.dropout, self.training)
-        mask = None if int(frames.min()) == longest else _attention_mask(valid, x.dtype)
+        mask = None if int(frames.min()) == longest else attention_mask(valid, x.dtype)
         states = [x]
         for layer in encoder.layers:
             x = call_layer(layer, x, mask)
@@ -123,7 +123,7 @@ class WhisperUpstream(nn.Module):
         return states
 
 
-def _attention_mask(valid: Tensor, dtype: torch.dtype) -> Tensor:
+def attention_mask(valid: Tensor, dtype: torch.dtype) -> Tensor:
     """Make what to add to attention logits, (B, 1, T, T), so that no frame attends to one that is not valid (B, T)."""
     # An utterance without a frame in this window attends to all: a row of -inf alone would give NaN.
     keys = valid | ~valid.any(dim=1, keepdim=True)
