@@ -99,6 +99,8 @@ def test_one_utterance_has_transformers_states(case, folder, loaded):
     if case.name == "AST":
         expected = [state[:, 2:].unflatten(1, (2, -1)).mean(dim=1) for state in expected]
     assert len(states) == len(expected)
+    kind = transformers.AutoConfig.from_pretrained(folder(case)).model_type
+    assert loaded(case.name).get_downsample_rates("x") == BY_TYPE[kind].rate or kind == "encodec"
     if case.name in BEHIND:
         states, expected = states[:-1], expected[:-1]
     for ours, theirs in zip(states, expected):
@@ -257,6 +259,19 @@ class TestUnknownFamilies:
         transformers.Wav2Vec2FeatureExtractor().save_pretrained(tmp_path / "text")
         with pytest.raises(ValueError, match="'bert', .*has no part that takes speech"):
             TransformersUpstream(str(tmp_path / "text"))
+
+
+@torch.no_grad()
+def test_the_encoder_of_two_models_that_were_put_together(folder, loaded, tmp_path):
+    encoder = transformers.Wav2Vec2Model.from_pretrained(folder(BY_NAME["Wav2Vec2-layer"]))
+    sizes = {"vocab_size": 8, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1}
+    decoder = transformers.BertLMHeadModel(
+        transformers.BertConfig(**sizes, intermediate_size=8, is_decoder=True, add_cross_attention=True)
+    )
+    transformers.SpeechEncoderDecoderModel(encoder=encoder, decoder=decoder).save_pretrained(tmp_path)
+    AutoFeatureExtractor.from_pretrained(folder(BY_NAME["Wav2Vec2-layer"])).save_pretrained(tmp_path)
+    ours = TransformersUpstream(str(tmp_path)).eval()(wavs(9001))["hidden_states"]
+    torch.testing.assert_close(ours, loaded("Wav2Vec2-layer")(wavs(9001))["hidden_states"], rtol=0, atol=1e-6)
 
 
 class TestMistakes:

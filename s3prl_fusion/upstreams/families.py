@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import log2, prod
 from typing import Any, Callable
 
@@ -99,6 +100,7 @@ def _at(path: str) -> Callable[[Any], str]:
     return lambda config: path
 
 
+_JOINED = "speech-encoder-decoder"
 _GROUP = "group norm in front sees padding"
 _ATTENDED = "padding is attended to"
 _WHISPER: dict[str, Any] = {"window": _whisper_window, "fewest": 1}
@@ -120,9 +122,11 @@ FAMILIES = (
         hush=("conv_module.depthwise_conv",),
         drop=("adapter",),
     ),
-    _wav2vec2_like("SEW", "sew", "SEW", front=_squeezed, note="without the upsampling behind its layers", **_HALF),
     _wav2vec2_like(
-        "SEW-D", "sew-d", "SEWD", front=_squeezed, layers=("encoder.encoder.layer",), note="as SEW", **_HALF
+        "SEW", "sew", "SEW", front=_squeezed, rate=640, note="without the upsampling behind its layers", **_HALF
+    ),
+    _wav2vec2_like(
+        "SEW-D", "sew-d", "SEWD", front=_squeezed, rate=640, layers=("encoder.encoder.layer",), note="as SEW", **_HALF
     ),
     Family(
         "w2v-BERT 2.0",
@@ -332,8 +336,17 @@ FAMILIES = (
         _codec_front,
         mask="",
         shape=_time_last,
+        rate=0,
         note="the encoder's output; none of the published ones has whole samples at 16 kHz between frames",
         batch="convolutions of the last frames see the padding",
     ),
 )
 BY_TYPE = {kind: family for family in FAMILIES for kind in family.models}
+
+
+def family_of(config: Any) -> Family | None:
+    """Find the row of a model, by its config; of an encoder and a decoder that were put together, the encoder's."""
+    if config.model_type != _JOINED:
+        return BY_TYPE.get(config.model_type)
+    family = BY_TYPE.get(config.encoder.model_type)
+    return family and replace(family, models={_JOINED: "SpeechEncoderDecoderModel"})

@@ -10,7 +10,7 @@ from ..errors import KindError, UsageError
 from . import pretrained
 from .encoder import Encoder, together
 from .entries import MODEL_TYPES, WHISPER
-from .families import BY_TYPE
+from .families import family_of
 from .unknown import UnknownEncoder
 from .whisper import WhisperUpstream
 
@@ -52,10 +52,11 @@ class TransformersUpstream(nn.Module):
             return
         if pad_to_30s is not None:
             raise UsageError(f"pad_to_30s is an option of Whisper's; {ckpt} is a {config.model_type!r}: leave it out")
-        if config.model_type in BY_TYPE:
-            self.encoder = Encoder(NAME, ckpt, revision, config, BY_TYPE[config.model_type])
-        else:
+        family = family_of(config)
+        if family is None:
             self.encoder = UnknownEncoder(NAME, ckpt, revision, config)
+        else:
+            self.encoder = Encoder(NAME, ckpt, revision, config, family)
 
     def get_downsample_rates(self, key: str | None = None) -> int:
         """Return samples a frame, for every hidden state."""
