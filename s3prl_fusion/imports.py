@@ -66,11 +66,11 @@ def _objects_in(module: ModuleType, wanted: type) -> list[str]:
 def _module_called(name: str) -> ModuleType:
     package = name.partition(".")[0]
     if name not in sys.modules and package != __package__ and importlib.util.find_spec(package):
-        _say(name)
+        say(name)
     return import_module(name)
 
 
-def _say(where: str) -> None:
+def say(where: str) -> None:
     """Say on the screen whose code runs, and note that it was named."""
     permissions.remember(where)
     print(f"[s3prl_fusion] runs the code of {where}", file=sys.stderr, flush=True)
@@ -83,7 +83,7 @@ def _module_at(path: str) -> ModuleType:
     if spec is None or spec.loader is None:
         raise ImportError("it is no Python file")
     if Path(path).is_file():
-        _say(path)
+        say(path)
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     with beside(Path(path).parent):
         spec.loader.exec_module(module)
@@ -105,11 +105,15 @@ def beside(folder: Path) -> Iterator[None]:
         yield
     finally:
         sys.path.remove(str(folder))
-        for name in set(sys.modules) - before:
-            file = getattr(sys.modules[name], "__file__", None)
-            if file and folder in Path(file).parents:
-                del sys.modules[name]
+        for name in [name for name in set(sys.modules) - before if _lies_in(folder, name)]:
+            del sys.modules[name]
         sys.modules.update(hidden)
+
+
+def _lies_in(folder: Path, name: str) -> bool:
+    """Tell whether a module, by its plain name, came from a folder."""
+    file, top = Path(getattr(sys.modules[name], "__file__", None) or "/"), name.partition(".")[0]
+    return any(path in (folder / top, folder / f"{top}.py") for path in (file, *file.parents))
 
 
 def _is_others(name: str) -> bool:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from .errors import MissingFileError, UsageError
 from .files import cache_dir
-from .source import code_digest, module_files
+from .source import code_digest, defining_files, is_path
 
 OPTION, VARIABLE = "--allow-code", "S3PRL_FUSION_ALLOW_CODE"
 _FILES = (".py", ".ckpt", ".pt", ".pth", ".bin")  # no module, and no repository, ends so
@@ -93,16 +93,17 @@ def check_code(kind: str, name: str, beside: Path | None, where: str = "") -> No
         UsageError: the user has not allowed it; the message says how to.
     """
     where = where or name.rpartition(":")[0]
-    path = Path(where).resolve() if where.endswith(".py") else None
+    path = Path(where).expanduser().resolve() if is_path(where) else None
     if beside is not None:
         if path is None and not _is_in_current_folder(where):
             return
-        if path and beside.resolve() in path.parents:
+        if path and beside.resolve() in (path, *path.parents):
             return
     if is_allowed(path or where) or _is_known(where):
         return
-    if path is not None and not path.is_file():
-        raise UsageError(f"{kind} {name!r}: there is no file {path}{_elsewhere(beside)}")
+    if path is not None and not path.exists():
+        what = "file" if path.suffix == ".py" else "folder"
+        raise UsageError(f"{kind} {name!r}: there is no {what} {path}{_elsewhere(beside)}")
     origin = "stands in a checkpoint" if beside is None else f"is outside the YAML's own folder {beside}"
     own = ", or name what it was trained with (-u, or load_experiment's upstream)" if beside is None else ""
     raise UsageError(
@@ -130,8 +131,8 @@ def _is_in_current_folder(module: str) -> bool:
 
 
 def remember(where: str) -> None:
-    """Note that the user has named a Python file, of this content, or a module: on this machine it need not be again,
-    also where a checkpoint names it."""
+    """Note that the user has named a Python file or a folder of such, of this content, or a module: on this machine it
+    need not be again, also where a checkpoint names it."""
     with contextlib.suppress(OSError):  # a home that cannot be written to
         note = _note(where)
         if not note.exists():
@@ -148,9 +149,6 @@ def _is_known(where: str) -> bool:
 
 def _note(where: str) -> Path:
     """Name code by what is in it and in what it imports: another file or module of the same name is another's."""
-    files = [Path(where)] if where.endswith(".py") else module_files(where)
-    if not all(file.is_file() for file in files):
-        raise FileNotFoundError(where)
-    name = "" if where.endswith(".py") else f"module {where} "
-    digest = hashlib.sha256(f"{name}{code_digest(files, imported=True)}".encode())
+    name = "" if is_path(where) else f"module {where} "
+    digest = hashlib.sha256(f"{name}{code_digest(defining_files(where), imported=True)}".encode())
     return cache_dir() / "code" / digest.hexdigest()

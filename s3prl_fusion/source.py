@@ -94,6 +94,26 @@ def _imports(file: Path) -> Iterator[Path]:
                 yield from (p for p in (path.with_name(f"{path.name}.py"), path / "__init__.py") if p.is_file())
 
 
+def is_path(where: str) -> bool:
+    """Tell whether code is said by the path of a Python file or of a folder, and not by a module's name."""
+    return where.endswith(".py") or os.sep in where or where[:1] in ("~", ".")
+
+
+def defining_files(where: str) -> list[Path]:
+    """Return the files that define what is in a Python file, a folder in s3prl's layout, or an importable module.
+
+    Raises:
+        FileNotFoundError: there is no such thing.
+    """
+    if not is_path(where):
+        return module_files(where)
+    path = Path(where).expanduser()
+    if not path.exists():
+        raise FileNotFoundError(where)
+    expert = path / _EXPERT
+    return [expert if expert.is_file() else path]
+
+
 def module_files(name: str) -> list[Path]:
     """Return the files that Python would run to import a module, and run none.
 

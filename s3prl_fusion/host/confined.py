@@ -82,8 +82,8 @@ class _Finder:
 
 def _change(module: ModuleType) -> None:
     file = getattr(module, "__file__", None)
-    if not file or not file.endswith(".py"):
-        return
+    if not file or not file.endswith(".py") or Path(sys.modules[HOST].__path__[0]) not in Path(file).parents:
+        return  # a user's own upstream has a name there, and is no part of it
     source = Path(file).read_bytes()
     if _EVALUATES.search(source):
         vars(module)["eval"] = _Eval()

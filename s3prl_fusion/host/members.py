@@ -25,7 +25,7 @@ from ..upstreams.entries import ENTRIES, MODEL_TYPES, Entry, known
 from ..upstreams.layers import check_layers, count_layers
 from ..upstreams.outputs import check_output
 from ..upstreams.pretrained import check_ckpt
-from ..upstreams.references import parse
+from ..upstreams.references import EXPERT, parse
 from . import loading, own_upstreams, shared
 from .defined import definitions, replaced
 from .hub import entry_files, hub
@@ -119,6 +119,8 @@ def _check_entry(member: MemberConfig, factories: Mapping[str, Factory | Path], 
 def _unknown(name: str, names: list[str]) -> str:
     """Say that there is no such entry. The entries for transformers' models are few and look alike, so the nearest one
     would be one for another architecture."""
+    if (Path(name) / EXPERT).is_file():
+        return f"unknown upstream {name!r}; of the folder here say ./{name}"
     if not name.startswith("hf_"):
         return unknown("upstream", name, names)
     loaded = ", ".join(f"{entry} ({kind})" for entry, kind in MODEL_TYPES.items() if entry[:3] == "hf_")

@@ -17,8 +17,9 @@ from ..errors import KindError, MissingFileError, UsageError, UserError, unknown
 from ..files import read_mapping
 from ..imports import beside, load_object
 from ..schema import ANYTHING, Problem, Section
-from ..upstreams.references import Reference, parse
+from ..upstreams.references import EXPERT, EXPERT_CLASS, HUBCONF, Reference, parse
 from .defined import Signature, bound_names, definitions
+from .folders import find, own_hooks
 from .loading import config_as_file
 
 _WEIGHTS = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
@@ -47,32 +48,52 @@ def check(member: MemberConfig) -> None:
     of = _source(reference, member.name)
     _check_files(member)
     if of is not None:
-        _arguments(member, of)
+        _arguments(member, of, reference)
 
 
 def _source(reference: Reference, name: str) -> Signature | None:
     """Find what is called in the source; None where that does not tell its parameters."""
-    files = reference.files()
-    if not files:
+    file = reference.source()
+    if file is None:
         if reference.where in sys.modules:
             return None
-        if reference.path:
-            raise MissingFileError(f"upstream {name!r}: there is no file {reference.path}; correct the path")
-        raise UsageError(
+        raise _missing(reference, name)
+    try:
+        names, defined = bound_names(file), definitions(file)
+    except (SyntaxError, ValueError) as error:
+        raise UsageError(f"upstream {name!r}: {file} is not Python: {error}") from error
+    public = [known for known in defined if not known.startswith("_")]
+    wanted = reference.attribute or (EXPERT_CLASS if reference.is_folder else "")
+    if not wanted:
+        has = f"it has {', '.join(public)}" if public else "it has none"
+        raise UsageError(f"upstream {name!r}: say which class or function of it, {name}:NAME; {has}")
+    if names is not None and wanted not in names:
+        where = f"{file}: " if reference.is_folder else ""
+        raise UsageError(f"upstream {name!r}: {where}{unknown('class or function', wanted, public)}")
+    return defined.get(wanted)
+
+
+def _missing(reference: Reference, name: str) -> UserError:
+    """Say what is not there of what a name refers to."""
+    path = reference.path
+    if path is None:
+        return UsageError(
             f"upstream {name!r}: there is no module {reference.where!r}; give the file's path "
             "(path/to/file.py:Name), or add its folder to PYTHONPATH"
         )
-    try:
-        names, defined = bound_names(files[-1]), definitions(files[-1])
-    except (SyntaxError, ValueError) as error:
-        raise UsageError(f"upstream {name!r}: {files[-1]} is not Python: {error}") from error
-    public = [known for known in defined if not known.startswith("_")]
-    if not reference.attribute:
-        has = f"it has {', '.join(public)}" if public else "it has none"
-        raise UsageError(f"upstream {name!r}: say which class or function of it, {name}:NAME; {has}")
-    if names is not None and reference.attribute not in names:
-        raise UsageError(f"upstream {name!r}: {unknown('class or function', reference.attribute, public)}")
-    return defined.get(reference.attribute)
+    if not reference.is_folder:
+        return MissingFileError(f"upstream {name!r}: there is no file {path}; correct the path")
+    if not path.is_dir():
+        is_there = "is a file, and no Python file" if path.is_file() else "does not exist"
+        return MissingFileError(
+            f"upstream {name!r}: {path} {is_there}; give a folder in s3prl's layout, with an {EXPERT} and a {HUBCONF}"
+        )
+    if reference.attribute:
+        return MissingFileError(f"upstream {name!r}: {path} has no {HUBCONF}, in which {reference.attribute} would be")
+    return MissingFileError(
+        f"upstream {name!r}: {path} has no {EXPERT} with a class {EXPERT_CLASS}, as s3prl's layout has; for a class in "
+        "another file say path/to/file.py:NAME"
+    )
 
 
 def _check_files(member: MemberConfig) -> None:
@@ -84,10 +105,11 @@ def _check_files(member: MemberConfig) -> None:
         raise MissingFileError(f"model_config {config!r} of {member.name!r} does not exist; correct the path")
 
 
-def _arguments(member: MemberConfig, of: Signature) -> dict[str, Any]:
+def _arguments(member: MemberConfig, of: Signature, reference: Reference) -> dict[str, Any]:
     """Say what a class or function is called with.
 
-    Its parameter ``model_config`` gets what s3prl would give; without one, it gets the options as keyword arguments.
+    Its parameter ``model_config`` gets what s3prl would give; without one, it gets the options as keyword arguments. In
+    s3prl's layout, ``**kwargs`` lead to such a parameter.
 
     Raises:
         UsageError: it does not take something, or needs something else.
@@ -98,7 +120,7 @@ def _arguments(member: MemberConfig, of: Signature) -> dict[str, Any]:
     if not given and "ckpt" in of.needed:
         raise UsageError(f"{member.name!r} needs a ckpt; give it one: -k CKPT, or ckpt: PATH in a fusion YAML")
     config = member.model_config
-    if "model_config" in of.names:
+    if "model_config" in of.names or (reference.is_folder and of.variadic):
         if config is None and "model_config" in of.needed:
             raise UsageError(f"{member.name!r} needs a model_config; give it one: -g FILE, or in a fusion YAML")
         return given if config is None else {**given, "model_config": config}
@@ -125,15 +147,16 @@ def load(member: MemberConfig, refresh: bool = False) -> nn.Module:
     reference = parse(member.name)
     assert reference is not None
     with _telling(member.name, reference, "imported"):
-        make, _ = load_object("upstream", str(reference), nn.Module)
+        make = find(reference) if reference.is_folder else load_object("upstream", str(reference), nn.Module)[0]
     if not callable(make):
         raise KindError(f"upstream {member.name!r} must be a class or a function; got {make!r}")
     of = _described(make)
-    arguments = _arguments(member, of)
+    arguments = _arguments(member, of, reference)
     if refresh and "refresh" in of.names:
         arguments["refresh"] = refresh
-    place = beside(reference.path.resolve().parent) if reference.path else nullcontext()
-    with config_as_file(arguments) as written, place, _telling(member.name, reference, "made"):
+    path = reference.path.resolve() if reference.path else None
+    place = beside(path if path.is_dir() else path.parent) if path else nullcontext()
+    with config_as_file(arguments) as written, place, own_hooks(), _telling(member.name, reference, "made"):
         upstream = make(**written)
     if not isinstance(upstream, nn.Module):
         raise KindError(
@@ -175,7 +198,9 @@ def _telling(name: str, reference: Reference, done: str) -> Iterator[None]:
         frames = traceback.extract_tb(error.__traceback__)
         own = {str(file.resolve()) for file in reference.all_files()}
         place = next((f for f in reversed(frames) if str(Path(f.filename).resolve()) in own), frames[-1])
+        needs = reference.path / "requirements.txt" if reference.path and isinstance(error, ImportError) else None
+        advice = f"; pip install -r {needs}" if needs and needs.is_file() else ""
         raise UsageError(
             f"upstream {name!r} raises {type(error).__name__} where it is {done}: {error} "
-            f"({place.filename}, line {place.lineno})"
+            f"({place.filename}, line {place.lineno}){advice}"
         ) from error

@@ -1,6 +1,8 @@
 """Names of upstreams that are in no hub: what they refer to, told from the text and from what files there are.
 
 - ``my_model.py:MyModel`` and ``package.module:MyModel``: a class or function of a user's own.
+- ``path/to/folder``: s3prl's layout, an ``expert.py`` with the class ``UpstreamExpert``. A folder here is ``./folder``.
+- ``path/to/folder:name``: a function in the ``hubconf.py`` of such a folder.
 
 Nothing is imported here: `host.own_upstreams` loads them, and whether their code may run is `permissions`' affair.
 """
@@ -13,10 +15,11 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..source import code_digest, imported_files, module_files
+from ..source import code_digest, defining_files, imported_files, is_path
 
 # A fusion YAML, with or without one of its members and another interface.
 YAML = re.compile(r"(?P<path>.+\.ya?ml)(:(?P<member>[^:/]+?))?(__(?P<interface>.+))?")
+EXPERT, HUBCONF, EXPERT_CLASS = "expert.py", "hubconf.py", "UpstreamExpert"
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
@@ -25,8 +28,9 @@ class Reference:
     """What a name refers to.
 
     Attributes:
-        where: whose code it is: the path of a Python file, or an importable module.
-        attribute: the class or function there; empty where the user has not said it.
+        where: whose code it is: the path of a Python file or of a folder, or an importable module. A path has a
+            separator or ends in ``.py``.
+        attribute: the class or function there; empty where the user has not said it, as of a folder's expert.
     """
 
     where: str
@@ -37,35 +41,50 @@ class Reference:
 
     @property
     def path(self) -> Path | None:
-        """The file, which may not be there; None of a module."""
-        return Path(self.where).expanduser() if self.where.endswith(".py") else None
+        """The file or folder, which may not be there; None of a module."""
+        return Path(self.where).expanduser() if is_path(self.where) else None
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is in s3prl's layout."""
+        return self.path is not None and not self.where.endswith(".py")
 
     @property
     def label(self) -> str:
         """A short name for tables and files."""
-        stem = self.path.stem if self.path else self.where.rpartition(".")[2]
-        return _legal(f"{stem}_{self.attribute}")
+        stem = Path(os.path.abspath(self.path)).stem if self.path else self.where.rpartition(".")[2]
+        is_whole = not self.attribute or self.attribute.startswith(stem)
+        return _legal((self.attribute or stem) if is_whole else f"{stem}_{self.attribute}")
 
     @property
     def identity(self) -> str:
         """The name without the folders that it is in."""
+        if self.is_folder:
+            return f"folder:{self.attribute or EXPERT_CLASS}"
         return f"{self.path.name if self.path else self.where}:{self.attribute}"
 
-    def files(self) -> list[Path]:
-        """Find the Python files that define it; none where they are not on this machine."""
-        if self.path:
-            return [self.path] if self.path.is_file() else []
+    def source(self) -> Path | None:
+        """Find the file that defines it; None where it is not on this machine."""
+        if self.is_folder and self.path:
+            file = self.path / (HUBCONF if self.attribute else EXPERT)
+            return file if file.is_file() else None
+        files = self._defining_files()
+        return files[-1] if files else None
+
+    def _defining_files(self) -> list[Path]:
         with suppress(FileNotFoundError):
-            return module_files(self.where)
+            return defining_files(self.where)
         return []
 
     def all_files(self) -> list[Path]:
-        """Find the files of `files`, and those that they import."""
-        return [found for file in self.files() for found in (file, *imported_files(file.absolute()))]
+        """Find the Python files that decide what it computes, as far as they are its author's."""
+        if self.is_folder and self.path:
+            return sorted(self.path.rglob("*.py"))
+        return [found for file in self._defining_files() for found in (file, *imported_files(file.absolute()))]
 
     def digest(self) -> str:
         """Return 16 hexadecimal digits of its code by content; an empty text where that is not on this machine."""
-        files = self.files()
+        files = self._defining_files()
         return code_digest(files, imported=True)[:16] if files else ""
 
     def absolute(self) -> Reference:
@@ -74,19 +93,38 @@ class Reference:
 
     def beside(self, folder: Path) -> Reference:
         """Take what lies in a folder, such as that of the YAML where the name stands; else it stays as it is."""
-        file = folder / (self.path or f"{self.where.replace('.', '/')}.py")
-        return replace(self, where=str(file.resolve())) if file.is_file() else self
+        paths = [folder / self.path] if self.path else [folder / f"{self.where.replace('.', '/')}.py"]
+        paths += [] if self.path or not _has_layout(folder / self.where) else [folder / self.where]
+        return next((replace(self, where=str(path.resolve())) for path in paths if path.exists()), self)
 
 
 def parse(name: str) -> Reference | None:
     """Read what is no hub entry's name, and no fusion's; None for these."""
     if YAML.fullmatch(name):
         return None
-    where, colon, attribute = name.rpartition(":")
     if name.endswith(".py"):
         return Reference(name, "")
-    is_module = _MODULE.fullmatch(where) and attribute.isidentifier()
-    return Reference(where, attribute) if colon and (where.endswith(".py") or is_module) else None
+    where, _, attribute = name.rpartition(":")
+    if where.endswith(".py"):
+        return _of_layout(Path(where), attribute) or Reference(where, attribute)
+    if attribute.isidentifier() and where:
+        if is_path(where):
+            return Reference(where, attribute)
+        if _has_layout(Path(where)):
+            return Reference(f".{os.sep}{where}", attribute)
+        return Reference(where, attribute) if _MODULE.fullmatch(where) else None
+    return Reference(name, "") if is_path(name) else None
+
+
+def _of_layout(file: Path, attribute: str) -> Reference | None:
+    """Read an expert.py or a hubconf.py as its folder, which their relative imports need."""
+    if file.name == EXPERT and attribute == EXPERT_CLASS:
+        return Reference(f"{file.parent}{os.sep}", "")
+    return Reference(f"{file.parent}{os.sep}", attribute) if file.name == HUBCONF and attribute else None
+
+
+def _has_layout(folder: Path) -> bool:
+    return any((folder / file).is_file() for file in (EXPERT, HUBCONF))
 
 
 def label(name: str) -> str:
