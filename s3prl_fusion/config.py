@@ -253,7 +253,7 @@ def _check_code(config: Any, beside: Path | None) -> None:
     members = config.get("members")
     for name in map(_name, members if isinstance(members, (list, tuple)) else ()):
         reference = references.parse(name)
-        if reference:
+        if reference and reference.where:
             check_code("upstream", name, beside, reference.where)
 
 

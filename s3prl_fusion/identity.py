@@ -66,7 +66,7 @@ def _member(member: MemberConfig, contents: bool) -> dict[str, Any]:
     made_of = {
         "name": own.identity if own else entry.via or entry.name,
         "code": own and contents and own.digest() or None,
-        "ckpt": _file(member.ckpt or entry.pretrained, contents),
+        "ckpt": _file(member.ckpt or (own.ckpt if own else entry.pretrained), contents),
         "model_config": _settings(config, contents),
         "layers": member.layers and list(member.layers),
         "precision": member.precision,

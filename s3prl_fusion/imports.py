@@ -70,10 +70,10 @@ def _module_called(name: str) -> ModuleType:
     return import_module(name)
 
 
-def say(where: str) -> None:
-    """Say on the screen whose code runs, and note that it was named."""
+def say(where: str, place: str = "") -> None:
+    """Say on the screen whose code runs, and where it lies, and note that it was named."""
     permissions.remember(where)
-    print(f"[s3prl_fusion] runs the code of {where}", file=sys.stderr, flush=True)
+    print(f"[s3prl_fusion] runs the code of {where}{place and f' ({place})'}", file=sys.stderr, flush=True)
 
 
 @functools.cache

@@ -4,7 +4,8 @@
 - a fusion YAML's path, ``path/to/fusion.yaml``; ``fusion.yaml__chconv`` is the same with another interface, and
   ``fusion.yaml:whisper_small`` has one of its members alone;
 - ``fused``, whose fusion YAML comes separately (run_downstream's ``-g``);
-- ``my_model.py:MyModel`` is an upstream of the user's own, see `upstreams.references`, and stock;
+- ``my_model.py:MyModel``, ``path/to/folder`` and ``hf:owner/name`` are in no hub of s3prl's, see
+  `upstreams.references`, and stock;
 - any other name is a stock upstream, an entry of s3prl's hub.
 """
 
@@ -41,6 +42,7 @@ def resolve(name: str, model_config: str | None = None, ckpt: str | None = None,
     """Turn what run_downstream's ``-u``, ``-g`` and ``-k`` say into a fusion; a stock upstream is a fusion of one.
 
     Reads files, loads nothing, and asks s3prl nothing: whether its members can load is `host.members.check`'s affair.
+    Of an ``hf-s3prl:`` repository the hub is asked for the commit.
 
     Args:
         name: see the top of this file.
@@ -56,7 +58,7 @@ def resolve(name: str, model_config: str | None = None, ckpt: str | None = None,
     """
     if not is_fused_name(name):
         reference = references.parse(name)
-        if reference and not named:
+        if reference and reference.where and not named:
             check_code("upstream", name, None, reference.where)
         member = MemberConfig(absolute(name), ckpt, model_config)
         return FusionConfig((member,), InterfaceConfig("weighted_sum"), normalize=False, stock=True)

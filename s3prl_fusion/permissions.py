@@ -19,7 +19,9 @@ from .errors import MissingFileError, UsageError
 from .files import cache_dir
 from .source import code_digest, defining_files, is_path
 
+REPOSITORY = "hf-s3prl:"  # begins the name of a repository of the hub whose code runs
 OPTION, VARIABLE = "--allow-code", "S3PRL_FUSION_ALLOW_CODE"
+_COMMIT = 40  # digits
 _FILES = (".py", ".ckpt", ".pt", ".pth", ".bin")  # no module, and no repository, ends so
 
 
@@ -51,6 +53,8 @@ def _listed() -> list[str]:
 
 def _absolute(name: str) -> str:
     """Make a path hold from any folder. What is copied from a YAML, ``file.py:Class``, is its file."""
+    if name.startswith(REPOSITORY):
+        name = name[len(REPOSITORY) :].partition("@")[0]
     name = name.rpartition(":")[0] or name
     path = Path(name).expanduser()
     if path.exists():
@@ -93,6 +97,8 @@ def check_code(kind: str, name: str, beside: Path | None, where: str = "") -> No
         UsageError: the user has not allowed it; the message says how to.
     """
     where = where or name.rpartition(":")[0]
+    if where.startswith(REPOSITORY):
+        return _check_repository(kind, where)
     path = Path(where).expanduser().resolve() if is_path(where) else None
     if beside is not None:
         if path is None and not _is_in_current_folder(where):
@@ -110,6 +116,16 @@ def check_code(kind: str, name: str, beside: Path | None, where: str = "") -> No
         f"{kind} {name!r} {origin}, so its code does not run unless you allow it: read {path or where}, then give "
         f"{allowing(path or where)} (in Python: the environment variable {VARIABLE}){own}"
     )
+
+
+def _check_repository(kind: str, where: str) -> None:
+    """Refuse a repository that a YAML or a checkpoint names: it lies in no folder that the user has named."""
+    repository = where[len(REPOSITORY) :].partition("@")[0]
+    if not is_allowed(repository, within=False) and not _is_known(where):
+        raise UsageError(
+            f"{kind} {where!r} is a repository of the hub, whose code runs only if you say so: read it, then give "
+            f"{allowing(repository)} (in Python: the environment variable {VARIABLE}), or name it on the command line"
+        )
 
 
 def _elsewhere(beside: Path | None) -> str:
@@ -131,8 +147,8 @@ def _is_in_current_folder(module: str) -> bool:
 
 
 def remember(where: str) -> None:
-    """Note that the user has named a Python file or a folder of such, of this content, or a module: on this machine it
-    need not be again, also where a checkpoint names it."""
+    """Note that the user has named a Python file or a folder of such, of this content, a module, or a commit of a
+    repository: on this machine it need not be again, also where a checkpoint names it."""
     with contextlib.suppress(OSError):  # a home that cannot be written to
         note = _note(where)
         if not note.exists():
@@ -149,6 +165,10 @@ def _is_known(where: str) -> bool:
 
 def _note(where: str) -> Path:
     """Name code by what is in it and in what it imports: another file or module of the same name is another's."""
+    if where.startswith(REPOSITORY):
+        if len(where.rpartition("@")[2]) != _COMMIT:
+            raise FileNotFoundError(where)  # a branch may be another tomorrow
+        return cache_dir() / "code" / hashlib.sha256(where.encode()).hexdigest()
     name = "" if is_path(where) else f"module {where} "
     digest = hashlib.sha256(f"{name}{code_digest(defining_files(where), imported=True)}".encode())
     return cache_dir() / "code" / digest.hexdigest()

@@ -80,7 +80,7 @@ def _settings(config: MemberConfig, dtype: str) -> dict[str, Any]:
     given = {key: value for key, value in asdict(config).items() if value is not None and key != "device"}
     own = parse(config.name)
     if own:
-        given.update(name=own.identity, code=own.digest())
+        given.update(name=own.identity, code=own.digest(), **({"ckpt": own.ckpt} if own.ckpt else {}))
     for key in ("ckpt", "model_config"):
         if isinstance(given.get(key), str):
             given[key] = _content(Path(given[key]))

@@ -27,21 +27,27 @@ from .patches import Patches
 _PARENT = "s3prl.upstream"
 
 
-def find(reference: Reference) -> Any:
-    """Import what a folder's name means: the class of its expert.py, or what its hubconf.py calls so."""
+def find(reference: Reference, origin: str = "") -> Any:
+    """Import what a folder's name means: the class of its expert.py, or what its hubconf.py calls so.
+
+    Args:
+        reference: it.
+        origin: the repository of the hub that it was fetched from.
+    """
     assert reference.path is not None
     hub()  # what s3prl lacks is supplied from here on
     file, name = (HUBCONF, reference.attribute) if reference.attribute else (EXPERT, EXPERT_CLASS)
-    return getattr(_module(reference.path.resolve(), Path(file).stem), name)
+    # In a download of huggingface_hub every file is a link to another folder: the folder alone is resolved.
+    return getattr(_module(reference.path.resolve(), Path(file).stem, origin), name)
 
 
 @cache
-def _module(folder: Path, stem: str) -> ModuleType:
+def _module(folder: Path, stem: str, origin: str) -> ModuleType:
     name = f"{_PARENT}.{folder.name.replace('.', '_')}_{zlib.crc32(str(folder).encode()):08x}"
     with beside(folder):
         try:
             if name not in sys.modules:
-                say(str(folder))
+                say(origin or str(folder), str(folder) if origin else "")
                 _make_package(name, folder)
             return importlib.import_module(f"{name}.{stem}")
         except BaseException:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,14 @@ from ..errors import KindError, MissingFileError, UsageError, UserError, unknown
 from ..files import read_mapping
 from ..imports import beside, load_object
 from ..schema import ANYTHING, Problem, Section
+from ..upstreams.pretrained import check_ckpt
 from ..upstreams.references import EXPERT, EXPERT_CLASS, HUBCONF, Reference, parse
+from ..upstreams.repositories import MODEL, Repository, fetch
 from .defined import Signature, bound_names, definitions
 from .folders import find, own_hooks
 from .loading import config_as_file
 
+_ADAPTER = Reference("s3prl_fusion.upstreams.transformers", "TransformersUpstream")
 _WEIGHTS = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
 
 
@@ -32,7 +37,9 @@ def check_name(name: str) -> None:
         UserError: there is no such file or module, or no such class or function in it.
     """
     reference = parse(name)
-    if reference is not None:
+    if isinstance(reference, Repository):
+        check(MemberConfig(name))
+    elif reference is not None:
         _source(reference, name)
 
 
@@ -45,10 +52,43 @@ def check(member: MemberConfig) -> None:
     reference = parse(member.name)
     if reference is None:
         return
-    of = _source(reference, member.name)
+    if isinstance(reference, Repository):
+        _check_repository(member, reference)
     _check_files(member)
+    if isinstance(reference, Repository):
+        reference, member = _meaning(member, reference, code_only=True)
+    of = _source(reference, member.name)
     if of is not None:
         _arguments(member, of, reference)
+
+
+def _check_repository(member: MemberConfig, repository: Repository) -> None:
+    if member.ckpt is not None:
+        raise UsageError(f"ckpt {member.ckpt!r}: {member.name!r} says its checkpoint itself; leave it out")
+    if not repository.runs_code:
+        check_ckpt(repository.identity, repository.target)
+    elif repository.path and repository.path.is_dir():
+        _check_model(member.name, repository.path)
+
+
+def _check_model(name: str, folder: Path) -> None:
+    if not (folder / MODEL).is_file():
+        raise MissingFileError(f"{name!r}: {folder} has no {MODEL}, which its {EXPERT} is given")
+
+
+def _meaning(member: MemberConfig, repository: Repository, code_only: bool = False) -> tuple[Reference, MemberConfig]:
+    """Say what loads a repository's upstream, and with what; fetch it, or no more of it than its code."""
+    if repository.runs_code:
+        folder = repository.path or fetch(repository.pinned(), code_only)
+        if not code_only:
+            _check_model(member.name, folder)
+        return Reference(f"{folder}{os.sep}", ""), replace(member, ckpt=str(folder / MODEL))
+    config = member.model_config
+    options = read_mapping(config) if isinstance(config, str) else dict(config or {})
+    if repository.revision:
+        options["revision"] = repository.revision
+    target = str(repository.path) if repository.path else repository.target
+    return _ADAPTER, replace(member, ckpt=target, model_config=options)
 
 
 def _source(reference: Reference, name: str) -> Signature | None:
@@ -85,8 +125,10 @@ def _missing(reference: Reference, name: str) -> UserError:
         return MissingFileError(f"upstream {name!r}: there is no file {path}; correct the path")
     if not path.is_dir():
         is_there = "is a file, and no Python file" if path.is_file() else "does not exist"
+        hub = f", or say hf:{name} or hf-s3prl:{name} of the Hugging Face hub" if name.count("/") == 1 else ""
         return MissingFileError(
-            f"upstream {name!r}: {path} {is_there}; give a folder in s3prl's layout, with an {EXPERT} and a {HUBCONF}"
+            f"upstream {name!r}: {path} {is_there}; give a folder in s3prl's layout, with an {EXPERT} and a "
+            f"{HUBCONF}{hub}"
         )
     if reference.attribute:
         return MissingFileError(f"upstream {name!r}: {path} has no {HUBCONF}, in which {reference.attribute} would be")
@@ -144,10 +186,13 @@ def load(member: MemberConfig, refresh: bool = False) -> nn.Module:
     Raises:
         UserError: it does not take what it is given, or raises something, or gives no module.
     """
-    reference = parse(member.name)
+    reference, origin = parse(member.name), ""
+    if isinstance(reference, Repository):
+        origin = str(reference.pinned()) if reference.runs_code and not reference.path else ""
+        reference, member = _meaning(member, reference)
     assert reference is not None
     with _telling(member.name, reference, "imported"):
-        make = find(reference) if reference.is_folder else load_object("upstream", str(reference), nn.Module)[0]
+        make = find(reference, origin) if reference.is_folder else load_object("upstream", str(reference), nn.Module)[0]
     if not callable(make):
         raise KindError(f"upstream {member.name!r} must be a class or a function; got {make!r}")
     of = _described(make)

@@ -3,6 +3,7 @@
 - ``my_model.py:MyModel`` and ``package.module:MyModel``: a class or function of a user's own.
 - ``path/to/folder``: s3prl's layout, an ``expert.py`` with the class ``UpstreamExpert``. A folder here is ``./folder``.
 - ``path/to/folder:name``: a function in the ``hubconf.py`` of such a folder.
+- ``hf:`` and ``hf-s3prl:`` are `repositories`.
 
 Nothing is imported here: `host.own_upstreams` loads them, and whether their code may run is `permissions`' affair.
 """
@@ -14,8 +15,11 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 from ..source import code_digest, defining_files, imported_files, is_path
+from . import repositories
+from .repositories import Repository
 
 # A fusion YAML, with or without one of its members and another interface.
 YAML = re.compile(r"(?P<path>.+\.ya?ml)(:(?P<member>[^:/]+?))?(__(?P<interface>.+))?")
@@ -35,6 +39,7 @@ class Reference:
 
     where: str
     attribute: str
+    ckpt: ClassVar[None] = None  # it brings none
 
     def __str__(self) -> str:
         return f"{self.where}:{self.attribute}" if self.attribute else self.where
@@ -54,7 +59,7 @@ class Reference:
         """A short name for tables and files."""
         stem = Path(os.path.abspath(self.path)).stem if self.path else self.where.rpartition(".")[2]
         is_whole = not self.attribute or self.attribute.startswith(stem)
-        return _legal((self.attribute or stem) if is_whole else f"{stem}_{self.attribute}")
+        return (self.attribute or stem) if is_whole else f"{stem}_{self.attribute}"
 
     @property
     def identity(self) -> str:
@@ -98,10 +103,13 @@ class Reference:
         return next((replace(self, where=str(path.resolve())) for path in paths if path.exists()), self)
 
 
-def parse(name: str) -> Reference | None:
-    """Read what is no hub entry's name, and no fusion's; None for these."""
+def parse(name: str) -> Reference | Repository | None:
+    """Read what is no name of an entry of s3prl's hub, and no fusion's; None for these."""
     if YAML.fullmatch(name):
         return None
+    repository = repositories.parse(name)
+    if repository is not None:
+        return repository
     if name.endswith(".py"):
         return Reference(name, "")
     where, _, attribute = name.rpartition(":")
@@ -130,9 +138,7 @@ def _has_layout(folder: Path) -> bool:
 def label(name: str) -> str:
     """Shorten a member's name for tables and files; a hub entry's stays as it is."""
     reference = parse(name)
-    return reference.label if reference else name
-
-
-def _legal(text: str) -> str:
+    if reference is None:
+        return name
     # Two underscores would begin an interface.
-    return re.sub(r"_{2,}", "_", re.sub(r"[^\w.+-]", "-", text)).strip("_")
+    return re.sub(r"_{2,}", "_", re.sub(r"[^\w.+-]", "-", reference.label)).strip("_")
