@@ -195,6 +195,14 @@ class TestHub:
         assert permissions.take_option(["--allow-code", "hf-s3prl:owner/repo@main"]) == []
 
 
+def test_run_downstreams_own_option(hub, recipe_configs, tmp_path):
+    exp, given = tmp_path / "exp", ["-d", "emotion", "-c", str(recipe_configs["emotion"]), "--device", "cpu"]
+    words = ["--hub", "huggingface", "-u", "owner/repo", "--upstream_revision", COMMITS[1], "--upstream_model_name"]
+    assert main(["run", "-m", "train", *words, "model.pt", "-p", str(exp), *given]) == 0
+    assert hub.asked == [("owner/repo", COMMITS[1], None)]
+    assert read_ckpt(find_ckpt(exp))["Featurizer"] is not None
+
+
 class TestTransformers:
     """``hf:``, through `upstreams.transformers`."""
 

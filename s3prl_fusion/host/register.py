@@ -171,6 +171,11 @@ def _register_runner(runner: ModuleType, patches: Patches) -> None:
             fusion = check_run(args, config, patches)
         if fusion is not None:
             entry.set(hub(), args.upstream, _loader(fusion))
+        elif getattr(args, "from_hf_hub", False):
+            import huggingface_hub
+
+            download = huggingface_hub.snapshot_download
+            entry.set(huggingface_hub, "snapshot_download", shims.huggingface.as_before(download))
         try:
             stock_init(self, args, config)
         finally:
