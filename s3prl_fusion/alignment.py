@@ -10,6 +10,7 @@ import functools
 from typing import Any, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -95,3 +96,21 @@ def match_layers(states: Sequence[Tensor], layers: int) -> list[Tensor]:
         right = min(left + 1, given - 1)
         result.append(torch.lerp(states[left], states[right], layer * step - left))
     return result
+
+
+def match_widths(states: Sequence[Tensor]) -> list[Tensor]:
+    """Interpolate one member's hidden states linearly over the feature axis, as interfaces do between members
+    (``match_dim: interpolate``), up to the widest of them.
+
+    Args:
+        states: each (B, T, D_l).
+
+    Returns:
+        Each (B, T, D), D the largest D_l; one of that width is the given one, untouched.
+    """
+    dim = max(state.size(-1) for state in states)
+    return [state if state.size(-1) == dim else _widened(state, dim) for state in states]
+
+
+def _widened(state: Tensor, dim: int) -> Tensor:
+    return F.interpolate(state.float(), size=dim, mode="linear", align_corners=False).to(state)

@@ -323,8 +323,17 @@ class TestMembersThatCannotBeFused:
                 first, *rest = super().forward(batch)["hidden_states"]
                 return {"hidden_states": [first, *(torch.cat([state, state], dim=-1) for state in rest)]}
 
-        with pytest.raises(ValueError, match=r"'toy0' has hidden states of several widths, \[8, 16\]; .*`layers`"):
-            fuse(Widening(layers=3))(wavs(16000))
+        batch, toy = wavs(16000, 9000), Widening(layers=3)
+        upstream = fuse(toy, ToyUpstream(160))
+        given, found = toy(batch)["hidden_states"], upstream.member_states(batch)
+        assert [state.size(-1) for state in found[0]] == [16] * 3 and upstream.dims == [16, 8]
+        # Each pair of features is mixed 3 to 1, the outer ones are held: F.interpolate's definition, written out.
+        first = given[0].repeat_interleave(2, dim=-1)
+        near = torch.cat([given[0][..., :1], given[0], given[0][..., -1:]], dim=-1)
+        mixed = 0.75 * first + 0.25 * torch.stack([near[..., :-2], near[..., 2:]], dim=-1).flatten(-2)
+        narrow = fuse(toy).member_states(batch)[0]
+        assert torch.allclose(narrow[0], mixed, atol=1e-6) and torch.equal(narrow[1], given[1])
+        assert fuse(toy, layers=((0,),)).member_states(batch)[0][0].size(-1) == 8  # no wider than what is asked for
 
     def test_rates_too_far_apart(self):
         with pytest.raises(ValueError, match=r"'toy1' gives a frame every 16000 .*'toy0' every 100; .*of 100"):

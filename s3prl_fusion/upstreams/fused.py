@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..alignment import match_widths
 from ..audio import check_wavs
 from ..cache.states import alone, caches_of
 from ..errors import UsageError
@@ -86,7 +87,8 @@ class FusedUpstream(nn.Module):
             wavs: B waveforms, each (T',), 16 kHz, floating point.
 
         Returns:
-            ``{"hidden_states": [...]}``: the members' L_1 + ... + L_N states in order, each (B, T, D_i).
+            ``{"hidden_states": [...]}``: the members' L_1 + ... + L_N states in order, each (B, T, D_i). A narrower
+            state of a member is brought to its widest one's width, see `alignment.match_widths`.
 
         Raises:
             KindError, UsageError: a waveform is empty, not finite, not 1-D or not floating point, or a hidden state is
@@ -184,20 +186,14 @@ class FusedUpstream(nn.Module):
 
     def _check_shapes(self, outputs: list[list[Tensor]]) -> None:
         """Note the members' layers and widths in the first call, and refuse others later."""
-        widths = [{state.size(-1) for state in states} for states in outputs]
-        for config, found, states in zip(self.fusion.members, widths, outputs):
+        for config, states in zip(self.fusion.members, outputs):
             frames = {state.size(1) for state in states}
             if len(frames) > 1:
                 raise UsageError(
                     f"member {config.name!r} has hidden states of several lengths, {sorted(frames)} frames; choose "
                     "`layers` of one length in a fusion YAML, or name it once for each"
                 )
-            if len(found) > 1:
-                raise UsageError(
-                    f"member {config.name!r} has hidden states of several widths, {sorted(found)}; an interface takes "
-                    "one width a member: choose `layers` of one width in a fusion YAML, or name it once for each width"
-                )
-        layers, dims = [len(states) for states in outputs], [min(width) for width in widths]
+        layers, dims = [len(states) for states in outputs], [states[0].size(-1) for states in outputs]
         if not self.layers:
             self.layers, self.dims = layers, dims
         for config, before, now in zip(self.fusion.members, zip(self.layers, self.dims), zip(layers, dims)):
@@ -262,15 +258,15 @@ def _forget_caches(module: FusedUpstream, incompatible_keys: object) -> None:
 
 
 def _select(output: Any, config: MemberConfig) -> list[Tensor]:
-    """Return a member's hidden states as a list, of the layers that the config asks for."""
+    """Return a member's hidden states as a list, of the layers that the config asks for, all of one width."""
     if not isinstance(output, Mapping) or "hidden_states" not in output:
         given = f"only {sorted(output)}" if isinstance(output, Mapping) else f"but a {type(output).__name__}"
         raise UsageError(f"member {config.name!r} gives no hidden_states, {given}; it cannot be fused")
     states = hidden_states(output)
-    if config.layers is None:
-        return states
-    check_layers(config, len(states))
-    return [states[layer] for layer in config.layers]
+    if config.layers is not None:
+        check_layers(config, len(states))
+        states = [states[layer] for layer in config.layers]
+    return match_widths(states)
 
 
 def _fetch(states: list[Tensor], config: MemberConfig, device: torch.device) -> list[Tensor]:
