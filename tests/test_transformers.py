@@ -219,6 +219,15 @@ def test_whisper_goes_through_its_own_upstream(tiny_whisper):
         assert (ours.get_downsample_rates("x"), ours.num_frames(321)) == (320, 2)
 
 
+def test_the_documented_table_is_the_code(monkeypatch):
+    root = Path(__file__).resolve().parent.parent
+    monkeypatch.syspath_prepend(root / "tools")
+    import families
+
+    page = (root / "docs" / "own-models.md").read_text(encoding="utf-8")
+    assert families.table() in page, "families have changed: python tools/families.py"
+
+
 class TestUnknownFamilies:
     @pytest.fixture
     def ckpt(self, tmp_path):

@@ -104,7 +104,7 @@ _JOINED = "speech-encoder-decoder"
 _GROUP = "group norm in front sees padding"
 _ATTENDED = "padding is attended to"
 _WHISPER: dict[str, Any] = {"window": _whisper_window, "fewest": 1}
-_HALF = {"batch": "a half frame at an utterance's end is attended to, which is left out of the utterance alone"}
+_HALF = {"batch": "with transformers 5, half a frame at an utterance's end is attended to, which is none of it alone"}
 _STABLE = {"norm": _stable_norm}
 
 FAMILIES = (
