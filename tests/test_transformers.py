@@ -306,6 +306,17 @@ class TestMistakes:
         with pytest.raises(ValueError, match=r"transformers cannot load it: .*new-speech-model"):
             TransformersUpstream(str(tmp_path / "x"))
 
+    @pytest.mark.fault(
+        "a repository with code of its own for its model", "refused without a question; nothing of it runs"
+    )
+    def test_code_of_the_repository_does_not_run(self, folder, tmp_path):
+        shutil.copytree(folder(BY_NAME["Wav2Vec2-layer"]), tmp_path / "x")
+        (tmp_path / "x/theirs.py").write_text("raise SystemExit('it ran')")
+        config = {"model_type": "theirs", "auto_map": {"AutoConfig": "theirs.Config", "AutoModel": "theirs.Model"}}
+        (tmp_path / "x/config.json").write_text(json.dumps(config))
+        with pytest.raises(ValueError, match="x: transformers cannot load it: .*"):
+            TransformersUpstream(str(tmp_path / "x"))
+
     def test_options_of_other_kinds_are_refused(self, folder):
         ckpt = folder(BY_NAME["Wav2Vec2-layer"])
         with pytest.raises(TypeError, match="one_by_one must be true or false; got 1"):

@@ -98,7 +98,7 @@ def load_extractor(cls: Any, ckpt: str, revision: str | None = None, any_rate: b
 
     with _in_one_line(ckpt):
         try:
-            extractor = cls.from_pretrained(ckpt, **_of(revision))
+            extractor = cls.from_pretrained(ckpt, **_of(revision, cls))
         except OSError as error:
             if Path(ckpt).is_dir():
                 raise MissingFileError(_no_extractor(ckpt)) from error
@@ -127,7 +127,7 @@ def load_config(ckpt: str, revision: str | None = None) -> Any:
     from transformers import AutoConfig
 
     with _in_one_line(ckpt):
-        return AutoConfig.from_pretrained(ckpt, **_of(revision))
+        return AutoConfig.from_pretrained(ckpt, **_of(revision, AutoConfig))
 
 
 def load_model(name: str, cls: Any, ckpt: str, part: str = "", revision: str | None = None) -> Any:
@@ -148,7 +148,7 @@ def load_model(name: str, cls: Any, ckpt: str, part: str = "", revision: str | N
         if name in MODEL_TYPES:
             config, _ = cls.config_class.get_config_dict(ckpt, **_of(revision))
             _check_type(name, ckpt, config.get("model_type"))
-        model, info = cls.from_pretrained(ckpt, output_loading_info=True, **_of(revision))
+        model, info = cls.from_pretrained(ckpt, output_loading_info=True, **_of(revision, cls))
     path = _path_of(part, model)
     used = model.get_submodule(path)
     # Names of weights are compared without what a model with a head puts in front.
@@ -173,8 +173,11 @@ def load_model(name: str, cls: Any, ckpt: str, part: str = "", revision: str | N
     return used
 
 
-def _of(revision: str | None) -> dict[str, str]:
-    return {} if revision is None else {"revision": revision}
+def _of(revision: str | None, cls: Any = None) -> dict[str, Any]:
+    """Make the arguments that say what is loaded; classes that find out the architecture would ask on the screen
+    whether a repository's own code may run, and are told that it may not."""
+    found: dict[str, Any] = {} if revision is None else {"revision": revision}
+    return {**found, "trust_remote_code": False} if getattr(cls, "__name__", "").startswith("Auto") else found
 
 
 def _path_of(part: str, model: nn.Module) -> str:
