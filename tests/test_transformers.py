@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
-from tiny_encoders import CASES, LAYER_NORM, SPEECH_TO_TEXT, WAV2VEC2, Case
+from tiny_encoders import CASES, LAYER_NORM, MAJOR, SPEECH_TO_TEXT, WAV2VEC2, Case
 from tiny_models import wavs
 from torchaudio.functional import resample
 from transformers import AutoFeatureExtractor
@@ -80,6 +80,11 @@ def transformers_states(ckpt: str, wav: torch.Tensor, call: dict | None = None) 
         inputs = {}
     if kind in ("dac", "encodec"):
         return [encoder(x).transpose(1, 2)]
+    if kind == "mimi" and MAJOR < 5:
+        embeddings = encoder.encoder(x).transpose(1, 2)
+        return list(encoder.encoder_transformer(embeddings, output_hidden_states=True).hidden_states)
+    if kind == "granite_speech" and MAJOR < 5:
+        return [encoder(x)]
     out = encoder(x, **inputs, output_hidden_states=True)
     states = list(out.hidden_states)
     if out.get("last_hidden_state") is not None and out.last_hidden_state.shape == states[-1].shape:
@@ -98,6 +103,8 @@ def test_one_utterance_has_transformers_states(case, folder, loaded):
     states, expected = loaded(case.name)([wav])["hidden_states"], transformers_states(folder(case), wav, case.call)
     if case.name == "AST":
         expected = [state[:, 2:].unflatten(1, (2, -1)).mean(dim=1) for state in expected]
+    if case.name == "GraniteSpeech":  # transformers 4 gives the last one alone
+        states = states[-len(expected) :]
     assert len(states) == len(expected)
     kind = transformers.AutoConfig.from_pretrained(folder(case)).model_type
     assert loaded(case.name).get_downsample_rates("x") == BY_TYPE[kind].rate or kind == "encodec"

@@ -167,7 +167,8 @@ def features(extractor: Any, wavs: Sequence[Tensor], takes: Mapping[str, Any] | 
             mask = found.get("attention_mask", found.get("padding_mask"))
             masks.append(torch.ones(made[-1].shape[:1]) if mask is None else mask[0])
     device = wavs[0].device
-    return together(made, extractor.padding_value).to(device), together(masks).long().to(device)
+    padding = getattr(extractor, "padding_value", 0.0)  # Granite Speech's has none before transformers 5
+    return together(made, padding).to(device), together(masks).long().to(device)
 
 
 def record(layers: nn.ModuleList | None, run: Callable[[], Any]) -> list[Tensor]:

@@ -83,7 +83,7 @@ def _mean_of_bands(state: Tensor, config: Any) -> Tensor:
 
 
 def _run_mimi(model: Any, x: Tensor, masks: Masks) -> Any:
-    convolutions = getattr(model, "encoder_seanet", None) or model.encoder  # before and since transformers 5
+    convolutions = getattr(model, "encoder_seanet", None) or model.encoder  # since transformers 5, and before it
     return model.encoder_transformer(convolutions(x).transpose(1, 2))
 
 
