@@ -59,6 +59,15 @@ def test_a_row_is_told_by_its_line_whatever_stands_before_it(rows, tmp_path):
         read(Table(tables.write(tmp_path / "my.csv", rows), "my"), "text")
 
 
+def test_files_may_be_called_anything(rows, tmp_path):
+    for i, name in enumerate(["नमस्ते दुनिया", "-x", "a,b;c", "ünï 1"]):
+        clip(tmp_path / f"{name}.wav", i)
+        rows[i]["path"] = f"{name}.wav"
+    assert prepare("classify", tables.write(tmp_path / "my.csv", rows)) == 0
+    made = {path.stem for path in Path("data/classify@my/speech").glob("*.wav")}
+    assert made >= {"नमस्ते_दुनिया", "x", "a,b;c", "ünï_1"}
+
+
 def test_files_of_one_name_are_told_apart_by_their_folders_and_pieces_by_their_times(rows, tmp_path):
     for folder in ("a", "b"):
         clip(tmp_path / folder / "one clip.wav", 3)
@@ -77,7 +86,7 @@ SPOILT = [  # what is put into the fourth row, and what is said of it
     ({"end": "soon"}, r"my\.csv:5: end must be seconds within the file, 0 or more; got 'soon'"),
     ({"start": "0.3", "end": "0.2"}, r"my\.csv:5: end must be after start, in seconds; got 0\.3 and 0\.2"),
     ({"end": "9"}, r"my\.csv:5: .*train3\.wav has 0\.40 s, and the row ends at 9; times are seconds"),
-    ({"id": "a b"}, r"my\.csv:5: the id 'a b' must be of letters, digits"),
+    ({"id": "a b"}, r"my\.csv:5: the id 'a b' must have no white space"),
 ]
 
 
@@ -203,6 +212,18 @@ def test_labels_and_dev_rows_of_classify(rows, tmp_path, capsys):
     assert train["labels"] == test["labels"] == {"glad": 0, "new": 1, "very low": 2}
     assert [row["path"] for row in train["meta_data"]][-train["dev"] :] == ["dev0.wav", "dev1.wav"]
     assert [row["label"] for row in test["meta_data"]] == ["glad", "new"]
+
+
+@pytest.mark.fault("emotion's table of training rows with a wrong number of dev rows", "refused before training")
+@pytest.mark.parametrize("dev", [0, 6, "2"])
+def test_a_number_of_dev_rows_that_cannot_be(dev, rows, tmp_path):
+    from s3prl_fusion.host.recipes.emotion import check_meta_data
+
+    assert prepare("classify", tables.write(tmp_path / "my.csv", rows)) == 0
+    path = Path("data/classify@my/meta_data/Session1/train_meta_data.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "dev": dev}))
+    with pytest.raises(UserError, match=rf"dev must be how many of the 6 rows, .* got {dev!r}"):
+        check_meta_data(path, path.with_name("test_meta_data.json"))
 
 
 def test_folds_by_a_column(rows, tmp_path):

@@ -6,7 +6,6 @@ import math
 import os
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,20 +155,19 @@ def _refuse(what: str, column: str, records: Sequence[Record]) -> None:
 
 def _names(records: Sequence[Record]) -> list[str]:
     """Name utterances: by their id, else by the file, with as much of its path as tells them apart, and the times."""
-    stems = [_plain(Path(record.cells["path"]).stem) for record in records]
-    files = {record.cells["path"] for record in records}
-    by_stem = len({_plain(Path(file).stem) for file in files}) == len(files)
+    paths = [record.cells["path"] for record in records]
+    by_stem = len({_plain(Path(path).stem) for path in paths}) == len(set(paths))
     names = []
-    for record, stem in zip(records, stems):
-        cells = record.cells
-        name = stem if by_stem else _plain(str(Path(cells["path"]).with_suffix("")))
-        times = "".join(f"-{cells[key]}" for key in ("start", "end") if cells.get(key))
-        names.append(cells.get("id") or name + times)
+    for record, path in zip(records, paths):
+        name = _plain(Path(path).stem if by_stem else os.path.splitext(path)[0])
+        times = "".join(f"-{record.cells[key]}" for key in ("start", "end") if record.cells.get(key))
+        names.append(record.cells.get("id") or name + times)
     return names
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"[^\w.+-]+", "_", unicodedata.normalize("NFC", text)).lstrip("._-") or "utterance"
+    """Put what a file's name, or a line, is separated by out of the way."""
+    return re.sub(r"[\s/\\]+", "_", unicodedata.normalize("NFC", text)).lstrip("._-") or "utterance"
 
 
 def _utterance(path: Path, record: Record, name: str, column: str, by_folds: bool) -> Utterance:
@@ -177,8 +175,8 @@ def _utterance(path: Path, record: Record, name: str, column: str, by_folds: boo
     split = "" if by_folds else _SAME.get(cells["split"], cells["split"])
     if not by_folds and split not in SPLITS:
         raise CorpusError(f"{where}: {unknown('split', cells['split'], SPLITS)}")
-    if not re.fullmatch(r"\w[\w.+@-]*", name):
-        raise CorpusError(f"{where}: the id {name!r} must be of letters, digits and . + - @ _, and begin with one")
+    if not re.fullmatch(r"[^\s/\\.-][^\s/\\]*", name):
+        raise CorpusError(f"{where}: the id {name!r} must have no white space and no slash, and not begin with . or -")
     if by_folds and not cells.get("fold"):
         raise CorpusError(f"{where}: has no fold; fill it in, or remove the row")
     file = Path(cells["path"])
@@ -223,9 +221,3 @@ def _check_files(utterances: Sequence[Utterance]) -> None:
             "\n".join([f"{len(missing)} of {len(files)} sound files do not exist:", *lines[:3]])
             + "\npaths count from the table's folder, or from the current one"
         )
-
-
-def count(utterances: Iterable[Utterance]) -> str:
-    """Say how many utterances there are of each split."""
-    found = Counter(utterance.split for utterance in utterances)
-    return ", ".join(f"{found[split]:,} {split}" for split in SPLITS if found[split])
