@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..checkpoint import RUN_FILE, states_by_step
+from .table_tasks import is_name
 from .tasks import Task, is_known
 
 SEED = 1337  # s3prl's, which stands in no folder's name
@@ -104,6 +105,12 @@ class RunFolder:
         """EXP/<upstream>, which is one folder further up from a fold."""
         is_fold = is_known(_task_of(self.path.parent))
         return self.path.parents[1] if is_fold else self.path.parent
+
+
+def task_on_table(run: RunFolder) -> str | None:
+    """Return the name of the task on a user's table that a run's folder is called by; None where it is another's."""
+    names = (_task_of(folder) for folder in (run.path, run.path.parent))
+    return next((name for name in names if is_name(name)), None)
 
 
 def variant(task: Task, seed: int = SEED, lr: float | None = None) -> str:

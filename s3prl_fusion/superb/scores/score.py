@@ -15,7 +15,7 @@ from ...assets import downstream_configs_dir
 from ...files import read_json, write_sealed
 from ...host.arguments import set_value
 from ...metrics import ScoreError
-from ..layout import RunFolder, is_auto_name
+from ..layout import RunFolder, is_auto_name, task_on_table
 from ..own_files import own_digest
 from ..records import RUN, STAMP
 from ..tasks import TASKS, Task, find
@@ -94,7 +94,7 @@ def _stamp(run: RunFolder, stage: str) -> dict[str, Any]:
 
 def _task(run: RunFolder, args: argparse.Namespace) -> Task:
     """Find the task that the pipeline trained, else one whose recipe was run: a user's own where one is named."""
-    trained = _stamp(run, "train").get("task")
+    trained = _stamp(run, "train").get("task") or task_on_table(run)
     if trained:
         return find(trained, run.path)
     task = next((task for task in reversed(list(TASKS.values())) if task.downstream == args.downstream), None)
