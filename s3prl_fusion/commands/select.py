@@ -53,7 +53,7 @@ def main(args: argparse.Namespace) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Check, sample, search, report. Raises UserError for what the user can mend."""
-    from ..select import known, options, recipes, sample, search
+    from ..select import known, options, recipes, sample, search, sets
     from ..select.costs import check_budget
     from ..select.plan import lines
     from ..select.report import not_trained, report
@@ -70,6 +70,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     exp = plan.settings.exp
     with ForkServer() as server, launch.only_one(exp) as lock:
+        singles = [sets.upstream_of(single, exp, plan.cache, plan.given) for single in plan.singles()]
+        launch.check_own(args, singles, plan.settings, 1, server, lock)
         prepared = prepare_corpora(args, plan.tasks, exp, write=True)
         sample.make(prepared, plan.tasks, exp, plan.wanted)
         recipes.write(plan.tasks, plan.configs, exp, plan.steps, plan.rate)

@@ -91,13 +91,15 @@ def run(args: argparse.Namespace) -> int:
     fill_in_demo(args)
     plan = options.make_plan(args)
     lines = plan.lines(options.sources_of(args))  # also refuses paths that the runs could not be told
-    told = [*plan.costs(), *in_words(plan.changed())]
+    changed = plan.changed()
+    told = [*plan.costs(), *in_words(changed)]
     if args.dry_run:
         print("\n".join([*map("# {}".format, told), *lines]))
         return 0
     exp = plan.settings.exp
     with ForkServer() as server, launch.only_one(exp) as lock:
         start = launch.make_start(args, len(plan.experiments()), server)
+        launch.check_own(args, plan.untried(changed), plan.settings, len(plan.experiments()), server, lock)
         options.prepare_corpora(args, plan.tasks, exp, write=True)
         for line in told:
             print(line, file=sys.stderr)

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from ...errors import UsageError
 from ..layout import lock_file
-from . import auto, pipeline, search, slurm
-from .experiment import STAGES, Experiment
+from . import auto, own, pipeline, search, slurm
+from .experiment import STAGES, Experiment, Settings, Upstream
 from .forks import ForkServer
 from .pipeline import usable_cores
 from .plan import Plan
-from .stages import StageError
+from .stages import Children, StageError
 
 MAX_JOBS = 4  # more copies of an upstream than this fill the memory of a common machine
 
@@ -32,6 +32,21 @@ def make_start(args: argparse.Namespace, number: int, server: ForkServer | None 
     return lambda experiments, stages, keep_open: pipeline.run_all(
         experiments, jobs, thread_limits(jobs), keep_open, stages, server
     )
+
+
+def check_own(
+    args: argparse.Namespace,
+    upstreams: Sequence[Upstream],
+    settings: Settings,
+    number: int,
+    server: ForkServer,
+    keep_open: Sequence[int] = (),
+) -> None:
+    """Look at upstreams of the user's own before they are trained, see `own.check_own`; here, also where the trainings
+    are Slurm jobs. In the environment of ``number`` runs, so that these are forked from the same process."""
+    limits = thread_limits(min(choose_jobs(args), number)) if args.slurm is None else {}
+    children = Children({**settings.environment, **limits}, keep_open, server)
+    own.check_own(upstreams, settings, children, settings.device if args.slurm is None else "cpu")
 
 
 def run_plan(plan: Plan, start: Start) -> tuple[list[Experiment], dict[str, StageError]]:

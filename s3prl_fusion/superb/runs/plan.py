@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from ...corpora.base import Prepared
@@ -69,6 +69,11 @@ class Plan:
         """Say which runs are in the way, as something decides their result that has changed, and what; by label."""
         found = {experiment.label: experiment.changes() for experiment in self.experiments()}
         return {label: changes for label, changes in found.items() if changes}
+
+    def untried(self, changed: Container[str]) -> list[Upstream]:
+        """List the upstreams of which no run has begun yet, or only such as have `changed`, by their labels."""
+        begun = {e.upstream.label for e in self.experiments() if not e.folder.is_empty() and e.label not in changed}
+        return [upstream for upstream in self.run_upstreams if upstream.label not in begun]
 
     def lines(self, sources: Sources) -> list[str]:
         """Write every command, runnable by hand in this order; what is done already is a comment, and what only the
