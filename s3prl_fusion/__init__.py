@@ -27,6 +27,9 @@ _HOME = {
 }
 __all__ = ["__version__", *_HOME]
 
+# Whoever imports s3prl from now on finds what newer packages have dropped.
+import_module(f"{__name__}.host.watch").watch()
+
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:

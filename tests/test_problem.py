@@ -14,7 +14,7 @@ from test_hook import Environment
 
 import s3prl_fusion
 from s3prl_fusion.assets import demo_dir
-from s3prl_fusion.host import hook
+from s3prl_fusion.host import hook, register
 from s3prl_fusion.host.problem import UNUSED
 
 CSVS = {
@@ -113,6 +113,8 @@ def test_s3prl_main_runs_all_stages_with_the_hook(tmp_path):
     (corpus / "SPEAKERS.TXT").write_text(f";ID |SEX| SUBSET |MINUTES| NAME\n{speakers}")
     options = {"prepare_data__n_jobs": 1, "build_upstream__name": "fused__fbank__mfcc__gumbel"}
     argv = arguments("SuperbASR", tmp_path / "exp", corpus, 2, **options)
+    place = argv.index("--device")
+    del argv[place : place + 2]  # the default is one that is there
     done = environment.run("-m", "s3prl.main", "SuperbASR", *argv)
     assert done.returncode == 0, done.stderr
     (result,) = (tmp_path / "exp").glob("evaluate/*/test-clean/result.yaml")
@@ -131,3 +133,24 @@ def test_packages_that_nobody_uses_can_be_imported_but_not_called(registered):
         sed_eval.sound_event.Metrics(1)
     s3prl_fusion.unregister()
     assert not any(name in sys.modules for name in UNUSED if name in stood_in)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "words", "device"), [(False, [], "cpu"), (False, ["--device", "cuda:1"], "cuda:1"), (True, [], None)]
+)
+def test_the_default_device_is_one_that_is_there(gpu, words, device, registered, monkeypatch):
+    from s3prl.problem import base
+
+    register.attach(base)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+
+    class Recording(base.Problem):
+        def default_config(self) -> dict:
+            return {"start": 0}
+
+        def run(self, **config) -> None:
+            self.config = config
+
+    problem = Recording()
+    problem.main(words)
+    assert problem.config == {"start": 0, **({"device": device} if device else {})}

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from importlib import util
 from types import ModuleType
 from typing import Any, NoReturn
+
+import torch
 
 from .patches import Patches
 
@@ -36,3 +39,17 @@ def supply_unused(patches: Patches) -> None:
     for name in UNUSED:
         if name.partition(".")[0] in missing:
             patches.set_item(sys.modules, name, _NotInstalled(name))
+
+
+def default_to_cpu(module: ModuleType, patches: Patches) -> None:
+    """Let a problem run where there is no GPU without being told so, as `s3prl-fusion run` does: stock takes cuda
+    (s3prl/problem/common/run.py:35). What a YAML or the command line says counts all the same."""
+    stock = module.Problem.main
+
+    def main(self: Any, args: Sequence[str] | None = None) -> Any:
+        if not torch.cuda.is_available():
+            settings = self.default_config()
+            self.default_config = lambda: {"device": "cpu", **settings}
+        return stock(self, args)
+
+    patches.set(module.Problem, "main", main)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -27,7 +28,7 @@ from .checks import check_run, made_of
 from .hub import host_version, hub
 from .members import added_entries, check, stock_loader
 from .patches import Patches
-from .problem import supply_unused
+from .problem import default_to_cpu, supply_unused
 from .proxy import Proxy
 from .recipes import find
 from .recipes.ctc import supply_libriphone
@@ -56,6 +57,8 @@ def register() -> None:
         _patches.add(shims.withdraw)
     hub()
     for name in SEAMS:
+        if name in LATER and name not in sys.modules:
+            continue
         try:
             module = import_module(name)
         except ImportError as error:
@@ -263,10 +266,13 @@ def _in_words(description: dict[str, Any]) -> str:
     )
 
 
+# What is not imported for us: it takes seconds, and only s3prl-main needs it, which the hook attends to.
+LATER = ("s3prl.problem.base",)
 # What is changed in which module of s3prl.
 SEAMS: dict[str, Callable[[ModuleType, Patches], None]] = {
     "s3prl.hub": _register_names,
     "s3prl.dataio": lambda module, patches: supply_unused(patches),  # where s3prl.problem's imports begin
     "s3prl.nn.upstream": _register_nn,
     "s3prl.downstream.runner": _register_runner,
+    "s3prl.problem.base": default_to_cpu,
 }

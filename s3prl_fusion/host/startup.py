@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 PACKAGE = "s3prl"
-WATCHED = ("s3prl.hub", "s3prl.dataio", "s3prl.nn.upstream", "s3prl.downstream.runner")
+WATCHED = ("s3prl.hub", "s3prl.dataio", "s3prl.nn.upstream", "s3prl.downstream.runner", "s3prl.problem.base")
 
 
 class Hook:
