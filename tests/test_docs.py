@@ -22,7 +22,8 @@ from s3prl_fusion.superb.tasks import TASKS
 from s3prl_fusion.upstreams import entries
 
 ROOT = Path(__file__).resolve().parent.parent
-NAMES = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))), "CONTRIBUTING.md"]
+DOCS = [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs").rglob("*.md"))]
+NAMES = ["README.md", *DOCS, "CONTRIBUTING.md"]
 PAGES = {name: (ROOT / name).read_text(encoding="utf-8") for name in NAMES}
 
 
@@ -127,6 +128,12 @@ FUSIONS = [text for _, text in blocks("yaml") if "members:" in text]
 FIRST = {code: code.splitlines()[0] for _, code in [*blocks("python"), *blocks("yaml")]}
 FILES = {line[2:]: code for code, line in FIRST.items() if re.fullmatch(r"# \S+\.(py|yaml)", line)}
 ROWS = {code: line[5:] for code, line in FIRST.items() if line.startswith("# in ")}
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.endswith(".py")])
+def test_files_of_the_pages_are_python(name):
+    """Those too that need packages which are not here."""
+    compile(FILES[name], name, "exec")
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ CONTRIBUTORS = ("interfaces.base", "alignment", "metrics", "names", "errors", "h
 
 def on_files(files: Files, config: Any) -> Files:
     """Gives mkdocs the checkout's pages and what they link to, under their paths in the checkout."""
-    pages = [*PAGES, *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+    pages = [*PAGES, *(path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs").rglob("*.md")))]
     linked = {link for page in pages for link in links(page) if (ROOT / link).is_file()}
     theme = [file for file in files if not Path(file.abs_src_path or "").is_relative_to(ROOT / "docs")]
     found = [File.generated(config, path, abs_src_path=str(ROOT / path)) for path in sorted({*pages, *linked})]
