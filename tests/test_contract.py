@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import partial
+from pathlib import Path
 from typing import Any, Callable
 
 import pytest
@@ -76,6 +77,12 @@ def _in_no_dict(states: list[Tensor], wavs: list[Tensor]) -> Any:
     return states
 
 
+def _nan_where_padded(states: list[Tensor], wavs: list[Tensor]) -> Any:
+    """Attention of rows that see nothing."""
+    is_short = torch.tensor([len(wav) < max(map(len, wavs)) for wav in wavs])
+    return {"hidden_states": [state.masked_fill(is_short[:, None, None], float("nan")) for state in states]}
+
+
 def _misordered(states: list[Tensor], wavs: list[Tensor]) -> Any:
     """Sort a batch by length, and do not put it back."""
     order = sorted(range(len(wavs)), key=lambda i: -len(wavs[i]))
@@ -132,6 +139,7 @@ def _nan(state: Tensor) -> Tensor:
         (_no_batch, "batch: utterances of 1.5, 1 and 2 s together: RuntimeError: stack expects each tensor"),
         (_fewer_in_a_batch, "batch: 3 hidden states alone, 2 in a batch"),
         (_of_the_shortest, "batch: 50 frames for a batch of 1.5, 1 and 2 s; T must be that of the longest, 99"),
+        (_nan_where_padded, "batch: NaN or infinity in hidden state 0 of utterance 0, which it has not alone"),
         (_misordered, "batch: utterance 0 of a batch gets the hidden states of utterance 2; keep the order"),
     ],
 )
@@ -373,23 +381,34 @@ def test_the_command_writes_a_report_of_each_member(tmp_path, capsys):
     assert written["broken"] == [] and written["parts"][0]["findings"][3]["values"] == {"claimed": 160, "measured": 160}
 
 
-def test_a_broken_upstream_makes_the_exit_status_1(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(members, "load_members", lambda fusion: [Toy(_in_no_dict)])
-    file = tmp_path / "report.json"
-    assert main(["check", "mine_local", "--quick", "--device", "cpu", "--json", str(file)]) == 1
+BROKEN = """
+from torch import nn
+
+class Broken(nn.Module):
+    def get_downsample_rates(self, key):
+        return 320
+
+    def forward(self, wavs):
+        return [wav[None, ::320, None] for wav in wavs]
+"""
+
+
+def test_a_broken_upstream_makes_the_exit_status_1(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(BROKEN)
+    assert main(["check", "mine.py:Broken", "--quick", "--own", "--device", "cpu", "--json", "report.json"]) == 1
     reason = "hidden states: the call gives a list, and must give a dict"
-    assert f"mine_local cannot be used as it is: {reason}" in capsys.readouterr().out
-    assert json.loads(file.read_text())["broken"][0].startswith(f"mine_local: {reason}")
+    assert f" cannot be used as it is: {reason}" in capsys.readouterr().out
+    assert reason in json.loads(Path("report.json").read_text())["broken"][0]
 
 
-def test_what_its_constructor_raises_is_told(monkeypatch, capsys):
+def test_an_entry_that_cannot_be_made_is_told(monkeypatch, capsys):
     def load(fusion: FusionConfig) -> None:
         raise AttributeError("no attribute 'encoder'")
 
     monkeypatch.setattr(members, "load_members", load)
     assert main(["check", "mine_local", "--quick", "--device", "cpu"]) == 1
-    out = capsys.readouterr().out
-    assert "fails    loading          AttributeError: no attribute 'encoder'" in out
+    assert "fails    loading          AttributeError: no attribute 'encoder'" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

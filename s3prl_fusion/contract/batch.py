@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..upstreams.outputs import TOLERABLE_SEQLEN_DIFF
+from ..upstreams.outputs import TOLERABLE_SEQLEN_DIFF, are_finite
 from .findings import FAILS, OK, WARNING, Finding, explained
 from .probe import Probe, difference
 
@@ -31,6 +31,11 @@ def batch(probe: Probe) -> Finding:
     if abs(probe.surplus(frames, len(wavs[2]))) >= TOLERABLE_SEQLEN_DIFF:
         said = f"{frames} frames for a batch of {_seconds()}; T must be that of the longest, {alone[2][0].size(1)}"
         return Finding("batch", FAILS, said, {"frames": frames})
+    for k, layer in enumerate(together):
+        for i, states in enumerate(alone):
+            if not are_finite([layer[i, : states[k].size(1)]]):
+                said = f"NaN or infinity in hidden state {k} of utterance {i}, which it has not alone: look at its mask"
+                return Finding("batch", FAILS, said, {"layer": k, "utterance": i})
     # Of each layer, utterance i of the batch against utterance j alone.
     apart = [
         [[difference(layer[i : i + 1], alone[j][k]) for j in range(len(wavs))] for i in range(len(wavs))]

@@ -26,6 +26,8 @@ QUICK: dict[str, Look] = {
     "lengths": lengths,
     "batch": batch,
 }
+# Where one of these fails, nothing else can be told.
+BASIC = ("hidden states", "finite")
 MORE: dict[str, Look] = {
     "deterministic": deterministic,
     "silence": silence,
@@ -40,7 +42,7 @@ MORE: dict[str, Look] = {
 
 
 def examine(probe: Probe, quick: bool = False, files: Sequence[Path] = ()) -> Iterator[Finding]:
-    """Look at an upstream, with a progress bar; where the first finding fails, there is nothing more to look at.
+    """Look at an upstream, with a progress bar, as far as something can be told, see `BASIC`.
 
     Args:
         probe: the upstream.
@@ -53,7 +55,7 @@ def examine(probe: Probe, quick: bool = False, files: Sequence[Path] = ()) -> It
             bar.set_description(what)
             finding = _look(what, look, probe)
             yield finding
-            if what == "hidden states" and finding.mark == FAILS:
+            if what in BASIC and finding.mark == FAILS:
                 return
 
 
