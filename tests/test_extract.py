@@ -234,7 +234,7 @@ class TestExtract:
             (["-u", "fbank", "--window", "nan"], "--window nan must be 1 second or more"),
             (["-u", "fused_wavlm_hubrt"], "unknown alias 'hubrt'"),
             (["-u", "fban"], "unknown upstream 'fban'"),
-            (["-u", "models/hubert"], "unknown upstream 'models/hubert'"),
+            (["-u", "models/hubert"], "models/hubert does not exist; give a folder in s3prl's layout"),
             (["-u", PAIR, "-k", "x.pt"], "takes no checkpoint of its own"),
             (["-e", "nowhere"], "nowhere does not exist"),
             (["-u", "fbank", "--device", "gpu"], "device 'gpu' is none"),

@@ -150,7 +150,7 @@ def test_a_gpus_peak_is_the_same():
 
 
 def test_hconv_and_its_members():
-    table = profile(*load_pair(resolve("fused_demo_hubert_demo_whisper")), [1.0, 2.0])
+    table = profile(*load_pair(resolve("fused_demo_hubert_demo_whisper_hconv")), [1.0, 2.0])
     assert list(table["part"]) == ["demo_hubert", "demo_whisper", "interface"] * 2
     assert (table["MACs"] > 0).all()
     assert (table["real_time_factor"] > 0).all()
@@ -162,7 +162,7 @@ def test_hconv_and_its_members():
 
 
 def test_groups_are_summed():
-    upstream, featurizer = load_pair(resolve("fused_demo_hubert_demo_whisper"))
+    upstream, featurizer = load_pair(resolve("fused_demo_hubert_demo_whisper_hconv"))
     table = profile_groups(upstream, featurizer, {"one": [8000], "two": [8000, 16000]}).set_index("utterances")
     assert list(table.columns) == ["demo_hubert", "demo_whisper", "upstream", "interface"]
     (wavs,) = costs.noise([8000])

@@ -50,10 +50,11 @@ class LowRank(HConv):
 
     def _mapped(self, i: int, states: Sequence[Tensor]) -> list[Tensor]:
         down, up, scales = self.down[i], self.up[i], self.scales[i]
+        assert isinstance(down, nn.Linear) and isinstance(up, nn.Linear)
         projection = self.match.projection(i)
         if projection is None:
             matched = [self.match.match(i, state) for state in states]
             return [state * scale + F.linear(down(state), up.weight * scale) for state, scale in zip(matched, scales)]
         # The member's own Linear takes map and scale in: one product of a frame instead of three.
-        weight, bias = (values + up(down(values)) for values in (projection.weight.T, projection.bias))
-        return [F.linear(state, weight.T * scale, bias * scale) for state, scale in zip(states, scales)]
+        weight, bias = (w + up.weight @ (down.weight @ w) for w in (projection.weight, projection.bias))
+        return [F.linear(state, weight * scale, bias * scale) for state, scale in zip(states, scales)]
