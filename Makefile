@@ -7,7 +7,7 @@ LINT_PY = $$(./tools/python ruff mypy)
 
 .PHONY: test test-all fuzz matrix demo evidence validation bench lint docs wheel clean
 
-test:  ## the default test suite, under 5 minutes
+test:  ## the default test suite, 5 to 10 minutes
 	python=$(TEST_PY) && "$$python" $(PYTEST)
 
 test-all:  ## with the slow tests
