@@ -7,12 +7,26 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
+import time
 from pathlib import Path
 
 # Every training joins a group of its own, by way of a port of its own.
 os.environ.update(TORCHELASTIC_USE_AGENT_STORE="False", MASTER_ADDR="127.0.0.1")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+
+
+def agreed_port(file: Path) -> str:
+    """A port that is free now, which the first process finds: one found earlier may be another program's by then."""
+    if os.environ["RANK"] == "0":
+        with socket.socket() as found:
+            found.bind(("127.0.0.1", 0))
+            file.with_suffix(".new").write_text(str(found.getsockname()[1]))
+        file.with_suffix(".new").replace(file)
+    while not file.exists():
+        time.sleep(0.01)
+    return file.read_text()
 
 
 def main(folder: Path) -> None:
@@ -30,8 +44,8 @@ def main(folder: Path) -> None:
     from s3prl_fusion import cli
 
     statuses = {}
-    for name, port, argv in json.loads((folder / "trainings.json").read_text()):
-        os.environ["MASTER_PORT"] = str(port)
+    for number, (name, argv) in enumerate(json.loads((folder / "trainings.json").read_text())):
+        os.environ["MASTER_PORT"] = agreed_port(folder / f"port{number}")
         statuses[name] = cli.main(["run", *argv])
         s3prl_fusion.unregister()
     result = {"statuses": statuses, "written": list(written)}

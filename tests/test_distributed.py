@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import socket
 import subprocess
 import sys
 from functools import partial
@@ -59,17 +58,6 @@ def assert_same_weights(one: dict, other: dict, atol: float = 0.0) -> None:
                 torch.testing.assert_close(value, other[part][key], rtol=0, atol=atol, msg=f"{part}.{key}: ".__add__)
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
-
-
 @pytest.fixture(scope="module")
 def tuned(tmp_path_factory, hubert_ckpt):
     """A fusion YAML whose first member can be fine-tuned."""
@@ -93,8 +81,7 @@ def trained(tmp_path_factory, recipe_configs, tuned):
         for step in steps:
             override = f"config.runner.total_steps={step},,{RANDOM}"
             runs[f"{name} {step}"] = argv("asr", recipe_configs["asr"], fused, root / name, override)
-    trainings = [[name, port, args] for port, (name, args) in zip(free_ports(len(runs)), runs.items())]
-    (root / "trainings.json").write_text(json.dumps(trainings))
+    (root / "trainings.json").write_text(json.dumps(list(runs.items())))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "XDG_CACHE_HOME": str(root / "cache")}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", CHILD, root]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
