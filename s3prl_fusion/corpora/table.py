@@ -12,10 +12,10 @@ from pathlib import Path
 
 from ..errors import CorpusError, unknown
 from ..files import reading_threads
+from .kaldi import SPLITS as SPLITS
 from .lines import check_names
 from .records import Record, columns_of, read_records
 
-SPLITS = ("train", "dev", "test")
 _SAME = {"validation": "dev", "valid": "dev", "val": "dev"}  # as other collections have it
 
 
@@ -43,6 +43,10 @@ class Table:
         words = ["--table", str(self.path), "--table-name", self.name, *(["--convert"] if self.convert else [])]
         words += ["--lexicon", ",".join(map(str, self.lexicons))] if self.lexicons else []
         return [*words, *(["--trials", str(self.trials)] if self.trials else [])]
+
+    def task(self, kind: str) -> str:
+        """Name the task of a kind on it, which is also its folder of products."""
+        return f"{kind}@{self.name}"
 
 
 @dataclass(frozen=True)

@@ -9,83 +9,65 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ..corpora.base import ROOT, Corpus
 from ..corpora.kinds import asr, classify, pr, verify
 from ..corpora.table import Table
-from ..metrics import ACCURACY, CER, EER, MACRO_F1, PER, WER
-from .task import Task
+from ..metrics import CER, MACRO_F1
+from . import superb_tasks
+from .task import ENDS_AS_A_RUN, Task
 
 _UNKNOWN = Corpus("", "", "", {}, lambda source, products, folder: None, root="unknown")
+
+
+def _like(like: str, **changes: Any) -> Task:
+    """Return SUPERB's task with the same recipe, of which nothing is published on other speech."""
+    row = next(task for task in superb_tasks.ROWS if task.name == like)
+    return replace(row, corpus=_UNKNOWN, submitted="", official=None, options=(), demo_folds=(), **changes)
+
+
 _ROWS = (
-    Task(
-        name="asr",
-        title="ASR",
-        downstream="asr",
-        corpus=_UNKNOWN,
-        metric=WER,
+    _like(
+        "asr",
         more=(CER,),
         paths={
             "downstream_expert.datarc.libri_root": ROOT,
             "downstream_expert.datarc.bucket_file": "buckets",
             "downstream_expert.datarc.dict_path": "dictionary",
         },
-        eval_split="test-clean",
-        best_ckpt="dev-clean-best.ckpt",
-        hypothesis="test-clean-noLM-hyp.ark",
-        reference="test-clean-noLM-ref.ark",
-        logged="test-clean wer",
     ),
-    Task(
-        name="pr",
-        title="PR",
-        downstream="ctc",
-        corpus=_UNKNOWN,
-        metric=PER,
+    _like(
+        "pr",
         paths={
             "downstream_expert.corpus.path": ROOT,
             "downstream_expert.corpus.lexicon": "lexicons",
             "downstream_expert.text.vocab_file": "vocabulary",
         },
-        hypothesis="test-hyp.ark",
-        reference="test-ref.ark",
-        logged="test per",
     ),
-    Task(
+    _like(
+        "er",
         name="classify",
         title="label",
-        downstream="emotion",
-        corpus=_UNKNOWN,
-        metric=ACCURACY,
         more=(MACRO_F1,),
         confusion=True,
         paths={"downstream_expert.datarc.root": ROOT, "downstream_expert.datarc.meta_data": "labels"},
-        hypothesis="test_{fold}_predict.txt",
-        reference="test_{fold}_truth.txt",
         folds=(),
-        fold_key="downstream_expert.datarc.test_fold",
     ),
-    Task(
+    _like(
+        "sv",
         name="verify",
-        title="SV",
-        downstream="sv_voxceleb1",
-        corpus=_UNKNOWN,
-        metric=EER,
         paths={
             "downstream_expert.datarc.file_path": ROOT,
             "downstream_expert.datarc.train_meta_data": "speakers",
             "downstream_expert.datarc.dev_meta_data": "dev_trials",
             "downstream_expert.datarc.test_meta_data": "test_trials",
         },
-        logged="sv-voxceleb1/test-EER",
     ),
 )
 KINDS: dict[str, Task] = {task.name: task for task in _ROWS}
 _CORPORA: dict[str, Callable[[Table], tuple[Corpus, list[str]]]] = {
-    "asr": asr.corpus,
-    "pr": pr.corpus,
-    "classify": classify.corpus,
-    "verify": verify.corpus,
+    kind.KIND: kind.corpus for kind in (asr, pr, classify, verify)
 }
 _NAME = re.compile(r"[A-Za-z0-9][\w-]*", re.ASCII)
 
@@ -97,18 +79,18 @@ def make(kind: str, table: Table) -> Task:
         UserError: the rows do not do; the message has their lines.
     """
     corpus, folds = _CORPORA[kind](table)
-    return replace(_called(kind, table.name), corpus=corpus, folds=folds or (None,))
+    return replace(_called(table.task(kind)), corpus=corpus, folds=folds or (None,))
 
 
 def by_name(name: str) -> Task:
     """Return a task to read results of, see `is_name`; its table and folds are not known."""
+    return replace(_called(name), corpus=replace(_UNKNOWN, name=name))
+
+
+def _called(name: str) -> Task:
     kind, _, table = name.partition("@")
-    return replace(_called(kind, table), corpus=replace(_UNKNOWN, name=name))
-
-
-def _called(kind: str, table: str) -> Task:
     row = KINDS[kind]
-    return replace(row, name=f"{kind}@{table}", title=f"{table} {row.title}", config=f"table/{kind}.yaml")
+    return replace(row, name=name, title=f"{table} {row.title}", config=f"table/{kind}.yaml")
 
 
 def is_name(name: str) -> bool:
@@ -119,7 +101,7 @@ def is_name(name: str) -> bool:
 
 def is_table_name(name: str) -> bool:
     """Tell whether a corpus can be called so: it is a part of folders' names, which end in a rate and a seed."""
-    return bool(_NAME.fullmatch(name)) and not re.search(r"_(lr[^_]+|seed\d+)$", name)
+    return bool(_NAME.fullmatch(name)) and not ENDS_AS_A_RUN.search(name)
 
 
 def table_name(path: Path) -> str:

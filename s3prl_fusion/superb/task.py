@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..corpora.base import Corpus
 from ..metrics import Metric
+
+ENDS_AS_A_RUN = re.compile(r"_(lr[^_]+|seed\d+)$")  # as `layout.variant` calls folders: no task can be called so
 
 
 @dataclass(frozen=True)

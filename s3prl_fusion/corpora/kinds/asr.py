@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from functools import partial
 from pathlib import Path
 
 from ...errors import CorpusError
@@ -17,7 +16,9 @@ from ..speech import SPEECH, lay_out, place
 from ..symbols import SPACE, check_letters, read_letters
 from ..table import SPLITS, Table, Utterance, places_by_split, read, report_new
 from ..transcripts import Transcript
+from . import corpus_of
 
+KIND = "asr"
 COLUMN = "text"
 DICTIONARY = "char.dict"
 LONG = 30  # letters a word on average: there must be spaces missing
@@ -31,23 +32,8 @@ def corpus(table: Table) -> tuple[Corpus, list[str]]:
             the space between words, or texts have no spaces.
     """
     _read(table)
-    name = _name(table)
-    found = Corpus(
-        name=name,
-        folder="table of path, split and text",
-        help="see --table",
-        products={"buckets": f"{name}/len_for_bucket", "dictionary": f"{name}/{DICTIONARY}"},
-        prepare=partial(prepare, table),
-        root=f"{name}/{SPEECH}",
-        given=table.path,
-        words=table.words,
-        replaceable={"dictionary": DICTIONARY},
-    )
-    return found, []
-
-
-def _name(table: Table) -> str:
-    return f"asr@{table.name}"
+    products = {"buckets": "len_for_bucket", "dictionary": DICTIONARY}
+    return corpus_of(table, KIND, COLUMN, products, prepare, replaceable={"dictionary": DICTIONARY}), []
 
 
 def _read(table: Table) -> dict[Utterance, Transcript]:
@@ -67,7 +53,7 @@ def _read(table: Table) -> dict[Utterance, Transcript]:
 
 def prepare(table: Table, source: Source, products: Collection[str], folder: Path) -> None:
     """Check texts and audio, and write the dictionary, or the user's own one, and the tables of lengths."""
-    texts, name = _read(table), _name(table)
+    texts, name = _read(table), table.task(KIND)
     write_whole(folder / name / DICTIONARY, _dictionary(table, texts, source.shipped.get("dictionary")))
     files = place(list(texts), source.folder / SPEECH, table.convert)
     links = {in_layout(row): files[row.name] for row in texts}

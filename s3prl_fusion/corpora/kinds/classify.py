@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,9 @@ from ...files import write_json
 from ..base import Corpus, Source
 from ..speech import SPEECH, lay_out, place
 from ..table import Table, Utterance, has_column, places_by_split, read, report_new
+from . import corpus_of
 
+KIND = "classify"
 COLUMN = "label"
 DEV = "dev"  # in a table of training rows: how many of them, the last ones, are for dev
 
@@ -26,22 +27,7 @@ def corpus(table: Table) -> tuple[Corpus, list[str]]:
         CorpusError, MissingFileError: the rows cannot be used, see `table.read`, or have a single label.
     """
     folds = _folds(_read(table))
-    name = _name(table)
-    found = Corpus(
-        name=name,
-        folder="table of path, split and label",
-        help="see --table",
-        products={"labels": f"{name}/meta_data"},
-        prepare=partial(prepare, table),
-        root=f"{name}/{SPEECH}",
-        given=table.path,
-        words=table.words,
-    )
-    return found, list(folds)
-
-
-def _name(table: Table) -> str:
-    return f"classify@{table.name}"
+    return corpus_of(table, KIND, COLUMN, {"labels": "meta_data"}, prepare), list(folds)
 
 
 def _read(table: Table) -> list[Utterance]:
@@ -76,8 +62,8 @@ def prepare(table: Table, source: Source, products: Collection[str], folder: Pat
         for line in report_new("labels", places_by_split(rows, [[row.value] for row in rows])):
             print(f"{table.path}, {fold}: {line}", file=sys.stderr)
         for part, content in _tables(rows):
-            write_json(folder / _name(table) / "meta_data" / fold.replace("fold", "Session") / part, content)
-    lay_out(source.folder / _name(table) / SPEECH, {names[name]: file for name, file in files.items()})
+            write_json(folder / table.task(KIND) / "meta_data" / fold.replace("fold", "Session") / part, content)
+    lay_out(source.folder / table.task(KIND) / SPEECH, {names[name]: file for name, file in files.items()})
 
 
 def _tables(rows: Sequence[Utterance]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 from ...errors import CorpusError
@@ -20,9 +19,11 @@ from ..base import Corpus, Source
 from ..speech import SPEECH, lay_out, place
 from ..symbols import read_phonemes
 from ..table import Table, Utterance, has_column, places_by_split, read, report_new
+from . import corpus_of
 from .asr import COLUMN as TEXT
 from .asr import in_layout, transcripts_of
 
+KIND = "pr"
 COLUMN = "phonemes"
 VOCABULARY = "phoneme.txt"
 
@@ -34,23 +35,8 @@ def corpus(table: Table) -> tuple[Corpus, list[str]]:
         CorpusError, MissingFileError: the rows cannot be used, see `table.read`; or words are in no lexicon.
     """
     _read(table)
-    name = _name(table)
-    found = Corpus(
-        name=name,
-        folder="table of path, split and phonemes",
-        help="see --table",
-        products={"lexicons": [f"{name}/lexicon.txt"], "vocabulary": f"{name}/{VOCABULARY}"},
-        prepare=partial(prepare, table),
-        root=f"{name}/{SPEECH}",
-        given=table.path,
-        words=table.words,
-        replaceable={"vocabulary": VOCABULARY},
-    )
-    return found, []
-
-
-def _name(table: Table) -> str:
-    return f"pr@{table.name}"
+    products = {"lexicons": ["lexicon.txt"], "vocabulary": VOCABULARY}
+    return corpus_of(table, KIND, COLUMN, products, prepare, replaceable={"vocabulary": VOCABULARY}), []
 
 
 def _read(table: Table) -> dict[Utterance, list[str]]:
@@ -79,7 +65,7 @@ def _read(table: Table) -> dict[Utterance, list[str]]:
 
 def prepare(table: Table, source: Source, products: Collection[str], folder: Path) -> None:
     """Check phonemes and audio, and write the vocabulary, or the user's own one, and the lexicon of numbers."""
-    said, name = _read(table), _name(table)
+    said, name = _read(table), table.task(KIND)
     vocabulary = _vocabulary(table, said, source.shipped.get("vocabulary"))
     numbers = {phoneme: f"P{number}" for number, phoneme in enumerate(vocabulary, start=1)}
     write_whole(folder / name / VOCABULARY, "".join(f"{phoneme}\n" for phoneme in vocabulary))

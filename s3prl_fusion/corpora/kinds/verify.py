@@ -6,7 +6,6 @@ import random
 import re
 import sys
 from collections.abc import Collection, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 from ...errors import CorpusError
@@ -16,7 +15,9 @@ from ..lines import read_lines
 from ..speech import SPEECH, lay_out, place
 from ..table import SPLITS, Table, Utterance, read
 from ..voxceleb1 import DEV_TRIALS, draw_trials
+from . import corpus_of
 
+KIND = "verify"
 COLUMN = "speaker"
 LISTS = {"speakers": "train_speakers.txt", "dev_trials": "dev_trials.txt", "test_trials": "test_trials.txt"}
 TRIALS = "lines of '1 ID ID' for the same speaker, and '0 ID ID' for two"
@@ -30,22 +31,7 @@ def corpus(table: Table) -> tuple[Corpus, list[str]]:
             trials are not of the test rows.
     """
     _trials(table, _read(table))
-    name = _name(table)
-    found = Corpus(
-        name=name,
-        folder="table of path, split and speaker",
-        help="see --table",
-        products={product: f"{name}/{file}" for product, file in LISTS.items()},
-        prepare=partial(prepare, table),
-        root=f"{name}/{SPEECH}",
-        given=table.path,
-        words=table.words,
-    )
-    return found, []
-
-
-def _name(table: Table) -> str:
-    return f"verify@{table.name}"
+    return corpus_of(table, KIND, COLUMN, LISTS, prepare), []
 
 
 def _read(table: Table) -> list[Utterance]:
@@ -107,7 +93,7 @@ def _read_trials(path: Path, speakers: Mapping[str, str]) -> list[tuple[str, str
 
 def prepare(table: Table, source: Source, products: Collection[str], folder: Path) -> None:
     """Check the audio, and write the training speakers and the trials. Who is in several splits is told."""
-    utterances, name = _read(table), _name(table)
+    utterances, name = _read(table), table.task(KIND)
     for line in _tell_shared(utterances):
         print(f"{table.path}: {line}", file=sys.stderr)
     clips = _clips(utterances)
