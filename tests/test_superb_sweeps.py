@@ -149,7 +149,7 @@ print("told", json.dumps(told))
         "session": True,
         "read": "",
         "lock": True,
-        "interrupt": True,
+        "interrupt": signal.getsignal(signal.SIGINT) is signal.default_int_handler,  # nohup and "&" ignore it
         "folder": os.getcwd(),
     }
 
