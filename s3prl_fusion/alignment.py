@@ -109,8 +109,13 @@ def match_widths(states: Sequence[Tensor]) -> list[Tensor]:
         Each (B, T, D), D the largest D_l; one of that width is the given one, untouched.
     """
     dim = max(state.size(-1) for state in states)
-    return [state if state.size(-1) == dim else _widened(state, dim) for state in states]
+    return [widen(state, dim) for state in states]
 
 
-def _widened(state: Tensor, dim: int) -> Tensor:
-    return F.interpolate(state.float(), size=dim, mode="linear", align_corners=False).to(state)
+def widen(state: Tensor, dim: int) -> Tensor:
+    """Interpolate a hidden state, (B, T, D_l), linearly over the feature axis to (B, T, D); untouched where D_l = D."""
+    if state.size(-1) == dim:
+        return state
+    # The CPU interpolates no half precision.
+    exact = state.to(torch.promote_types(state.dtype, torch.float32))
+    return F.interpolate(exact, size=dim, mode="linear", align_corners=False).to(state)

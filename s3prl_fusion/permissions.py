@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from .source import code_digest, defining_files, is_path
 
 REPOSITORY = "hf-s3prl:"  # begins the name of a repository of the hub whose code runs
 OPTION, VARIABLE = "--allow-code", "S3PRL_FUSION_ALLOW_CODE"
-_COMMIT = 40  # digits
+COMMIT = re.compile(r"[0-9a-f]{40}")  # what a repository is pinned to
 _FILES = (".py", ".ckpt", ".pt", ".pth", ".bin")  # no module, and no repository, ends so
 
 
@@ -54,7 +55,7 @@ def _listed() -> list[str]:
 def _absolute(name: str) -> str:
     """Make a path hold from any folder. What is copied from a YAML, ``file.py:Class``, is its file."""
     if name.startswith(REPOSITORY):
-        name = name[len(REPOSITORY) :].partition("@")[0]
+        name = _repository(name)
     name = name.rpartition(":")[0] or name
     path = Path(name).expanduser()
     if path.exists():
@@ -62,6 +63,10 @@ def _absolute(name: str) -> str:
     if path.suffix in _FILES or path.is_absolute() or name.startswith("."):
         raise MissingFileError(f"{OPTION} {name} does not exist; correct the path")
     return name
+
+
+def _repository(where: str) -> str:
+    return where[len(REPOSITORY) :].partition("@")[0]
 
 
 def is_allowed(name: str | Path, within: bool = True) -> bool:
@@ -120,7 +125,7 @@ def check_code(kind: str, name: str, beside: Path | None, where: str = "") -> No
 
 def _check_repository(kind: str, where: str) -> None:
     """Refuse a repository that a YAML or a checkpoint names: it lies in no folder that the user has named."""
-    repository = where[len(REPOSITORY) :].partition("@")[0]
+    repository = _repository(where)
     if not is_allowed(repository, within=False) and not _is_known(where):
         raise UsageError(
             f"{kind} {where!r} is a repository of the hub, whose code runs only if you say so: read it, then give "
@@ -166,7 +171,7 @@ def _is_known(where: str) -> bool:
 def _note(where: str) -> Path:
     """Name code by what is in it and in what it imports: another file or module of the same name is another's."""
     if where.startswith(REPOSITORY):
-        if len(where.rpartition("@")[2]) != _COMMIT:
+        if not COMMIT.fullmatch(where.rpartition("@")[2]):
             raise FileNotFoundError(where)  # a branch may be another tomorrow
         return cache_dir() / "code" / hashlib.sha256(where.encode()).hexdigest()
     name = "" if is_path(where) else f"module {where} "

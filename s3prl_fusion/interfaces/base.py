@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from ..alignment import widen
 
 MATCH_DIM = ("project", "interpolate", "project_all")
 
@@ -125,7 +126,7 @@ class MatchDims(nn.Module):
         projection = self.projection(i)
         if projection is not None:
             return projection(state)
-        return F.interpolate(state, size=self.dim, mode="linear", align_corners=False)
+        return widen(state, self.dim)
 
 
 def _linear(dim: int, wide: int) -> nn.Linear:

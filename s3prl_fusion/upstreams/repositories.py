@@ -8,18 +8,16 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 from ..errors import MissingFileError
-from ..permissions import REPOSITORY
+from ..permissions import COMMIT, REPOSITORY
 from ..source import code_digest, defining_files
 
 TRANSFORMERS = "hf:"
 MODEL = "model.pt"
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 _CODE = ["*.py", "requirements.txt"]
 
 
@@ -59,7 +57,7 @@ class Repository:
     def label(self) -> str:
         """A short name for tables and files."""
         name = Path(os.path.abspath(self.path)).name if self.path else self.target
-        revision = self.revision and (self.revision[:7] if _COMMIT.fullmatch(self.revision) else self.revision)
+        revision = self.revision and (self.revision[:7] if COMMIT.fullmatch(self.revision) else self.revision)
         return f"{name}@{revision}" if revision else name
 
     @property
@@ -94,7 +92,7 @@ class Repository:
         Raises:
             MissingFileError: the hub cannot be asked, and nothing of it is on this machine.
         """
-        if self.path or not self.runs_code or (self.revision and _COMMIT.fullmatch(self.revision)):
+        if self.path or not self.runs_code or (self.revision and COMMIT.fullmatch(self.revision)):
             return self
         return replace(self, revision=fetch(self, code_only=True).name)
 
