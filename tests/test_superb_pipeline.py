@@ -493,7 +493,7 @@ def test_stop_ends_every_child(tmp_path):
     while not (log.is_file() and "up\n" in log.read_text(encoding="utf-8")):
         time.sleep(0.05)
     children.stop()
-    thread.join(timeout=10)
+    thread.join(timeout=60)
     assert outcome == ["stopped"]
     with pytest.raises(Stopped):
         children.run(["true"], log, print)
@@ -529,7 +529,7 @@ def test_an_interrupt_ends_the_children_and_says_how_to_go_on(fake, number):
         time.sleep(0.05)
         assert process.poll() is None
     process.send_signal(number)
-    _, stderr = process.communicate(timeout=30)
+    _, stderr = process.communicate(timeout=120)
     assert process.returncode == 130
     assert b"give the same command again" in stderr
     assert fake.experiments("up")[0].stamp("train").read()["status"] == "running"

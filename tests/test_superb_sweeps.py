@@ -169,7 +169,7 @@ def test_stopping_ends_a_child_and_nothing_starts_after_it(server, tmp_path, mon
     thread.start()
     number = int(waited_for(pid))
     script.children.stop()
-    thread.join(timeout=20)
+    thread.join(timeout=100)
     assert outcome == ["stopped"]
     with pytest.raises(ProcessLookupError):
         os.kill(number, 0)
