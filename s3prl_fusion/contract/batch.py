@@ -27,9 +27,10 @@ def batch(probe: Probe) -> Finding:
     counts = [len(alone[0]), len(together)]
     if counts[0] != counts[1]:
         return Finding("batch", FAILS, f"{counts[0]} hidden states alone, {counts[1]} in a batch; must be as many", {})
-    frames = together[0].size(1)
+    frames = together[probe.target].size(1)
     if abs(probe.surplus(frames, len(wavs[2]))) >= TOLERABLE_SEQLEN_DIFF:
-        said = f"{frames} frames for a batch of {_seconds()}; T must be that of the longest, {alone[2][0].size(1)}"
+        longest = alone[2][probe.target].size(1)
+        said = f"{frames} frames for a batch of {_seconds()}; T must be that of the longest, {longest}"
         return Finding("batch", FAILS, said, {"frames": frames})
     for k, layer in enumerate(together):
         for i, states in enumerate(alone):

@@ -82,7 +82,7 @@ def _run(probe: Probe, length: float, wanted: float, free: int | None) -> Findin
         states = probe.states([wav])
     except Exception as error:  # of whatever kind its code, or a full memory, raises
         return Finding("longest", broken, f"{length:g} s: {explained(error)}", values)
-    values["run_seconds"], values["frames"] = time.perf_counter() - started, states[0].size(1)
+    values["run_seconds"], values["frames"] = time.perf_counter() - started, states[probe.target].size(1)
     said = f"{length:g} s in {seconds_text(values['run_seconds'])}, {values['frames']} frames"
     surplus = probe.surplus(values["frames"], len(wav))
     if not are_finite(states):

@@ -14,7 +14,8 @@ from ..audio import SAMPLE_RATE
 from ..cache.states import alone
 from ..costs import noise
 from ..errors import KindError, UsageError
-from ..upstreams.frames import FrameGrid, counter, hidden_states
+from ..upstreams.frames import FrameGrid, hidden_states, layer_counter
+from ..upstreams.layer_rates import Counts, LayerGrid, measure_layers
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,29 @@ class Probe:
         return FrameGrid([self.module], [self.name]).claims[0]
 
     @cached_property
+    def counts(self) -> Counts:
+        """The frames of each hidden state, by the number of samples."""
+        return layer_counter(self.states, torch.device(self.device))
+
+    @cached_property
+    def layers(self) -> LayerGrid | None:
+        """The frames of its hidden states where they differ in these; s3prl's own featurizer takes none such."""
+        return measure_layers(self.counts, self.claimed_rate, self.name, exact=False)
+
+    @property
+    def target(self) -> int:
+        """The hidden state whose frames are the upstream's."""
+        return self.layers.target if self.layers else 0
+
+    def count(self, num_samples: int) -> int:
+        """Count its frames of so many samples of noise."""
+        return self.counts(num_samples)[self.target]
+
+    @cached_property
     def measured_rate(self) -> int:
         """Samples a frame as `FrameGrid` finds them."""
         grid = FrameGrid([self.module], [self.name])
-        grid.measure([counter(self.states, torch.device(self.device))])
+        grid.measure([self.count])
         return grid.rate
 
     @property

@@ -7,8 +7,8 @@ from itertools import groupby
 import torch
 
 from ..audio import SAMPLE_RATE
-from ..upstreams.frames import counter, first_frame
 from ..upstreams.outputs import are_finite
+from ..upstreams.rates import first_frame
 from .findings import OK, WARNING, Finding
 from .probe import Probe
 
@@ -26,7 +26,7 @@ def reach(probe: Probe) -> Finding:
     if not all(map(torch.equal, before, again)):
         return Finding("receptive field", WARNING, "cannot be told, as two calls differ", {})
     spans = [_span(state, other) for state, other in zip(before, after)]
-    first = first_frame(counter(probe.states, torch.device(probe.device)), probe.measured_rate)
+    first = first_frame(probe.count, probe.measured_rate)
     values = {"seconds": SECONDS, "changed_sample": middle, "changed_frames_by_layer": spans, "first_frame": first}
     totals = [state.size(1) for state in before]
     layers = [_in_words(span, total) for span, total in zip(spans, totals)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..audio import SAMPLE_RATE
 from ..errors import UserError
 from ..upstreams.outputs import TOLERABLE_SEQLEN_DIFF, are_finite
@@ -18,13 +20,20 @@ def shapes(probe: Probe) -> Finding:
     """Look at the hidden states of one utterance of `SECONDS`."""
     states = probe.states(probe.noise(SECONDS))
     layers = [tuple(state.shape[1:]) for state in states]
-    values = {"seconds": SECONDS, "layers": layers}
+    values: dict[str, Any] = {"seconds": SECONDS, "layers": layers}
     groups = [f"{layers.count(shape)} x {shape[0]} frames x {shape[1]}" for shape in dict.fromkeys(layers)]
     said = f"{', '.join(groups)}, for {SECONDS:g} s"
     if len(groups) == 1:
         return Finding("hidden states", OK, said, values)
-    said += "; s3prl's own featurizer takes one shape: make it a member of a fusion YAML, with `layers` of one shape"
-    return Finding("hidden states", FAILS if probe.stock else WARNING, said, values)
+    rates = probe.layers.rates if probe.layers else (probe.measured_rate,) * len(states)
+    values["samples_a_frame"] = rates
+    if len(set(rates)) > 1:
+        said += f"; of {', '.join(map(str, dict.fromkeys(rates)))} samples a frame"
+    brought = f"brings all to {probe.measured_rate} samples a frame and a width of {max(width for _, width in layers)}"
+    if not probe.stock:
+        return Finding("hidden states", OK, f"{said}; the fusion {brought}", values)
+    said += f"; s3prl's own featurizer takes one shape: make it a member of a fusion YAML, which {brought}"
+    return Finding("hidden states", FAILS, said, values)
 
 
 def waveforms(probe: Probe) -> Finding:
@@ -64,10 +73,10 @@ def lengths(probe: Probe) -> Finding:
     except Exception as error:  # of whatever kind its code raises
         return Finding("lengths", WARNING, f"{SHORT:g} s is too short for it: {explained(error)}", {})
     both = [short, probe.states(wavs[1:])]
-    frames = [states[0].size(1) for states in both]
     wanted = [round(len(wav) / probe.rate) for wav in wavs]
-    values = {"seconds": (SHORT, SECONDS), "frames": frames, "by_the_rate": wanted}
     widths = [[state.size(-1) for state in states] for states in both]
+    frames = [states[min(probe.target, len(states) - 1)].size(1) for states in both]
+    values = {"seconds": (SHORT, SECONDS), "frames": frames, "by_the_rate": wanted}
     if widths[0] != widths[1]:
         said = f"widths of the hidden states {widths[0]} for {SHORT:g} s, {widths[1]} for {SECONDS:g} s; must be alike"
         return Finding("lengths", FAILS, said, values)

@@ -29,6 +29,7 @@ from ..config import FusionConfig, MemberConfig
 from ..identity import describe
 from ..upstreams import fused
 from ..upstreams.entries import known
+from ..upstreams.layer_rates import LayerGrid
 from ..upstreams.references import parse
 from .hub import quiet_torchaudio
 from .patches import Patches
@@ -52,7 +53,8 @@ class Shared:
         draws: how many numbers of torch's generator its making draws.
         said: what that prints.
         files: what it was loaded from, as that was.
-        frames: its rate and first frame in samples (`FrameGrid`), by `_key` with layers and precision.
+        frames: its rate and first frame in samples, and its layers' where they differ (`FrameGrid`), by `_key` with
+            layers and precision.
         fingerprints: `cache.key.fingerprint`, by the same and the cache's dtype.
     """
 
@@ -60,7 +62,7 @@ class Shared:
     draws: int
     said: str
     files: list[tuple[str, int, int]]
-    frames: dict[str, tuple[int, int]] = field(default_factory=dict)
+    frames: dict[str, tuple[int, int, LayerGrid | None]] = field(default_factory=dict)
     fingerprints: dict[tuple[str, str], str] = field(default_factory=dict)
 
 
@@ -103,7 +105,9 @@ def tell(upstream: fused.FusedUpstream) -> None:
     found = [(_taken.get(id(member)), config) for member, config in zip(upstream.members, upstream.fusion.members)]
     frames = [shared.frames.get(_key(config, full=True)) if shared else None for shared, config in found]
     if all(frames):
-        upstream.grid.rates, upstream.grid.first_frames = map(list, zip(*filter(None, frames)))
+        rates, first_frames, layers = zip(*filter(None, frames))
+        upstream.grid.rates, upstream.grid.first_frames = list(rates), list(first_frames)
+        upstream.grid.layers = {i: grid for i, grid in enumerate(layers) if grid is not None}
     for cache, (shared, config) in zip(upstream.caches, found):
         if shared is not None:
             cache.fingerprint = shared.fingerprints.get((_key(config, full=True), cache.dtype))
@@ -240,7 +244,8 @@ def _measure(shared: Shared, config: MemberConfig, fusion: FusionConfig) -> None
     if key not in shared.frames:
         upstream = fused.FusedUpstream(FusionConfig((replace(config, device=None),)), [shared.module])
         upstream.measure()
-        shared.frames[key] = upstream.grid.rates[0], upstream.grid.first_frames[0]
+        grid = upstream.grid
+        shared.frames[key] = grid.rates[0], grid.first_frames[0], grid.layers.get(0)
     if fusion.cache is not None and (key, fusion.cache.dtype) not in shared.fingerprints:
         shared.fingerprints[key, fusion.cache.dtype] = fingerprint(shared.module, config, fusion.cache.dtype)
 

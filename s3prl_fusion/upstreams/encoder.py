@@ -18,7 +18,7 @@ from ..audio import SAMPLE_RATE
 from ..errors import UsageError
 from . import pretrained
 from .family import Family, fewest_samples, num_frames
-from .frames import MIN_FRAMES
+from .rates import MIN_FRAMES
 
 
 class Encoder(nn.Module):

@@ -11,16 +11,13 @@ from torch import Tensor, nn
 from ..alignment import align_frames
 from ..audio import SAMPLE_RATE
 from ..errors import KindError, UsageError
-from .rates import USUAL_RATE, measure_rate
+from .layer_rates import Counts, LayerGrid
+from .rates import MAX_RATE_RATIO, MIN_FRAMES, USUAL_RATE, measure_rate
 
 # Utterances shorter than this, or than three frames of the slowest member, are looked at one member at a time: s3prl's
 # upstreams need less for two frames.
 SHORT_SAMPLES = 1600
 SHORT_FRAMES = 3
-# Interpolating further apart than this would fill the memory with what one member does not say.
-MAX_RATE_RATIO = 100
-# One frame alone has no variance: upstreams that normalize over time would give NaN.
-MIN_FRAMES = 2
 
 
 class FrameGrid:
@@ -34,6 +31,8 @@ class FrameGrid:
         rates: each member's, in samples a frame; empty until `measure`.
         first_frames: how many samples each member's first frame takes, see `first_frame`; empty until someone has found
             out, which `min_samples`, `hold` and `align` need.
+        layers: what is known of the hidden states of a member, by its index, where they differ in their frames; its
+            rate and first frame are then the target's.
         trims: whether a member leaves out the digital silence that ends a waveform, by its index; only of those of whom
             someone has found out, see `trims`.
 
@@ -47,6 +46,7 @@ class FrameGrid:
         self.claims = [_claim(member, name) for member, name in zip(members, names)]
         self.rates: list[int] = []
         self.first_frames: list[int] = []
+        self.layers: dict[int, LayerGrid] = {}
         self.trims: dict[int, bool] = {}
         self._check_ratio([claim or USUAL_RATE for claim in self.claims])
 
@@ -72,12 +72,22 @@ class FrameGrid:
 
     def is_short(self, num_samples: int) -> bool:
         """Tell whether a member might not give `MIN_FRAMES` frames for so many samples."""
-        return num_samples < max(SHORT_SAMPLES, SHORT_FRAMES * max(self.rates))
+        slowest = max([*self.rates, *(rate for grid in self.layers.values() for rate in grid.rates)])
+        return num_samples < max(SHORT_SAMPLES, SHORT_FRAMES * slowest)
 
     def min_samples(self, i: int) -> int:
         """Return the fewest samples for which member i gives `MIN_FRAMES` frames, and runs: a window that is centred on
         its frame needs some to mirror at the ends."""
-        return max(self.first_frames[i] + (MIN_FRAMES - 1) * self.rates[i], 2 * self.rates[i])
+        least = max(self.first_frames[i] + (MIN_FRAMES - 1) * self.rates[i], 2 * self.rates[i])
+        return max(least, self.layers[i].min_samples) if i in self.layers else least
+
+    def crop(self, i: int, states: list[Tensor], num_samples: int) -> list[Tensor]:
+        """Leave out the frames of zeros that only slower layers of member i need, of utterances of so many samples at
+        most, padded to `min_samples`."""
+        if i not in self.layers:
+            return states
+        frames = max(MIN_FRAMES, self._valid_frames(i, num_samples))
+        return [state[:, :frames] for state in states]
 
     def hold(self, i: int, outputs: Sequence[Mapping[str, Any]], lengths: Sequence[int]) -> dict[str, list[Tensor]]:
         """Batch what member i gives for each utterance alone; the last frame of each stands for those that it trims.
@@ -88,6 +98,11 @@ class FrameGrid:
             lengths: of the utterances, in samples.
         """
         frames = max(self._valid_frames(i, length) for length in lengths)
+        if i in self.layers:
+            raise UsageError(
+                f"member {self.names[i]!r} leaves out silence at an utterance's end, and has hidden states of several "
+                "rates; choose `layers` of one rate in a fusion YAML, or name it once for each"
+            )
         by_layer = zip(*(hidden_states(output) for output in outputs))
         return {"hidden_states": [torch.stack([_held(state[0], frames) for state in layer]) for layer in by_layer]}
 
@@ -137,21 +152,6 @@ def _held(state: Tensor, frames: int) -> Tensor:
     return torch.cat([state, state[-1:].expand(max(0, frames - len(state)), -1)])[:frames]
 
 
-def first_frame(count: Callable[[int], int], rate: int) -> int:
-    """Find the samples that the first of ``count(num_samples)`` frames takes, for a member of ``rate`` samples a frame.
-
-    A member gives floor((len - first) / rate) + 1 frames. ``first`` is 400 for wav2vec 2.0 and fbank: it is found by
-    bisection within one frame's length.
-    """
-    frames = count(SAMPLE_RATE)
-    low, high = SAMPLE_RATE, SAMPLE_RATE + rate
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if count(middle) == frames else (low, middle)
-    # `high` samples are the fewest that give frames + 1 of them.
-    return high - frames * rate
-
-
 def trims(run: Callable[[Sequence[Tensor]], dict[str, Any]], rate: int, device: torch.device) -> bool:
     """Find out, by running it, whether a member gives fewer frames where a waveform ends in digital silence.
 
@@ -181,13 +181,19 @@ def untrimmable(wav: Tensor, rate: int) -> Tensor:
 
 def counter(run: Callable[[Sequence[Tensor]], Sequence[Tensor]], device: torch.device) -> Callable[[int], int]:
     """Make ``count(num_samples)``: the frames that a member gives for so many samples of noise, by running it."""
+    counts = layer_counter(run, device)
+    return lambda num_samples: counts(num_samples)[0]
+
+
+def layer_counter(run: Callable[[Sequence[Tensor]], Sequence[Tensor]], device: torch.device) -> Counts:
+    """Make ``counts(num_samples)``: as `counter`, the frames of each hidden state; what was counted is remembered."""
 
     @cache
-    def count(num_samples: int) -> int:
+    def counts(num_samples: int) -> list[int]:
         noise = torch.randn(num_samples, generator=torch.Generator().manual_seed(0))
-        return run([noise.to(device)])[0].size(1)
+        return [state.size(1) for state in run([noise.to(device)])]
 
-    return count
+    return counts
 
 
 def hidden_states(output: Mapping[str, Any]) -> list[Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Sequence
 
@@ -16,9 +17,11 @@ from ..audio import check_wavs
 from ..cache.states import alone, caches_of
 from ..errors import UsageError
 from ..identity import describe
-from .frames import FrameGrid, counter, first_frame, hidden_states, trims, untrimmable
+from .frames import FrameGrid, hidden_states, layer_counter, trims, untrimmable
+from .layer_rates import Counts, measure_layers
 from .layers import check_layers
 from .outputs import are_finite, check_finite
+from .rates import first_frame
 
 if TYPE_CHECKING:
     from ..config import FusionConfig, MemberConfig
@@ -88,7 +91,8 @@ class FusedUpstream(nn.Module):
 
         Returns:
             ``{"hidden_states": [...]}``: the members' L_1 + ... + L_N states in order, each (B, T, D_i). A narrower
-            state of a member is brought to its widest one's width, see `alignment.match_widths`.
+            state of a member is brought to its widest one's width, see `alignment.match_widths`, and one of another
+            rate than the member's to that, see `layer_rates`.
 
         Raises:
             KindError, UsageError: a waveform is empty, not finite, not 1-D or not floating point, or a hidden state is
@@ -107,6 +111,9 @@ class FusedUpstream(nn.Module):
         least = [self.grid.min_samples(i) if short else 0 for i in range(len(self.members))]
         padded = [[_pad(wav, samples) for wav in wavs] if short else wavs for samples in least]
         outputs = self._read_all(padded) if cached and self.caches else self._run_all(padded)
+        if short:
+            longest = max(len(wav) for wav in wavs)
+            outputs = [self.grid.crop(i, states, longest) for i, states in enumerate(outputs)]
         self._check_shapes(outputs)
         if not are_finite([state for states in outputs for state in states]):
             for i, states in enumerate(outputs):
@@ -167,7 +174,7 @@ class FusedUpstream(nn.Module):
             output = self.run_member(source, wavs[source])
             for i in range(source, len(self.members)):
                 if self.sources[i] == source:
-                    outputs[i] = _select(output, self.fusion.members[i])
+                    outputs[i] = self._own_states(i, output, wavs[source])
         return [_fetch(states, config, device) for states, config in zip(outputs, self.fusion.members)]
 
     def _read_all(self, wavs: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
@@ -175,7 +182,7 @@ class FusedUpstream(nn.Module):
 
         def compute(i: int, batch: Sequence[Tensor]) -> list[Tensor]:
             config = self.fusion.members[i]
-            states = _fetch(_select(self.run_member(i, batch), config), config, batch[0].device)
+            states = _fetch(self._own_states(i, self.run_member(i, batch), batch), config, batch[0].device)
             self._check_finite(i, states, batch)
             return states
 
@@ -184,15 +191,24 @@ class FusedUpstream(nn.Module):
             for i, cache in enumerate(self.caches)
         ]
 
+    def _own_states(self, i: int, output: Any, wavs: Sequence[Tensor]) -> list[Tensor]:
+        """Take member i's layers of what it gives for B waveforms, and bring them to one rate and one width."""
+        states = _select(output, self.fusion.members[i])
+        layers = self.grid.layers
+        if i not in layers and len({state.size(1) for state in states}) > 1:
+            device, name, rate = wavs[0].device, self.grid.names[i], self.grid.rates[i]
+            grid = measure_layers(layer_counter(partial(self.states_alone, i), device), rate, name)
+            if grid is None or grid.rate != rate:
+                raise UsageError(
+                    f"member {name!r} has hidden states of {sorted({state.size(1) for state in states})} frames for "
+                    f"{max(map(len, wavs))} samples, which its num_frames does not tell of; choose `layers` of one "
+                    "rate in a fusion YAML, or name it once for each"
+                )
+            layers[i] = grid
+        return match_widths(layers[i].align(states, [len(wav) for wav in wavs]) if i in layers else states)
+
     def _check_shapes(self, outputs: list[list[Tensor]]) -> None:
         """Note the members' layers and widths in the first call, and refuse others later."""
-        for config, states in zip(self.fusion.members, outputs):
-            frames = {state.size(1) for state in states}
-            if len(frames) > 1:
-                raise UsageError(
-                    f"member {config.name!r} has hidden states of several lengths, {sorted(frames)} frames; choose "
-                    "`layers` of one length in a fusion YAML, or name it once for each"
-                )
         layers, dims = [len(states) for states in outputs], [states[0].size(-1) for states in outputs]
         if not self.layers:
             self.layers, self.dims = layers, dims
@@ -216,9 +232,19 @@ class FusedUpstream(nn.Module):
         if grid.rates and (grid.first_frames or not first_frames):
             return
         counts: list[Callable[[int], int]] = []
+        by_source: dict[int, Counts] = {}
         for i, member in enumerate(self.members):
-            own = getattr(member, "num_frames", None) or counter(partial(self.states_alone, i), device)
-            counts.append(own if self.sources[i] == i else counts[self.sources[i]])
+            source = self.sources[i]
+            own = getattr(member, "num_frames", None)
+            if own is None:
+                run = partial(self._all_states_alone, source)
+                of_all = by_source.setdefault(source, layer_counter(run, device))
+                of_own = partial(_of_layers, of_all, self.fusion.members[i])
+                found = measure_layers(of_own, grid.claims[i], grid.names[i], first_frames)
+                if found is not None:
+                    grid.layers[i] = found
+                own = partial(_of_layer, of_own, found.target if found else 0)
+            counts.append(own)
         if not grid.rates:
             grid.measure(counts)
         if first_frames:
@@ -229,10 +255,16 @@ class FusedUpstream(nn.Module):
         self._measure(torch.device("cpu"), first_frames=True)
 
     def states_alone(self, i: int, wavs: Sequence[Tensor]) -> list[Tensor]:
-        """Return what member i gives, of the layers that its config asks for, with no trace left, see `alone`."""
-        config = self.fusion.members[i]
-        with alone(self.members[i], torch.device(config.device or wavs[0].device)):
-            return _select(self._run(i, wavs), config)
+        """Return what member i gives, of the layers that its config asks for, each (B, T_l, D_l) as it is, with no
+        trace left, see `alone`."""
+        return _select(self._output_alone(i, wavs), self.fusion.members[i])
+
+    def _all_states_alone(self, i: int, wavs: Sequence[Tensor]) -> list[Tensor]:
+        return _select(self._output_alone(i, wavs), replace(self.fusion.members[i], layers=None))
+
+    def _output_alone(self, i: int, wavs: Sequence[Tensor]) -> Any:
+        with alone(self.members[i], torch.device(self.fusion.members[i].device or wavs[0].device)):
+            return self._run(i, wavs)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FusedUpstream:
         """Do what ``to``, ``cuda`` and ``float`` do: members with a device of their own stay there."""
@@ -258,7 +290,7 @@ def _forget_caches(module: FusedUpstream, incompatible_keys: object) -> None:
 
 
 def _select(output: Any, config: MemberConfig) -> list[Tensor]:
-    """Return a member's hidden states as a list, of the layers that the config asks for, all of one width."""
+    """Return a member's hidden states as a list, of the layers that the config asks for."""
     if not isinstance(output, Mapping) or "hidden_states" not in output:
         given = f"only {sorted(output)}" if isinstance(output, Mapping) else f"but a {type(output).__name__}"
         raise UsageError(f"member {config.name!r} gives no hidden_states, {given}; it cannot be fused")
@@ -266,7 +298,19 @@ def _select(output: Any, config: MemberConfig) -> list[Tensor]:
     if config.layers is not None:
         check_layers(config, len(states))
         states = [states[layer] for layer in config.layers]
-    return match_widths(states)
+    return states
+
+
+def _of_layers(counts: Counts, config: MemberConfig, num_samples: int) -> list[int]:
+    frames = list(counts(num_samples))
+    if config.layers is None:
+        return frames
+    check_layers(config, len(frames))
+    return [frames[layer] for layer in config.layers]
+
+
+def _of_layer(counts: Counts, layer: int, num_samples: int) -> int:
+    return counts(num_samples)[layer]
 
 
 def _fetch(states: list[Tensor], config: MemberConfig, device: torch.device) -> list[Tensor]:

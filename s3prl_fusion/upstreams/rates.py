@@ -14,6 +14,10 @@ STEPS = 50
 LONGEST = 4 * SAMPLE_RATE
 # Of frames that come in groups the rate is known so exactly; a claim nearer to it is believed.
 IRREGULAR = 0.1
+# Interpolating further apart than this would fill the memory with what one member does not say.
+MAX_RATE_RATIO = 100
+# One frame alone has no variance: upstreams that normalize over time would give NaN.
+MIN_FRAMES = 2
 
 
 def measure_rate(count: Callable[[int], int], claimed: int | None, name: str) -> int:
@@ -43,6 +47,21 @@ def measure_rate(count: Callable[[int], int], claimed: int | None, name: str) ->
         return round(rate)
     rate = (LONGEST - SAMPLE_RATE) / grown
     return guess if claimed and abs(claimed - rate) <= IRREGULAR * rate else round(rate)
+
+
+def first_frame(count: Callable[[int], int], rate: int) -> int:
+    """Find the samples that the first of ``count(num_samples)`` frames takes, for a member of ``rate`` samples a frame.
+
+    A member gives floor((len - first) / rate) + 1 frames. ``first`` is 400 for wav2vec 2.0 and fbank: it is found by
+    bisection within one frame's length.
+    """
+    frames = count(SAMPLE_RATE)
+    low, high = SAMPLE_RATE, SAMPLE_RATE + rate
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if count(middle) == frames else (low, middle)
+    # `high` samples are the fewest that give frames + 1 of them.
+    return high - frames * rate
 
 
 def _fewest(count: Callable[[int], int], frames: int) -> int:

@@ -13,9 +13,9 @@ from ..audio import SAMPLE_RATE
 from ..errors import UsageError
 from . import pretrained
 from .encoder import features, resampled
-from .frames import counter, first_frame
+from .frames import counter
 from .outputs import are_finite
-from .rates import LONGEST, measure_rate
+from .rates import LONGEST, first_frame, measure_rate
 
 _SPEECH = ("input_values", "input_features")
 
