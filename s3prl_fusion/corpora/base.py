@@ -82,6 +82,8 @@ class Corpus:
             MissingFileError. Audio is checked with ``source.count_samples``.
         options: by name, as the command line writes it without the dashes before it.
         root: path below the folder of products where recipes find it, if that is made too; such a corpus has no option.
+        converted: the same for a corpus that may have to be converted: the user's folder -> that path, or "" for a
+            folder that recipes can read as it is.
         given: what that is made of, absolute.
         words: what the command line says of it.
         replaceable: products in whose place a recipe's settings may name a file of the user's, and that file's usual
@@ -95,6 +97,7 @@ class Corpus:
     prepare: Callable[[Source, Collection[str], Path], None]
     options: Mapping[str, Option] = field(default_factory=dict)
     root: str = ""
+    converted: Callable[[Path], str] = lambda given: ""
     given: Path | None = None
     words: Sequence[str] = ()
     replaceable: Mapping[str, str] = field(default_factory=dict)

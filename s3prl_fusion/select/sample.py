@@ -20,27 +20,31 @@ from .layout import Layout, Wanted, known_files
 
 FOLDER = "sample"  # below DIR
 _STAMP = "sample.json"
-_SAMPLERS: Mapping[str, Callable[[Prepared, Task, Wanted], Layout]] = {  # by downstream
-    "asr": librispeech.lay_out,
-    "ctc": librispeech.lay_out,
-    "voxceleb1": voxceleb1.lay_out_sid,
-    "emotion": iemocap.lay_out,
-    "sv_voxceleb1": voxceleb1.lay_out_sv,
+_SAMPLERS: Mapping[tuple[str, str], Callable[[Prepared, Task, Wanted], Layout]] = {  # by downstream and corpus
+    ("asr", "librispeech"): librispeech.lay_out,
+    ("ctc", "librispeech"): librispeech.lay_out,
+    ("voxceleb1", "voxceleb1"): voxceleb1.lay_out_sid,
+    ("emotion", "iemocap"): iemocap.lay_out,
+    ("sv_voxceleb1", "voxceleb1"): voxceleb1.lay_out_sv,
 }
 
 
 def check_tasks(tasks: Sequence[Task]) -> None:
-    """Refuse tasks whose corpus nobody knows how to sample without its test set: the user's own.
+    """Refuse tasks whose corpus nobody knows how to sample without its test set, such as the user's own.
 
     Raises:
         UsageError: names them.
     """
-    strange = [task.name for task in tasks if task.source]
+    strange = [task.name for task in tasks if not _has_sampler(task)]
     if strange:
-        known = ", ".join(task.name for task in TASKS.values() if not task.source)
+        known = ", ".join(task.name for task in TASKS.values() if _has_sampler(task))
         raise UsageError(
             f"-t {','.join(strange)}: select knows how to sample the corpora of {known} alone; leave it out"
         )
+
+
+def _has_sampler(task: Task) -> bool:
+    return not task.source and (task.downstream, task.corpus.name) in _SAMPLERS
 
 
 def folds(task: Task) -> Sequence[str | None]:
@@ -67,7 +71,7 @@ def make(prepared: Prepared, tasks: Sequence[Task], exp: Path, wanted: Wanted) -
     Raises:
         CorpusError: a corpus has too few clips.
     """
-    layouts = [(task, _SAMPLERS[task.downstream](prepared, task, wanted)) for task in tasks]
+    layouts = [(task, _SAMPLERS[task.downstream, task.corpus.name](prepared, task, wanted)) for task in tasks]
     found, key = where(exp, tasks), _key(prepared, layouts)
     stamp = found.folder / _STAMP
     with_links = {path: source for _, layout in layouts for path, source in layout.links.items()}

@@ -70,7 +70,8 @@ def prepare(
     folder, configs = folder.resolve(), configs or downstream_configs_dir()
     shipped = {task.name: shipped_files(task, configs / task.config) for task in tasks}
     given = {corpus.name: sources[corpus.name].root.resolve() for corpus in corpora_of(tasks)}
-    roots = {c.name: folder / c.root if c.root else given[c.name] for c in corpora_of(tasks)}
+    made = {corpus.name: corpus.root or corpus.converted(given[corpus.name]) for corpus in corpora_of(tasks)}
+    roots = {name: folder / made[name] if made[name] else root for name, root in given.items()}
     if folder in given.values():
         raise CorpusError(f"{folder} is the corpus itself, which is only read; choose another folder to write to")
     check_folder("-o", folder)

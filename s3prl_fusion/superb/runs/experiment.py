@@ -264,10 +264,11 @@ def _check_test_set(task: Task, expert: Mapping[str, Any], path: Path) -> None:
     if task.source or not shipped.is_file():  # a user's own task
         return
     for section, values in read_mapping(shipped)["downstream_expert"].items():
-        official = values.get(task.eval_split) if isinstance(values, dict) else None
-        if isinstance(official, list) and (got := expert[section].get(task.eval_split)) != official:
-            key = f"downstream_expert.{section}.{task.eval_split}"
-            raise UsageError(f"{path}: {key} must be {official}, the task's test set; got {got}")
+        for name, official in values.items() if isinstance(values, dict) else ():
+            is_of_it = name == task.eval_split or name.startswith(f"{task.eval_split}_")
+            if is_of_it and isinstance(official, list) and (got := expert[section].get(name)) != official:
+                key = f"downstream_expert.{section}.{name}"
+                raise UsageError(f"{path}: {key} must be {official}, the task's test set; got {got}")
 
 
 def _check_choice(task: Task, expert: Mapping[str, Any], split: str, path: Path) -> None:

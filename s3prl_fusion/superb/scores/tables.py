@@ -226,9 +226,10 @@ def superb_table(table: pandas.DataFrame, runs: pandas.DataFrame) -> str | None:
     rows = []
     for _, row in table[table["upstream"] != FLOOR].iterrows():
         values = {
-            task.column: row[task.column]
+            column: row[column]
             for task in tasks
-            if official(runs, row["upstream"], task) and not math.isnan(row[task.column])
+            for column in task.columns
+            if official(runs, row["upstream"], task) and not math.isnan(row[column])
         }
         if values:
             scores = leaderboard.task_scores(values)
