@@ -30,7 +30,7 @@ setup(
     package_dir={"s3prl_fusion.downstream_configs": "downstream_configs", "s3prl_fusion.demo": "demo"},
     package_data={
         "s3prl_fusion.downstream_configs": ["*", "*/*"],
-        "s3prl_fusion.demo": ["*.md", "corpus/*", "corpus/*/*", "upstreams/*/*"],
+        "s3prl_fusion.demo": ["*.md", "corpus/*", "corpus/*/*", "tables/*", "upstreams/*/*"],
     },
     entry_points={"console_scripts": ["s3prl-fusion=s3prl_fusion.cli:main"]},
     install_requires=[

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..superb.runs.options import add_corpora
+from ..superb.runs.table_options import add_table
 from ..superb.tasks import TASKS, load_named
 from .superb import add_ways_to_run, terminate_as_interrupt
 
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--demo", action="store_true", help="on the recordings and models that ship with the package")
     known = "wavlm, an entry of s3prl's hub, or a YAML with one member"
     add("-u", "--upstreams", metavar="NAME[,NAME...]", help=f"members: {known} (with --demo: {DEMO_MEMBERS})")
-    add("-t", "--tasks", default="asr,pr,sid,er", metavar="TASK[,TASK...]", help=f"{', '.join(TASKS)}")
+    add("-t", "--tasks", metavar="TASK[,TASK...]", help=f"{', '.join(TASKS)} (default: asr,pr,sid,er); see --table")
     add("-o", "--exp", type=Path, metavar="DIR", help=f"where everything goes (with --demo: {DEMO_EXP})")
     add("--interfaces", metavar="NAME[,NAME...]", help="interfaces to try (default: that of short names)")
     add("--max-members", type=int, default=3, metavar="N", help="of a set (default: 3)")
@@ -42,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_ways_to_run(parser)
     add("--dry-run", action="store_true", help="print the first commands and do nothing")
     add_corpora(parser)
+    add_table(parser)
     add("run_args", nargs="*", metavar="-- run args", help="more arguments for every training run")
 
 

@@ -36,9 +36,10 @@ def superb_commands(choices: Sequence[Choice], corpora: Sequence[str], output: P
             path = output / FOLDER / f"{choice.recommended.label}.yaml"
             write_whole(path, fusion.to_yaml())
             name = str(path)
-        tasks.setdefault(name, []).append(choice.task.source or choice.task.name)
+        # A task on a table is said by its kind, and the words for corpora say which table.
+        tasks.setdefault(name, []).append(choice.task.source or choice.task.name.partition("@")[0])
     return [
-        shlex.join(["s3prl-fusion", "superb", "-t", ",".join(of), "-u", name, "-o", "exp", *corpora])
+        shlex.join(["s3prl-fusion", "superb", "-t", ",".join(dict.fromkeys(of)), "-u", name, "-o", "exp", *corpora])
         for name, of in tasks.items()
     ]
 

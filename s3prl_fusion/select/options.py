@@ -12,10 +12,13 @@ from ..errors import Mistakes, UsageError, UserError, within
 from ..host import arguments
 from ..interfaces import DEFAULT_INTERFACE, interface_class, list_interfaces
 from ..superb.layout import is_reserved
+from ..superb.prepare import corpora_of
 from ..superb.runs import options, upstreams
 from ..superb.runs.experiment import Settings, read_recipe
 from ..superb.runs.launch import make_start
 from ..superb.runs.plan import parse_rates, parse_seeds
+from ..superb.runs.table_options import table_words
+from ..superb.tasks import TASKS
 from . import recipes, sample
 from .layout import Wanted
 from .plan import Plan
@@ -171,7 +174,11 @@ def corpora_words(args: argparse.Namespace) -> list[str]:
     if args.demo:
         return ["--demo"]
     words = ["--configs", str(args.configs)] if args.configs else []
+    words += table_words(args)
+    tables = {corpus.name for corpus in corpora_of(list(TASKS.values())) if corpus.given}
     for name, source in options.sources_of(args).items():
+        if name in tables:
+            continue
         words += [f"--{name}", str(source.root)]
         for option, files in source.options.items():
             words += [f"--{option}", ",".join(map(str, files))]

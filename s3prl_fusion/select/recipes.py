@@ -56,9 +56,10 @@ def shorten(config: dict[str, Any], task: Task, steps: int | None = None, rate: 
         scheduler["num_warmup_steps"] = round(scheduler["num_warmup_steps"] * steps / whole)
     for section in config["downstream_expert"].values():
         if isinstance(section, dict):
-            section.update(
-                {split: folders for split, folders in SPLITS.items() if isinstance(section.get(split), list)}
-            )
+            if not task.corpus.given:
+                section.update(
+                    {split: folders for split, folders in SPLITS.items() if isinstance(section.get(split), list)}
+                )
             # A short epoch is over before processes for it have begun; states come from the cache.
             section.update({"num_workers": 0} if "num_workers" in section else {})
             # Whole clips, which the sample has no long ones of: states of random crops cannot be kept.

@@ -15,7 +15,7 @@ from ..errors import UsageError
 from ..files import read_json, whole_folder, write_json, write_whole
 from ..identity import digest
 from ..superb.tasks import TASKS, Task
-from .corpora import iemocap, librispeech, voxceleb1
+from .corpora import iemocap, librispeech, table, voxceleb1
 from .layout import Layout, Wanted, known_files
 
 FOLDER = "sample"  # below DIR
@@ -35,16 +35,18 @@ def check_tasks(tasks: Sequence[Task]) -> None:
     Raises:
         UsageError: names them.
     """
-    strange = [task.name for task in tasks if not _has_sampler(task)]
+    strange = [task.name for task in tasks if not _sampler(task)]
     if strange:
-        known = ", ".join(task.name for task in TASKS.values() if _has_sampler(task))
+        known = ", ".join(task.name for task in TASKS.values() if _sampler(task))
         raise UsageError(
             f"-t {','.join(strange)}: select knows how to sample the corpora of {known} alone; leave it out"
         )
 
 
-def _has_sampler(task: Task) -> bool:
-    return not task.source and (task.downstream, task.corpus.name) in _SAMPLERS
+def _sampler(task: Task) -> Callable[[Prepared, Task, Wanted], Layout] | None:
+    if task.corpus.given:
+        return table.lay_out
+    return None if task.source else _SAMPLERS.get((task.downstream, task.corpus.name))
 
 
 def folds(task: Task) -> Sequence[str | None]:
@@ -56,7 +58,7 @@ def folds(task: Task) -> Sequence[str | None]:
 def where(exp: Path, tasks: Sequence[Task]) -> Prepared:
     """Tell where the sample is, or will be."""
     folder = exp / FOLDER
-    return Prepared(folder, {task.corpus.name: folder / task.corpus.name for task in tasks})
+    return Prepared(folder, {task.corpus.name: folder / (task.corpus.root or task.corpus.name) for task in tasks})
 
 
 def make(prepared: Prepared, tasks: Sequence[Task], exp: Path, wanted: Wanted) -> Prepared:
@@ -71,7 +73,7 @@ def make(prepared: Prepared, tasks: Sequence[Task], exp: Path, wanted: Wanted) -
     Raises:
         CorpusError: a corpus has too few clips.
     """
-    layouts = [(task, _SAMPLERS[task.downstream, task.corpus.name](prepared, task, wanted)) for task in tasks]
+    layouts = [(task, lay_out(prepared, task, wanted)) for task in tasks if (lay_out := _sampler(task))]
     found, key = where(exp, tasks), _key(prepared, layouts)
     stamp = found.folder / _STAMP
     with_links = {path: source for _, layout in layouts for path, source in layout.links.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ...corpora.base import Prepared
 from ...corpora.voxceleb1 import CORPUS, draw_trials, read_speaker_list, read_trials, speaker_clips
@@ -14,6 +14,9 @@ from ..layout import CHOOSE, TRAIN, Layout, Wanted, check_parts, seconds_of, sho
 
 EACH = 8  # clips of a speaker: from fewer, a head learns nothing
 TRIALS = 2000  # of each part of dev
+# What SV reads, as VoxCeleb1 and as a table of one's own call it.
+PRODUCTS = {"speakers": "sv_speakers", "dev": "sv_dev_trials", "test": "sv_test_trials"}
+PRODUCTS_OF_TABLE = {"speakers": "speakers", "dev": "dev_trials", "test": "test_trials"}
 _SID = "sid/wav"  # a folder of its own below the sample: SV trains on all clips in dev/wav
 
 
@@ -37,14 +40,25 @@ def lay_out_sid(prepared: Prepared, task: Task, wanted: Wanted) -> Layout:
     return Layout(links, {str(table): "".join(lines)})
 
 
-def lay_out_sv(prepared: Prepared, task: Task, wanted: Wanted) -> Layout:
+def held_out(prepared: Prepared, task: Task, products: Mapping[str, str] = PRODUCTS) -> list[str]:
+    """List the speakers of SV's dev trials, sorted."""
+    trials = read_trials(prepared.folder / task.corpus.paths(products["dev"])[0])
+    return sorted({clip.split("/")[0] for _, *pair in trials for clip in pair})
+
+
+def lay_out_sv(prepared: Prepared, task: Task, wanted: Wanted, products: Mapping[str, str] = PRODUCTS) -> Layout:
     """Draw clips of speakers to train on, and trials of others; the speakers of SV's dev trials are divided, as one
-    part chooses the checkpoint and the other gives the score."""
-    root, tables = prepared.roots[CORPUS.name], {name: CORPUS.paths(name)[0] for name in task.products}
-    dev_trials = read_trials(prepared.folder / tables["sv_dev_trials"])
-    held_out = sorted({clip.split("/")[0] for _, *pair in dev_trials for clip in pair})
-    training = (prepared.folder / tables["sv_speakers"]).read_text(encoding="utf-8").split()
-    dev = shuffled(held_out, wanted.seed)
+    part chooses the checkpoint and the other gives the score.
+
+    Args:
+        prepared, task, wanted: see the other samples.
+        products: what the corpus calls the speakers, and the trials of dev and test.
+    """
+    corpus, what = task.corpus, task.title if task.corpus.given else "VoxCeleb1 (SV)"
+    root = prepared.roots[corpus.name]
+    tables = {name: corpus.paths(product)[0] for name, product in products.items()}
+    training = (prepared.folder / tables["speakers"]).read_text(encoding="utf-8").split()
+    dev = shuffled(held_out(prepared, task, products), wanted.seed)
     choosing = min(max(2, round(CHOOSE * len(dev))), len(dev) - 2)
     budget = (1 - TRAIN) * wanted.seconds
     clips = _clips(prepared, task, training)
@@ -54,34 +68,34 @@ def lay_out_sv(prepared: Prepared, task: Task, wanted: Wanted) -> Layout:
         "choose": draw(_clips(prepared, task, dev[: max(choosing, 0)]), CHOOSE * budget, wanted.seed),
         "score": draw(_clips(prepared, task, dev[max(choosing, 0) :]), (1 - CHOOSE) * budget, wanted.seed),
     }
-    check_parts(parts, "VoxCeleb1 (SV)")
+    check_parts(parts, what)
     where = {"train": "dev/wav", "choose": "dev/wav", "score": "test/wav"}
     links = {
-        f"{CORPUS.name}/{where[part]}/{clip.name}": root / "dev" / "wav" / clip.name
+        f"{corpus.root or corpus.name}/{where[part]}/{clip.name}": root / "dev" / "wav" / clip.name
         for part, found in parts.items()
         for clip in found
     }
-    texts = {str(tables["sv_speakers"]): "".join(f"{name}\n" for name in sorted({c.stratum for c in parts["train"]}))}
-    for part, product in (("choose", "sv_dev_trials"), ("score", "sv_test_trials")):
-        texts[str(tables[product])] = "".join(f"{line}\n" for line in _trials(parts[part], wanted.seed))
+    texts = {str(tables["speakers"]): "".join(f"{name}\n" for name in sorted({c.stratum for c in parts["train"]}))}
+    for part, product in (("choose", "dev"), ("score", "test")):
+        texts[str(tables[product])] = "".join(f"{line}\n" for line in _trials(parts[part], wanted.seed, what))
     return Layout(links, texts)
 
 
 def _clips(prepared: Prepared, task: Task, speakers: Sequence[str]) -> list[Clip]:
-    root = prepared.roots[CORPUS.name] / "dev" / "wav"
+    root = prepared.roots[task.corpus.name] / "dev" / "wav"
     files = [file for speaker in speakers for file in speaker_clips(root / speaker)]
     names = [file.relative_to(root).as_posix() for file in files]
     lengths = seconds_of(prepared, task, files)
     return short(Clip(name, name.split("/")[0], length) for name, length in zip(names, lengths))
 
 
-def _trials(clips: Sequence[Clip], seed: int) -> list[str]:
+def _trials(clips: Sequence[Clip], seed: int, what: str) -> list[str]:
     by_speaker: dict[str, list[str]] = {}
     for clip in clips:
         by_speaker.setdefault(clip.stratum, []).append(clip.name)
     if len(by_speaker) < 2 or max(map(len, by_speaker.values())) < 2:
         raise CorpusError(
-            "the sample of VoxCeleb1 (SV) has too few clips for trials of its dev speakers: give more --hours, or a "
+            f"the sample of {what} has too few clips for trials of its dev speakers: give more --hours, or a "
             "corpus with 4 or more of them"
         )
     return draw_trials(by_speaker, TRIALS, random.Random(seed))

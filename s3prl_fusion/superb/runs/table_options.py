@@ -54,6 +54,19 @@ def tables_of(args: argparse.Namespace) -> list[Table]:
     return [Table(path, name, args.convert, lexicons, trials) for path, name in zip(paths, names)]
 
 
+def table_words(args: argparse.Namespace) -> list[str]:
+    """Write these options as the command line has them, with absolute paths."""
+    tables = tables_of(args)
+    if not tables:
+        return []
+    joined = {"--table": [str(table.path) for table in tables], "--table-name": [table.name for table in tables]}
+    words = [word for option, values in joined.items() for word in (option, ",".join(values))]
+    words += ["--convert"] if args.convert else []
+    if tables[0].lexicons and not getattr(args, "librispeech", None):  # whose option that is too
+        words += ["--lexicon", ",".join(map(str, tables[0].lexicons))]
+    return [*words, *(["--trials", str(tables[0].trials)] if tables[0].trials else [])]
+
+
 def _files(args: argparse.Namespace, option: str) -> tuple[Path, ...]:
     text = getattr(args, option, None) or ""
     files = tuple(Path(part.strip()).expanduser().absolute() for part in text.split(",") if part.strip())
