@@ -1,4 +1,4 @@
-"""LibriSpeech, VoxCeleb1 and IEMOCAP as their owners hand them out, in miniature."""
+"""The benchmark's corpora as their owners hand them out, in miniature."""
 
 from __future__ import annotations
 
@@ -27,6 +27,14 @@ TURNS = {  # of IEMOCAP's dialogs
     "F_impro01": {"F000": "neu", "M000": "exc", "F001": "fru", "M001": "ang", "F002": "sad"},
     "M_script01_1": {"M000": "hap", "F000": "xxx", "M001": "neu", "F001": "ang", "M002": "sad"},
 }
+WORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
+SPEAKERS_BY_HASH = {"train": "10000000", "dev": "10005ccd", "test": "1000b99a"}
+INTENTS = [
+    ("activate", "lights", "none"),
+    ("change language", "none", "none"),
+    ("activate", "lights", "kitchen"),
+    ("increase", "heat", "none"),
+]
 DEMO = Path(__file__).parent.parent / "demo" / "corpus"
 
 
@@ -129,8 +137,37 @@ def official_iemocap(root: Path, spoken: bool = False) -> Path:
     return root
 
 
+def official_speech_commands(root: Path, spoken: bool = False) -> dict[str, Path]:
+    """Both archives: speakers that the corpus's hash puts into train, dev and test, and a test set of its own."""
+    train, test = root / "speech_commands_v0.01", root / "speech_commands_test_set_v0.01"
+    make = speech if spoken else clip
+    words = (*WORDS, "bed")
+    for w, word in enumerate(words):
+        for s, speaker in enumerate(SPEAKERS_BY_HASH.values()):
+            make(train / word / f"{speaker}_nohash_0.wav", 10 * s + w, 1.0)
+    clip(train / "_background_noise_" / "white_noise.wav", 7, 2.0)
+    (train / "testing_list.txt").write_text(f"bed/{SPEAKERS_BY_HASH['test']}_nohash_0.wav\n")
+    for w, word in enumerate((*WORDS, "_unknown_", "_silence_")):
+        make(test / word / f"{SPEAKERS_BY_HASH['test']}_nohash_0.wav", 30 + w, 1.0)
+    return {"speech-commands": train, "speech-commands-test": test}
+
+
+def official_fluent_commands(root: Path, spoken: bool = False) -> Path:
+    """The tables have a first column of numbers, as the real ones."""
+    for s, split in enumerate(("train", "valid", "test")):
+        lines = [",path,speakerId,transcription,action,object,location\n"]
+        for i, (action, thing, place) in enumerate(INTENTS if split == "train" else INTENTS[:2]):
+            name = f"wavs/speakers/speaker{s}/{split}-{i}.wav"
+            (speech if spoken else clip)(root / name, 10 * s + i, 1.0)
+            lines.append(f'{i},{name},speaker{s},"Please, {action} it",{action},{thing},{place}\n')
+        (root / "data").mkdir(exist_ok=True)
+        (root / "data" / f"{split}_data.csv").write_text("".join(lines))
+    return root
+
+
 def official(root: Path, speech: bool = False) -> dict[str, Path]:
-    """All three corpora as their owners hand them out, small: roots by name, VoxCeleb1's lists inside its own.
+    """All corpora as their owners hand them out, small: roots by the options of the command line, VoxCeleb1's lists
+    inside its own.
 
     Args:
         root: they are made below it.
@@ -140,4 +177,6 @@ def official(root: Path, speech: bool = False) -> dict[str, Path]:
         "librispeech": official_librispeech(root / "LibriSpeech", speech),
         "voxceleb1": official_voxceleb1(root / "VoxCeleb1", speech),
         "iemocap": official_iemocap(root / "IEMOCAP", speech),
+        **official_speech_commands(root, speech),
+        "fluent-commands": official_fluent_commands(root / "fluent_speech_commands_dataset", speech),
     }

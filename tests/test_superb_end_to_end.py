@@ -21,20 +21,22 @@ from s3prl_fusion.superb.tasks import TASKS
 
 pytestmark = pytest.mark.slow
 RUN_SUPERB = Path(__file__).parents[1] / "run_superb.sh"
-STEPS = {"asr": 160, "pr": 80, "sid": 12, "er": 12, "sv": 6}
+STEPS = {"asr": 160, "pr": 80, "sid": 12, "er": 12, "sv": 6, "ks": 12, "ic": 40}
 # Of the leaderboard: its name of a task's predictions -> fields of a reference's line that are the utterance.
 SUBMITTED = {
     "predict/asr_public/predict.ark",
     "predict/pr_public/predict.ark",
     "predict/sid_public/predict.txt",
     "predict/sv_public/predict.txt",
+    "predict/ks_public/predict.txt",
+    "predict/ic_public/predict.csv",
     *(f"predict/er_fold{k}_public/predict.txt" for k in range(1, 6)),
 }
 
 
 @pytest.fixture(scope="module")
 def corpora(tmp_path_factory) -> list[str]:
-    """The command line's options for the three corpora, of real speech."""
+    """The command line's options for the corpora, of real speech."""
     found = official_layouts.official(tmp_path_factory.mktemp("corpora"), speech=True)
     # So few steps learn sentences by heart: those of train-clean-100 are read again for the other splits.
     rows = [row for row in official_layouts.recordings() if row["split"] == "train-clean-100"][:4]
@@ -49,7 +51,7 @@ def corpora(tmp_path_factory) -> list[str]:
 
 @pytest.fixture(scope="module")
 def configs(tmp_path_factory) -> Path:
-    """The demo's settings and SUPERB's own for SV, for fewer steps."""
+    """The demo's settings, and SUPERB's own for what the demo has no corpus of, for fewer steps."""
     folder, shipped = tmp_path_factory.mktemp("configs"), downstream_configs_dir()
     for name, task in TASKS.items():
         source = shipped / "demo" / task.config if task.demo_folds else shipped / task.config
@@ -57,8 +59,9 @@ def configs(tmp_path_factory) -> Path:
         steps = STEPS[name]
         config["runner"].update(total_steps=steps, eval_step=steps // 2, save_step=steps // 2, log_step=steps // 2)
         config["runner"]["gradient_accumulate_steps"] = 1
-        if name == "sv":
-            config["downstream_expert"]["datarc"].update(num_workers=0, train_batch_size=4)
+        if not task.demo_folds:
+            datarc = config["downstream_expert"]["datarc"]
+            datarc.update({key: 4 for key in datarc if key.endswith("batch_size") and key[:4] != "eval"}, num_workers=0)
         if name == "asr":  # as SUPERB has it: the demo alone has clips at other speeds
             del config["scheduler"]
             config["downstream_expert"]["datarc"]["train"] = ["train-clean-100"]
@@ -68,7 +71,7 @@ def configs(tmp_path_factory) -> Path:
 
 
 def command(corpora: list[str], configs: Path, exp: Path) -> list[str]:
-    words = ["-u", "fused__fbank__mfcc", "-t", ",".join(TASKS), "--configs", str(configs), "--device", "cpu"]
+    words = ["-u", "fused__fbank__mfcc", "-t", "all", "--configs", str(configs), "--device", "cpu"]
     return [str(RUN_SUPERB), *words, "--jobs", "2", "-o", str(exp), *corpora]
 
 
@@ -95,9 +98,9 @@ def scores(exp: Path) -> dict[str, dict]:
     }
 
 
-def test_five_tasks_have_scores_and_a_table_with_a_picture(exp):
+def test_all_tasks_have_scores_and_a_table_with_a_picture(exp):
     folds = [f"fused__fbank__mfcc/er/fold{k}" for k in range(1, 6)]
-    assert set(scores(exp)) == {f"fused__fbank__mfcc/{name}" for name in ("asr", "pr", "sid", "sv")} | set(folds)
+    assert set(scores(exp)) == {f"fused__fbank__mfcc/{name}" for name in TASKS if name != "er"} | set(folds)
     assert scores(exp)["fused__fbank__mfcc/asr"]["score"] < 100
     assert (exp / "results.png").read_bytes().startswith(b"\x89PNG")
     table = json.loads((exp / "results.json").read_text())["table"]
@@ -106,7 +109,8 @@ def test_five_tasks_have_scores_and_a_table_with_a_picture(exp):
 
 def expected_utterances(corpora: list[str]) -> dict[str, set[str]]:
     """What the official files list, read without the package."""
-    libri, vox, iemocap = (Path(path) for path in corpora[1::2])
+    roots = dict(zip(corpora[::2], map(Path, corpora[1::2])))
+    libri, vox, iemocap = (roots[f"--{name}"] for name in ("librispeech", "voxceleb1", "iemocap"))
     asr = {line.split()[0] for table in (libri / "test-clean").rglob("*.txt") for line in table.open()}
     sid = {
         line.split()[1].replace("/", "-").removesuffix(".wav")
@@ -116,6 +120,11 @@ def expected_utterances(corpora: list[str]) -> dict[str, set[str]]:
     trials = [line.split()[1:] for line in (vox / "veri_test.txt").open()]
     sv = {"_".join(clip.replace("/", "-").removesuffix(".wav") for clip in pair) for pair in trials}
     expected = {"asr_public": asr, "pr_public": asr, "sid_public": sid, "sv_public": sv}
+    expected["ks_public"] = {
+        f"{clip.parent.name}-{clip.name}" for clip in roots["--speech-commands-test"].rglob("*.wav")
+    }
+    rows = (roots["--fluent-commands"] / "data" / "test_data.csv").read_text().splitlines()[1:]
+    expected["ic_public"] = {Path(row.split(",")[1]).stem for row in rows}
     for k in range(1, 6):
         lines = [line for table in (iemocap / f"Session{k}").rglob("Ses*_*.txt") for line in table.open()]
         labelled = [line.split("\t") for line in lines if line.startswith("[")]
@@ -132,8 +141,11 @@ def test_predict_zip_is_what_the_leaderboard_reads(exp, corpora, tmp_path):
     with zipfile.ZipFile(package) as archive:
         assert set(archive.namelist()) == SUBMITTED
         for name in archive.namelist():
-            # The server splits each line at the first space.
-            keys = [line.split(" ", 1)[0] for line in archive.read(name).decode().splitlines()]
+            # The server splits each line at the first space, and IC's at the first comma.
+            keys = [
+                line.split("," if name.endswith(".csv") else " ", 1)[0]
+                for line in archive.read(name).decode().splitlines()
+            ]
             wanted = expected[name.split("/")[1]]
             assert sorted(keys) == sorted(wanted), name
     form = (tmp_path / "submission.md").read_text()

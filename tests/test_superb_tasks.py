@@ -18,6 +18,8 @@ SETTINGS = {
     "sid": (1.0e-4, 200_000, 8, 4),
     "er": (1.0e-4, 30_000, 4, 8),
     "sv": (1.0e-4, 200_000, 10, 5),
+    "ks": (1.0e-4, 200_000, 32, 1),
+    "ic": (1.0e-4, 200_000, 32, 1),
 }
 BATCH_KEYS = {
     "asr": "downstream_expert.datarc.batch_size",
@@ -25,6 +27,8 @@ BATCH_KEYS = {
     "sid": "downstream_expert.datarc.train_batch_size",
     "er": "downstream_expert.datarc.train_batch_size",
     "sv": "downstream_expert.datarc.train_batch_size",
+    "ks": "downstream_expert.datarc.batch_size",
+    "ic": "downstream_expert.datarc.train_batch_size",
 }
 
 
@@ -109,6 +113,7 @@ def test_cmudict_uses_known_symbols():
 
 def test_parse_tasks():
     assert [task.name for task in parse_tasks("er, asr,er")] == ["er", "asr"]
+    assert [task.name for task in parse_tasks("er,all")] == ["er", *(name for name in TASKS if name != "er")]
     with pytest.raises(ValueError, match="got 'asx'; choose from asr, pr, sid, er"):
         parse_tasks("asr,asx")
     with pytest.raises(ValueError, match="got nothing"):

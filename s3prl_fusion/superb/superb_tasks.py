@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..corpora import iemocap, librispeech, voxceleb1
+from ..corpora import fluent_commands, iemocap, librispeech, speech_commands, voxceleb1
 from ..metrics import ACCURACY, EER, PER, WER
 from .task import Task
 
@@ -95,5 +95,32 @@ ROWS = (
         submitted="sv_public/predict.txt",
         official={None: 37720},
         options=("voxceleb1-trials",),
+    ),
+    Task(
+        name="ks",
+        title="KS",
+        downstream="speech_commands",
+        corpus=speech_commands.CORPUS,
+        metric=ACCURACY,
+        paths={
+            "downstream_expert.datarc.speech_commands_root": "root",
+            "downstream_expert.datarc.speech_commands_test_root": "test",
+        },
+        submitted="ks_public/predict.txt",
+        official={None: 3081},
+        options=("speech-commands-test",),
+    ),
+    Task(
+        name="ic",
+        title="IC",
+        downstream="fluent_commands",
+        corpus=fluent_commands.CORPUS,
+        metric=ACCURACY,
+        paths={"downstream_expert.datarc.file_path": "root"},
+        hypothesis="test_predict.csv",
+        reference="test_truth.csv",
+        separator=",",
+        submitted="ic_public/predict.csv",
+        official={None: 3793},
     ),
 )

@@ -28,6 +28,7 @@ class Task:
     best_ckpt: str = "dev-best.ckpt"
     hypothesis: str = "test_predict.txt"
     reference: str = "test_truth.txt"
+    separator: str = " "  # what stands behind an utterance's name in these files
     logged: str = "test acc"
     recipe_metric: Metric | None = None  # what it prints, and chooses the best checkpoint by, where it is another
     more: Sequence[Metric] = ()  # what it is scored by beside these

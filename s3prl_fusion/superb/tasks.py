@@ -21,11 +21,12 @@ from .task import ENDS_AS_A_RUN
 from .task import Task as Task
 
 TASKS: dict[str, Task] = {task.name: task for task in superb_tasks.ROWS}  # a user's own are added when they are named
+_ALL = tuple(task.name for task in superb_tasks.ROWS if task.submitted)
 
 
 def parse_tasks(names: str, tables: Sequence[Table] = ()) -> list[Task]:
     """Look up the tasks of a comma-separated list, in the order given, each once; a user's own, ``file.py:NAME``, are
-    loaded.
+    loaded, and ``all`` are those of the leaderboard.
 
     Args:
         names: the list.
@@ -34,7 +35,8 @@ def parse_tasks(names: str, tables: Sequence[Table] = ()) -> list[Task]:
     Raises:
         UserError: the list is empty, a name is unknown, one's own task cannot be loaded, or a table does not do.
     """
-    wanted = list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
+    given = [name.strip() for name in names.split(",") if name.strip()]
+    wanted = list(dict.fromkeys(each for name in given for each in (_ALL if name == "all" else (name,))))
     kinds = list(table_tasks.KINDS)
     of_table = [name for name in wanted if name in kinds and name not in TASKS]
     if of_table and not tables:
@@ -44,8 +46,8 @@ def parse_tasks(names: str, tables: Sequence[Table] = ()) -> list[Task]:
     if strange or not wanted:
         got = ", ".join(repr(name) for name in strange) or "nothing"
         raise UsageError(
-            f"-t/--tasks: got {got}; choose from {', '.join(dict.fromkeys(known))}, or name one of your own "
-            "(my_task.py:NAME)"
+            f"-t/--tasks: got {got}; choose from {', '.join(dict.fromkeys(known))}, all, or name one of your "
+            "own (my_task.py:NAME)"
         )
     if tables and not set(wanted) & set(kinds):
         raise UsageError(f"--table is for {', '.join(kinds)}; got -t {names}")

@@ -8,10 +8,17 @@ from __future__ import annotations
 from ...errors import HostError
 from ..confined import confine
 from ..patches import Patches
-from . import audio, checkpoints, huggingface, models, sox
+from . import audio, catalyst, checkpoints, huggingface, models, sox
 from .shim import Shim
 
-SHIMS: tuple[Shim, ...] = (*audio.SHIMS, *sox.SHIMS, *huggingface.SHIMS, *checkpoints.SHIMS, *models.SHIMS)
+SHIMS: tuple[Shim, ...] = (
+    *audio.SHIMS,
+    *sox.SHIMS,
+    *catalyst.SHIMS,
+    *huggingface.SHIMS,
+    *checkpoints.SHIMS,
+    *models.SHIMS,
+)
 
 _patches = Patches()
 _active: list[Shim] | None = None

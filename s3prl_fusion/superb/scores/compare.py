@@ -80,8 +80,8 @@ def read_run(task: Task, fold: str, expdir: Path) -> tuple[tuple[Path, Texts], S
     """Read a run's references, with their file, and the statistic of its hypotheses; no fold is ""."""
     files = RunFolder(expdir)
     path = files.reference(task, fold)
-    references = read_texts(path)
-    return (path, references), task.metric.resampled(read_texts(files.hypothesis(task, fold)), references)
+    hypotheses, references = (read_texts(file, task.separator) for file in (files.hypothesis(task, fold), path))
+    return (path, references), task.metric.resampled(hypotheses, references)
 
 
 def check_same_references(where: str, one: tuple[Path, Texts], other: tuple[Path, Texts]) -> None:

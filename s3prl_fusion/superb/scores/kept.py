@@ -42,7 +42,7 @@ def check_follows(run: RunFolder, task: Task, kept: Mapping[str, Any]) -> None:
     """
     hypothesis, reference = run.hypothesis(task, kept["fold"]), run.reference(task, kept["fold"])
     try:
-        hypotheses, references = map(read_texts, (hypothesis, reference))
+        hypotheses, references = (read_texts(file, task.separator) for file in (hypothesis, reference))
         value = task.metric.score(hypotheses, references)
     except FileNotFoundError as error:
         raise ScoreError(f"{error.filename} is gone, from which {run.result} was made; {_AGAIN}") from error

@@ -108,7 +108,8 @@ def _task(run: RunFolder, args: argparse.Namespace) -> Task:
 def _checked_score(run: RunFolder, task: Task, fold: str | None) -> tuple[float, dict[str, str], dict[str, str]]:
     log = run.log("evaluate")
     try:
-        hypotheses, references = map(scoring.read_texts, (run.hypothesis(task, fold), run.reference(task, fold)))
+        files = run.hypothesis(task, fold), run.reference(task, fold)
+        hypotheses, references = (scoring.read_texts(file, task.separator) for file in files)
         text, logs = log.read_text(encoding="utf-8"), task.dev_metric
         scoring.check_logged(logs.score(hypotheses, references), scoring.logged_score(text, task.logged, logs.scale))
         value = task.metric.score(hypotheses, references)

@@ -12,8 +12,8 @@ from ...metrics import ScoreError
 TOLERANCE = 0.01  # percent points; the recipes average in single precision
 
 
-def read_texts(path: Path) -> dict[str, str]:
-    """Read lines of `utterance text...`, split at the first space as the leaderboard does.
+def read_texts(path: Path, separator: str = " ") -> dict[str, str]:
+    """Read lines of `utterance text...`, split at the first separator as the leaderboard does.
 
     Raises:
         FileNotFoundError: `path` does not exist.
@@ -25,7 +25,7 @@ def read_texts(path: Path) -> dict[str, str]:
     except UnicodeDecodeError as error:
         raise ScoreError(f"{path}: no text in UTF-8 ({error.reason}); run the evaluation again") from error
     for line in content.splitlines():
-        utterance, _, text = line.partition(" ")
+        utterance, _, text = line.partition(separator)
         if utterance in texts:
             raise ScoreError(f"{path}: utterance '{utterance}' is there twice")
         texts[utterance] = text.strip()

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...errors import UsageError
 from ...files import whole_file
@@ -28,6 +28,14 @@ AGAIN = "give the `superb` command again"
 
 class SubmissionError(UsageError):
     """There is nothing to submit, or not all of it. The message says what to do."""
+
+
+class Predictions(NamedTuple):
+    """A file for the zip: what it must hold the utterances of, and what stands behind their names in both."""
+
+    file: Path
+    reference: Path
+    separator: str
 
 
 @dataclass(frozen=True)
@@ -145,17 +153,18 @@ def _choose(task: Task, runs: Sequence[Run], seed: int | None) -> Run:
     return seeds[min(seeds) if seed is None else seed]
 
 
-def collect(runs: Sequence[Run]) -> dict[str, tuple[Path, Path]]:
-    """`{path in the zip: (file, its reference)}` of the runs in all folds, which are complete: their scores say so."""
+def collect(runs: Sequence[Run]) -> dict[str, Predictions]:
+    """`{path in the zip: predictions}` of the runs in all folds, which are complete: their scores say so."""
     files = {}
     for run in runs:
         for fold in run.task.folds:
             hypothesis, reference = run.fold(fold).hypothesis(run.task, fold), run.fold(fold).reference(run.task, fold)
-            files[f"predict/{run.task.file(run.task.submitted, fold)}"] = (hypothesis, reference)
+            name = f"predict/{run.task.file(run.task.submitted, fold)}"
+            files[name] = Predictions(hypothesis, reference, run.task.separator)
     return dict(sorted(files.items()))
 
 
-def write(files: Mapping[str, tuple[Path, Path]], form: str, output: Path) -> Path:
+def write(files: Mapping[str, Predictions], form: str, output: Path) -> Path:
     """Write predict.zip, the same bytes for the same files, and the form beside it: both or neither.
 
     Returns:
@@ -175,23 +184,23 @@ def write(files: Mapping[str, tuple[Path, Path]], form: str, output: Path) -> Pa
     return path
 
 
-def _pack(files: Mapping[str, tuple[Path, Path]], package: Path) -> None:
+def _pack(files: Mapping[str, Predictions], package: Path) -> None:
     with zipfile.ZipFile(package, "w") as archive:
-        for name, (file, _) in files.items():
+        for name, (file, _, _) in files.items():
             entry = zipfile.ZipInfo(name)  # its date is fixed
             entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
             archive.writestr(entry, file.read_bytes())
 
 
-def _check_package(files: Mapping[str, tuple[Path, Path]], package: Path) -> None:
-    """Read the zip as the server does: lines, split at the first space."""
+def _check_package(files: Mapping[str, Predictions], package: Path) -> None:
+    """Read the zip as the server does: lines, split at the first separator."""
     with zipfile.ZipFile(package) as archive:
         if archive.namelist() != list(files):
             raise SubmissionError(f"the zip came out with {archive.namelist()} in place of {list(files)}; try again")
-        for name, (file, reference) in files.items():
+        for name, (file, reference, separator) in files.items():
             with io.TextIOWrapper(archive.open(name), encoding="utf-8") as lines:
-                keys = [line.rstrip("\n").split(" ", 1)[0] for line in lines]
-            if sorted(keys) != sorted(read_texts(reference)):
+                keys = [line.rstrip("\n").split(separator, 1)[0] for line in lines]
+            if sorted(keys) != sorted(read_texts(reference, separator)):
                 raise SubmissionError(
                     f"{name}: the server would read {len(keys)} utterances that are not those of {reference}; look for "
                     f"odd characters in {file}"
