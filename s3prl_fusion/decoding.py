@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import containers
 
@@ -104,7 +106,7 @@ def _open(path: Path, look: Callable[[SoundFile], Found], speech: bool) -> Found
     try:
         if path.stat().st_size == 0:
             raise Fault(EMPTY)
-        with soundfile.SoundFile(str(path)) as sound:
+        with _source(path) as source, soundfile.SoundFile(source) as sound:
             _check_form(sound, speech)
             _check_end(sound, path)
             return look(sound)
@@ -112,6 +114,12 @@ def _open(path: Path, look: Callable[[SoundFile], Found], speech: bool) -> Found
         raise Fault(f"not readable as audio ({error.error_string}); fetch it again, or {CONVERT}") from error
     except OSError as error:
         raise Fault(error.strerror or str(error)) from error
+
+
+def _source(path: Path) -> AbstractContextManager[Any]:
+    """Give libsndfile a file's name, or an open one: of X.mp3 by name it would read ._X.mp3, which archives made on a
+    Mac bring along."""
+    return path.open("rb") if path.suffix.lower() == ".mp3" else contextlib.nullcontext(str(path))
 
 
 def _check_form(sound: SoundFile, speech: bool) -> None:

@@ -7,6 +7,7 @@ of resamples of the utterances, and the score is that of the whole set.
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,10 @@ Texts = Mapping[str, str]
 Counts = Callable[[Texts, Texts], "tuple[list[int], list[int]]"]
 # (R, n) how often each resample draws each utterance, utterances sorted -> (R,) percent; NaN where it is undefined.
 Statistic = Callable[["numpy.ndarray"], "numpy.ndarray"]
+
+
+_SLOT = re.compile(r"B-(\S+) (.+?) E-\1")
+_OPENING, _CLOSING = re.compile(r"B-\S+ "), re.compile(r" E-\S+")  # of marks
 
 
 class ScoreError(UsageError):
@@ -164,6 +169,56 @@ def macro_f1(hypotheses: Texts, references: Texts) -> Statistic:
     return statistic
 
 
+def slots_in(text: str) -> dict[str, list[str]]:
+    """Find the slots of a text, ``PLAY B-artist ABBA E-artist``: their values by their types.
+
+    A value ends with the first mark of its own type; other marks in it are left out
+    (s3prl/downstream/ctc/metric.py:30).
+    """
+    found: dict[str, list[str]] = {}
+    for kind, value in _SLOT.findall(re.sub(" +", " ", text)):
+        found.setdefault(kind, []).append(_OPENING.sub("", _CLOSING.sub("", value)))
+    return found
+
+
+def slot_type_f1(hypotheses: Texts, references: Texts) -> Statistic:
+    """Average the utterances' F1 of the set of slots' types: 1 where there are none on either side.
+
+    Raises:
+        ScoreError: the utterances differ.
+    """
+    check_same_utterances(hypotheses, references)
+    pairs = [(slots_in(hypotheses[key]).keys(), slots_in(references[key]).keys()) for key in sorted(references)]
+    scores = [2 * len(said & true) / (len(said) + len(true)) if said or true else 1.0 for said, true in pairs]
+    return ratio(scores, [1] * len(scores))
+
+
+def slot_edits(hypotheses: Texts, references: Texts) -> tuple[list[int], list[int]]:
+    """Count edit distances of the slots' values, over characters, and the references' characters: each value against
+    the likest of its type in the same utterance, or against nothing.
+
+    Raises:
+        ScoreError: the utterances differ, or the references hold no slot.
+    """
+    import editdistance
+
+    check_same_utterances(hypotheses, references)
+    errors, lengths = [], []
+    for key in sorted(references):
+        said, true = slots_in(hypotheses[key]), slots_in(references[key])
+        values = [(value, said.get(kind, [""])) for kind, of_kind in true.items() for value in of_kind]
+        errors.append(sum(min(editdistance.eval(each, value) for each in candidates) for value, candidates in values))
+        lengths.append(sum(len(value) for value, _ in values))
+    if sum(lengths) == 0:
+        raise ScoreError("the references hold no slots")
+    return errors, lengths
+
+
+def slot_value_cer(hypotheses: Texts, references: Texts) -> Statistic:
+    """Sum `slot_edits` per reference character; NaN where no drawn reference has a slot."""
+    return ratio(*slot_edits(hypotheses, references))
+
+
 def ratio(parts: Sequence[float] | numpy.ndarray, wholes: Sequence[float] | numpy.ndarray) -> Statistic:
     """Sum parts over the sum of wholes, in percent, each (n,); NaN where the wholes that are drawn sum to 0."""
     import numpy
@@ -235,6 +290,11 @@ def blind_f1(references: Texts) -> float:
     return 100.0 * sum(2 * share / (share * labels + 1) for share in shares) / labels
 
 
+def no_slots_f1(references: Texts) -> float:
+    """Score texts without a slot: right where there is none."""
+    return _of_all(slot_type_f1(dict.fromkeys(references, ""), references), len(references))
+
+
 def blind_accuracy(references: Texts) -> float:
     """Score a blind guess among the labels that occur."""
     return 100.0 / len(set(references.values()))
@@ -245,6 +305,12 @@ CER = Metric("CER", False, character_error_rate, empty_character_error_rate, cou
 PER = Metric("PER", False, error_rate, empty_error_rate, counts=edits)
 ACCURACY = Metric("acc", True, accuracy, blind_accuracy, counts=hits)
 MACRO_F1 = Metric("macro F1", True, macro_f1, blind_f1)
+SLOT_F1 = Metric(
+    "F1", True, slot_type_f1, no_slots_f1, definition="of the sets of slots' types, a mean over utterances"
+)
+SLOT_CER = Metric(
+    "CER", False, slot_value_cer, lambda references: 100.0, definition="of slots' values", counts=slot_edits
+)
 EER = Metric(
     "EER",
     False,

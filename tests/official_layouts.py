@@ -35,6 +35,11 @@ INTENTS = [
     ("activate", "lights", "kitchen"),
     ("increase", "heat", "none"),
 ]
+VOICES = {"train": ("Ivy", "Joanna", "Joey"), "valid": ("Aditi", "Amy"), "test": ("Brian", "Emma", "Raveena")}
+REQUESTS = [
+    ("PLAY ABBA NOW", "O artist O"),
+    ("BOOK A TABLE FOR TWO", "O O O O party_size"),
+]
 DEMO = Path(__file__).parent.parent / "demo" / "corpus"
 
 
@@ -165,6 +170,28 @@ def official_fluent_commands(root: Path, spoken: bool = False) -> Path:
     return root
 
 
+def official_snips(root: Path, spoken: bool = False) -> Path:
+    """A request of each voice, every other one as MP3 at 22.05 kHz, and texts of more than there are clips of."""
+    texts = []
+    for s, (split, voices) in enumerate(VOICES.items()):
+        for v, voice in enumerate(voices):
+            words, labels = REQUESTS[v % len(REQUESTS)]
+            name = f"{voice}-snips-{split}-{v}"
+            texts.append(f"{name} BOS {words} EOS\tO {labels} Intent\n")
+            wav = root / split / f"{name}.wav"
+            (speech if spoken else clip)(wav, 10 * s + v, 1.2)
+            if v % 2:
+                continue
+            samples, _ = soundfile.read(wav)
+            wav.unlink()
+            moments = np.arange(0, len(samples) - 1, RATE / 22050)
+            soundfile.write(wav.with_suffix(".mp3"), np.interp(moments, np.arange(len(samples)), samples), 22050)
+    (root / "all.iob.snips.txt").write_text(
+        "".join([*texts, f"Joey-snips-valid-7 BOS {words} EOS\tO {labels} Intent\n"])
+    )
+    return root
+
+
 def official(root: Path, speech: bool = False) -> dict[str, Path]:
     """All corpora as their owners hand them out, small: roots by the options of the command line, VoxCeleb1's lists
     inside its own.
@@ -178,5 +205,6 @@ def official(root: Path, speech: bool = False) -> dict[str, Path]:
         "voxceleb1": official_voxceleb1(root / "VoxCeleb1", speech),
         "iemocap": official_iemocap(root / "IEMOCAP", speech),
         **official_speech_commands(root, speech),
+        "snips": official_snips(root / "SNIPS", speech),
         "fluent-commands": official_fluent_commands(root / "fluent_speech_commands_dataset", speech),
     }

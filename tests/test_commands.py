@@ -23,7 +23,7 @@ from s3prl_fusion.corpora.base import Source
 from s3prl_fusion.errors import CorpusError, UserError
 from s3prl_fusion.host import recipes
 from s3prl_fusion.host.patches import Patches
-from s3prl_fusion.host.shims import catalyst
+from s3prl_fusion.host.shims.sampler import DistributedSamplerWrapper
 from s3prl_fusion.superb.layout import RunFolder
 from s3prl_fusion.superb.prepare import prepare
 from s3prl_fusion.superb.scores.score import score
@@ -162,7 +162,7 @@ def test_processes_share_what_is_drawn(processes):
         for rank in range(processes):
             torch.manual_seed(rank)
             drawn = WeightedRandomSampler([1.0, 2.0, 3.0, 4.0, 0.0], 12)
-            sampler = catalyst.DistributedSamplerWrapper(drawn, num_replicas=processes, rank=rank)
+            sampler = DistributedSamplerWrapper(drawn, num_replicas=processes, rank=rank)
             sampler.set_epoch(epoch)
             found.append(list(sampler))
             assert len(found[-1]) == len(sampler) == 12 // processes

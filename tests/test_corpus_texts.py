@@ -25,7 +25,7 @@ from s3prl_fusion.corpora.base import Source
 from s3prl_fusion.errors import CorpusError, UserError
 from s3prl_fusion.host import recipes
 from s3prl_fusion.host.patches import Patches
-from s3prl_fusion.host.recipes import _asr_data, _libriphone, _sv_data
+from s3prl_fusion.host.recipes import _asr_data, _ctc_data, _sv_data
 from s3prl_fusion.superb.prepare import prepare
 from s3prl_fusion.superb.scores.scoring import read_texts
 from s3prl_fusion.superb.tasks import TASKS
@@ -283,12 +283,12 @@ class TestNames:
         from s3prl.downstream.ctc import data
 
         if long:
-            monkeypatch.setattr(_libriphone, "LONG", 18000)
+            monkeypatch.setattr(_ctc_data, "LONG", 18000)
         stock = data.collect_audio_batch
         items = [(tmp_path / f"a-{i}.wav", [i, 1]) for i in range(4)]
         for i, (file, _) in enumerate(items):
             clip(file, i, [1.2, 1.0, 1.3, 1.2][i])
-        ours = _libriphone.collate([items], split)
+        ours = _ctc_data.collate([items], split)
         theirs = stock([items], split, half_batch_size_wav_len=18000 if long else 300000)
         assert ours[2] == theirs[2] and len(ours[2]) == (2 if long and split == "train" else 4)
         for mine, other in zip(ours[:2], theirs[:2]):

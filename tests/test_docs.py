@@ -253,8 +253,8 @@ def test_the_contributors_recipe_is_one_file(files, monkeypatch):
     try:
         recipe = recipes.find(path.stem)
         assert recipe.downstream == path.stem
-        with pytest.raises(FileNotFoundError, match="datarc.speech_commands_root is '/nowhere'"):
-            recipe.mend({"downstream_expert": {"datarc": {"speech_commands_root": "/nowhere"}}}, None)
+        with pytest.raises(FileNotFoundError, match="datarc.data_dir is '/nowhere'"):
+            recipe.mend({"downstream_expert": {"datarc": {"data_dir": "/nowhere"}}}, None)
     finally:
         sys.modules.pop(f"{recipes.__name__}.{path.stem}", None)
 

@@ -107,7 +107,8 @@ def test_what_only_lies_elsewhere_is_the_same(task, corpora, tmp_path, capsys):
     before = made_of(task, corpora, tmp_path / "data")
     moved = {name: tmp_path / "copy" / root.name for name, root in corpora.items()}
     name = TASKS[task].corpus.name
-    shutil.copytree(corpora[name], moved[name], copy_function=shutil.copyfile)
+    for part in (part for part in corpora if part.startswith(name)):  # KS has two folders, side by side
+        shutil.copytree(corpora[part], moved[part], copy_function=shutil.copyfile)
     for folder in ("data", "other data"):
         assert made_of(task, moved, tmp_path / folder) == before
     assert "other contents" not in capsys.readouterr().err

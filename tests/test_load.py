@@ -21,7 +21,7 @@ from s3prl_fusion.costs import count_parameters
 from s3prl_fusion.errors import UsageError
 from s3prl_fusion.host.ckpt import find_ckpt, read_ckpt
 from s3prl_fusion.host.load import head_parameters
-from s3prl_fusion.host.recipes.ctc import phonemes
+from s3prl_fusion.host.recipes.ctc import decoded
 from s3prl_fusion.host.recipes.emotion import emotions
 from s3prl_fusion.host.recipes.voxceleb1 import speakers
 from s3prl_fusion.select.capacity import head_of
@@ -168,13 +168,13 @@ def test_a_prediction_does_not_depend_on_the_others_in_its_batch(recipe, trained
     assert experiment.predict(batch) == [experiment.predict([wav])[0] for wav in batch]
 
 
-@pytest.mark.parametrize("predict, device", [(phonemes, "cpu"), (speakers, "meta"), (emotions, "meta")])
+@pytest.mark.parametrize("predict, device", [(decoded, "cpu"), (speakers, "meta"), (emotions, "meta")])
 def test_lengths_are_on_the_device_where_the_recipes_own_forward_has_them(predict, device):
     seen = []
 
     def model(features, lengths):
         seen.append(lengths.device.type)
-        return torch.zeros(1, 1, 1) if predict is phonemes else torch.zeros(1, 1), None
+        return torch.zeros(1, 1, 1) if predict is decoded else torch.zeros(1, 1), None
 
     test_dataset = SimpleNamespace(label2speaker=list, idx2emotion=["neu"])
     tokenizer = SimpleNamespace(pad_idx=0, eos_idx=1, decode=str)

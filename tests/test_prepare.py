@@ -76,6 +76,7 @@ def test_speech_in_the_official_layouts_is_ready_for_every_task(tmp_path):
         ("sv", ["list of trials has 10 trials, 37,710 fewer", "has 24 clips, 153,492", "has 6 speakers, 1,245"]),
         ("er", ["IEMOCAP has 40 utterances, 5,491 fewer than the official 5,531"]),
         ("ks", ["train has 12 utterances, 51,082 fewer", "dev has 11", "test set has 12 utterances, 3,069 fewer"]),
+        ("sf", ["train has 3 utterances, 104,669 fewer", "valid has 2", "test has 3 utterances, 2,797 fewer"]),
         ("ic", ["train has 4 utterances, 23,128 fewer", "valid has 2", "test has 2 utterances, 3,791 fewer"]),
     ],
 )
@@ -143,6 +144,8 @@ def test_a_nan_is_named_before_any_training(task, corpora, tmp_path, capsys):
     path = min(sounds)
     path.unlink()
     soundfile.write(path.with_suffix(".wav"), [0.1, np.nan, 0.1] * 8000, 16000, subtype="FLOAT")
+    for clip in corpora["snips"].rglob("*.mp3"):  # what is converted is kept
+        clip.unlink()
     told = refused(capsys, task, corpora, tmp_path / "data")
     assert f"{path.with_suffix('.wav')}: NaN or infinite samples" in told
 
@@ -191,6 +194,8 @@ def test_hidden_files_do_not_matter(task, corpora, tmp_path):
         (path.parent / ".Trashes" / path.name).write_bytes(b"Mac OS X")
     assert run(task, corpora, tmp_path / "data") == 0
     made = [contents(tmp_path / name) for name in ("clean", "data")]
+    if task == "sf":  # whose clips are converted, at another time
+        made = [{path: of for path, of in each.items() if path.suffix in (".wav", ".txt")} for each in made]
     assert [*made[0].values()] == [*made[1].values()]
 
 
@@ -213,6 +218,8 @@ def test_links_are_followed(task, linked, corpora, tmp_path):
     (disk / "back").symlink_to(disk.parent)
     assert run(task, corpora, tmp_path / "data") == 0
     made = [contents(tmp_path / name) for name in ("clean", "data")]
+    if task == "sf":  # whose clips are converted, at another time
+        made = [{path: of for path, of in each.items() if path.suffix in (".wav", ".txt")} for each in made]
     assert [*made[0].values()] == [*made[1].values()]
 
 

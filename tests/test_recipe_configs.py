@@ -267,10 +267,10 @@ def test_a_run_that_does_not_train_needs_no_optimizer():
 
 def test_of_a_recipe_that_nobody_knows_only_the_runners_part_is_checked():
     config = {**shipped("sid"), "downstream_expert": {"anything": 1}, "distortion": {}}
-    check("speech_commands", config)
+    check("mosei", config)
     config["runner"]["eval_step"] = 0
     with pytest.raises(UsageError, match=r"runner\.eval_step must be"):
-        check("speech_commands", config)
+        check("mosei", config)
 
 
 def test_a_recipe_of_somebody_else_says_what_its_config_may_hold(tmp_path, monkeypatch):
@@ -279,8 +279,8 @@ def test_a_recipe_of_somebody_else_says_what_its_config_may_hold(tmp_path, monke
     (tmp_path / "somebody_elses.py").write_text(
         "from s3prl_fusion.host.recipes import Recipe\n"
         "from s3prl_fusion.schema import Section, whole\n"
-        "RECIPE = Recipe('speech_commands', 'ks.yaml', print, print, settings=Section({'batch_size': whole(1)}))\n"
+        "RECIPE = Recipe('mosei', 'mosei.yaml', print, print, settings=Section({'batch_size': whole(1)}))\n"
     )
     monkeypatch.setattr(recipes, "__path__", [*recipes.__path__, str(tmp_path)])
     with pytest.raises(UsageError, match=r"downstream_expert\.batch_size must be a whole number of at least 1; got 0"):
-        check("speech_commands", {**shipped("sid"), "downstream_expert": {"batch_size": 0}})
+        check("mosei", {**shipped("sid"), "downstream_expert": {"batch_size": 0}})

@@ -22,7 +22,7 @@ from s3prl_fusion.host import recipes
 from s3prl_fusion.host.patches import Patches
 from s3prl_fusion.host.recipes import _sv_data, default_config, find, mend
 from s3prl_fusion.host.recipes._libriphone import LibriPhoneDataset
-from s3prl_fusion.host.recipes.ctc import supply_libriphone
+from s3prl_fusion.host.recipes.ctc import supply_corpora
 from s3prl_fusion.host.recipes.voxceleb1 import cache_file_lists
 
 DOWNSTREAMS = ("asr", "ctc", "emotion", "sv_voxceleb1", "voxceleb1")
@@ -100,7 +100,7 @@ class TestLibriPhone:
     def test_the_recipes_own_loader_reads_it(self, tmp_path, tokenizer, patches, converted):
         from s3prl.downstream.ctc import data
 
-        supply_libriphone(patches)
+        supply_corpora(patches)
         libri = tiny_corpora.librispeech(tmp_path)
         for file in libri["root"].rglob("*.flac") if converted else ():
             as_wav(file)
@@ -259,22 +259,25 @@ class TestDefaultConfigs:
 
 class TestTable:
     def test_every_file_is_a_recipe_of_the_downstream_it_is_named_after(self):
-        assert tuple(recipe.downstream for recipe in recipes.table()) == DOWNSTREAMS
+        names = [recipe.downstream for recipe in recipes.table()]
+        assert names == ["asr", "ctc", "emotion", "fluent_commands", "ctc", "speech_commands", *DOWNSTREAMS[3:]]
         assert [find(name).downstream for name in DOWNSTREAMS] == [*DOWNSTREAMS]
-        assert find("speech_commands") is None and find("_shared") is None
+        assert find("mosei") is None and find("_shared") is None
 
     @pytest.mark.parametrize(
-        "name, found", [("libriphone", True), ("LibriPhone", True), ("snips", False), (None, False)]
+        "name, found",
+        [("libriphone", True), ("LibriPhone", True), ("snips", False), ("librispeech", False), (None, False)],
     )
     def test_pr_is_one_corpus_of_ctcs(self, name, found):
-        assert (find("ctc", {"downstream_expert": {"corpus": {"name": name}}}) is not None) == found
+        recipe = find("ctc", {"downstream_expert": {"corpus": {"name": name}}})
+        assert (recipe is not None and recipe.corpus == "libriphone") == found
 
     def test_other_corpora_of_ctc_get_nothing_of_prs(self, patches):
         from s3prl.downstream.ctc import expert
 
         before = dict(vars(expert.DownstreamExpert)), expert.load_dataset
         text = {"vocab_file": "./vocab/phoneme.txt"}
-        config = {"runner": {}, "downstream_expert": {"corpus": {"name": "snips"}, "text": dict(text)}}
+        config = {"runner": {}, "downstream_expert": {"corpus": {"name": "sbcsae"}, "text": dict(text)}}
         mend("ctc", config, patches)
         recipes.add_inference("ctc", config, patches)
         assert config["downstream_expert"]["text"] == text and config["runner"]["max_keep"] == 2
@@ -290,12 +293,12 @@ class TestTable:
         (tmp_path / "made_up.py").write_text(
             "from s3prl_fusion.host.recipes import Recipe\n"
             "def mend(config, patches): config['mended'] = True\n"
-            "RECIPE = Recipe('speech_commands', 'ks.yaml', mend, lambda config, state, patches: None)\n"
+            "RECIPE = Recipe('mosei', 'mosei.yaml', mend, lambda config, state, patches: None)\n"
         )
         monkeypatch.setattr(recipes, "__path__", [*recipes.__path__, str(tmp_path)])
         config = {"runner": {}, "downstream_expert": {}}
-        mend("speech_commands", config, patches)
-        assert config["mended"] and find("speech_commands").name in [recipe.name for recipe in recipes.table()]
+        mend("mosei", config, patches)
+        assert config["mended"] and find("mosei").name in [recipe.name for recipe in recipes.table()]
 
 
 class TestMend:
@@ -372,7 +375,7 @@ class TestMend:
 
     def test_a_recipe_that_needs_no_mend_is_left_alone(self, patches):
         config = {"runner": {"max_keep": 3}, "downstream_expert": {"anything": 1}}
-        mend("speech_commands", config, patches)
+        mend("mosei", config, patches)
         assert config == {"runner": {"max_keep": 3}, "downstream_expert": {"anything": 1}} and not patches
 
 

@@ -524,8 +524,8 @@ class TestUserErrors:
         assert "has no states-*.ckpt" in self.error(capsys, "-m", "evaluate", "-e", tmp_path)
 
     def test_a_recipe_without_a_default_config(self, capsys, tmp_path):
-        text = self.error(capsys, "-m", "train", "-u", "fbank", "-d", "speech_commands", "-p", tmp_path / "exp")
-        assert re.search(r"'speech_commands' has no default config; give one with -c", text)
+        text = self.error(capsys, "-m", "train", "-u", "fbank", "-d", "mosei", "-p", tmp_path / "exp")
+        assert re.search(r"'mosei' has no default config; give one with -c", text)
 
     @pytest.mark.parametrize(
         "missing, argv",

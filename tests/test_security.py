@@ -183,12 +183,12 @@ def test_splits_and_folds_are_plain_names(key, name):
 def test_the_shipped_configs_name_what_there_is(path):
     from s3prl_fusion.host.hub import hub
     from s3prl_fusion.host.recipes import table
-    from s3prl_fusion.host.recipes.ctc import supply_libriphone
+    from s3prl_fusion.host.recipes.ctc import supply_corpora
     from s3prl_fusion.host.recipes.sv_voxceleb1 import _expert_module
 
     patches = Patches()
     try:
-        hub(), supply_libriphone(patches), _expert_module(patches)
+        hub(), supply_corpora(patches), _expert_module(patches)
         (recipe,) = [recipe for recipe in table() if recipe.config == path.name]
         check_names(recipe.downstream, yaml.safe_load(path.read_text(encoding="utf-8")))
     finally:

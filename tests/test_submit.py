@@ -27,6 +27,9 @@ LAYOUT = {
     "predict/asr_public/predict.ark": "asr/test-clean-noLM-hyp.ark",
     "predict/sid_public/predict.txt": "sid/test_predict.txt",
     "predict/sv_public/predict.txt": "sv/test_predict.txt",
+    "predict/ks_public/predict.txt": "ks/test_predict.txt",
+    "predict/ic_public/predict.csv": "ic/test_predict.csv",
+    "predict/sf_public/predict.ark": "sf/test-hyp.ark",
     **{f"predict/er_fold{k}_public/predict.txt": f"er/fold{k}/test_fold{k}_predict.txt" for k in range(1, 6)},
 }
 STOCK = {
@@ -75,10 +78,14 @@ def lay_out(root: Path, states: dict, task: str, folder: str = "", text: str = "
         run = root / (folder or task) / (fold or "")
         run.mkdir(parents=True)
         hypotheses, references = {"a": f"{task} {text}", "b": "", "c": "z"}, {"a": f"{task} y", "b": "", "c": "z"}
+        if task == "sf":
+            hypotheses, references = ({"a": "B-x A E-x", "b": "B", "c": f"B-y {text} E-y"} for text in ("AB", "A"))
         if task == "sv":
             hypotheses, references = {"a": "0.75", "b": "0.25", "c": "0.5"}, {"a": "1", "b": "0", "c": "1"}
         for kind, texts in ((row.hypothesis, hypotheses), (row.reference, references)):
-            (run / row.file(kind, fold)).write_text("".join(f"{key} {words}\n" for key, words in texts.items()))
+            (run / row.file(kind, fold)).write_text(
+                "".join(f"{key}{row.separator}{words}\n" for key, words in texts.items())
+            )
         kept = {"task": task, "fold": fold, "score": row.metric.score(hypotheses, references), **score}
         (run / "score.json").write_text(json.dumps({**score_of(states), **kept}))
         torch.save({**states, "Config": config}, run / row.best_ckpt)
@@ -95,7 +102,7 @@ def all_tasks(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def upstream(all_tasks, tmp_path) -> Path:
-    """An experiment folder with all five tasks done."""
+    """An experiment folder with all tasks done."""
     shutil.copytree(all_tasks.parent, tmp_path / "exp")
     return tmp_path / "exp" / all_tasks.name
 
@@ -132,7 +139,7 @@ def test_the_same_files_give_the_same_bytes(upstream):
 
 
 def test_some_of_the_tasks_are_enough(upstream):
-    for name in ("asr", "pr", "sv", "er"):
+    for name in set(TASKS) - {"sid"}:
         (upstream / name).rename(upstream / f"{name}.old1")
     assert submit(upstream.parent) == 0
     assert list(packed(upstream.parent)) == ["predict/sid_public/predict.txt"]
@@ -336,7 +343,7 @@ def test_tasks_of_two_fusions_are_no_submission(tmp_path, capsys, key, other):
 def test_the_zip_is_read_again(upstream, monkeypatch, capsys):
     def cut(files, package):
         with zipfile.ZipFile(package, "w") as archive:
-            for name, (file, _) in files.items():
+            for name, (file, *_) in files.items():
                 archive.writestr(name, "".join(file.read_text().splitlines(keepends=True)[:2]))
 
     monkeypatch.setattr(submission, "_pack", cut)

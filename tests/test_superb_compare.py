@@ -27,7 +27,7 @@ def write_run(folder: Path, task: str, hypotheses: Texts, references: Texts, **c
     folder.mkdir(parents=True)
     (folder / "score.json").write_text(json.dumps(content))
     for pattern, texts in ((row.hypothesis, hypotheses), (row.reference, references)):
-        lines = [f"{utterance} {text}\n" for utterance, text in texts.items()]
+        lines = [f"{utterance}{row.separator}{text}\n" for utterance, text in texts.items()]
         (folder / row.file(pattern, content["fold"])).write_text("".join(lines))
     return folder
 
@@ -41,6 +41,12 @@ def guesses(rng: np.random.Generator, references: Texts, right: float) -> dict[s
     return {key: label if rng.random() < right else "no" for key, label in references.items()}
 
 
+def slots(rng: np.random.Generator) -> str:
+    """A text with some slots, of which two may be of one type."""
+    parts = [f"B-{rng.choice(list('xyz'))} {'AB'[: rng.integers(1, 3)]} E-" for _ in range(rng.integers(0, 4))]
+    return " AND ".join(["PLAY", *(part + part[2] for part in parts)])
+
+
 def texts_of(task: str, rng: np.random.Generator, count: int = 40) -> tuple[dict[str, str], dict[str, str]]:
     """Made-up hypotheses and references of a task, not in sorted order."""
     keys = [f"u{index}" for index in rng.permutation(count)]
@@ -48,6 +54,9 @@ def texts_of(task: str, rng: np.random.Generator, count: int = 40) -> tuple[dict
         kinds = ["0", "1", *map(str, rng.integers(2, size=count - 2))]
         scores = [f"{rng.normal() + int(kind):.1f}" for kind in kinds]  # rounded: some are equal
         return dict(zip(keys, scores)), dict(zip(keys, kinds))
+    if task == "sf":
+        hypotheses, references = ({key: slots(rng) for key in keys} for _ in range(2))
+        return hypotheses, references
     if TASKS[task].metric.higher_is_better:
         references = {key: str(rng.choice(LABELS)) for key in keys}
         return guesses(rng, references, 0.6), references
@@ -59,11 +68,14 @@ def texts_of(task: str, rng: np.random.Generator, count: int = 40) -> tuple[dict
 
 def drawn_score(task: str, hypotheses: Texts, references: Texts, keys: list[str]) -> float:
     """s3prl's own metric on a list of utterances with repetitions."""
+    from s3prl.downstream.ctc.metric import slot_type_f1
     from s3prl.metric.common import accuracy, compute_eer, wer
 
     ours, theirs = ([texts[key] for key in keys] for texts in (hypotheses, references))
     if task == "sv":
         return 100.0 * float(compute_eer([int(kind) for kind in theirs], [float(score) for score in ours])[0])
+    if task == "sf":
+        return 100.0 * slot_type_f1(ours, theirs)
     return 100.0 * (accuracy if TASKS[task].metric.higher_is_better else wer)(ours, theirs)
 
 

@@ -238,6 +238,9 @@ def test_one_error_lists_every_missing_corpus(tmp_path):
         "--librispeech is missing (needed by asr, pr)",
         "--voxceleb1 is missing (needed by sid, sv)",
         "--iemocap",
+        "--speech-commands is missing (needed by ks)",
+        "--fluent-commands is missing (needed by ic)",
+        "--snips is missing (needed by sf)",
     ]
     assert "nowhere is not a folder" in lines[2]
 

@@ -21,7 +21,7 @@ from s3prl_fusion.superb.tasks import TASKS
 
 pytestmark = pytest.mark.slow
 RUN_SUPERB = Path(__file__).parents[1] / "run_superb.sh"
-STEPS = {"asr": 160, "pr": 80, "sid": 12, "er": 12, "sv": 6, "ks": 12, "ic": 40}
+STEPS = {"asr": 160, "pr": 80, "sid": 12, "er": 12, "sv": 6, "ks": 12, "ic": 40, "sf": 6}
 # Of the leaderboard: its name of a task's predictions -> fields of a reference's line that are the utterance.
 SUBMITTED = {
     "predict/asr_public/predict.ark",
@@ -30,6 +30,7 @@ SUBMITTED = {
     "predict/sv_public/predict.txt",
     "predict/ks_public/predict.txt",
     "predict/ic_public/predict.csv",
+    "predict/sf_public/predict.ark",
     *(f"predict/er_fold{k}_public/predict.txt" for k in range(1, 6)),
 }
 
@@ -59,7 +60,12 @@ def configs(tmp_path_factory) -> Path:
         steps = STEPS[name]
         config["runner"].update(total_steps=steps, eval_step=steps // 2, save_step=steps // 2, log_step=steps // 2)
         config["runner"]["gradient_accumulate_steps"] = 1
-        if not task.demo_folds:
+        if name == "sf":
+            expert = config["downstream_expert"]
+            expert["corpus"].update(batch_size=4, num_workers=0)
+            expert["model"].update(project_dim=32)
+            expert["model"]["RNNs"].update(dim=[32], dropout=[0], layer_norm=[False], proj=[False], sample_rate=[1])
+        elif not task.demo_folds:
             datarc = config["downstream_expert"]["datarc"]
             datarc.update({key: 4 for key in datarc if key.endswith("batch_size") and key[:4] != "eval"}, num_workers=0)
         if name == "asr":  # as SUPERB has it: the demo alone has clips at other speeds
@@ -123,6 +129,7 @@ def expected_utterances(corpora: list[str]) -> dict[str, set[str]]:
     expected["ks_public"] = {
         f"{clip.parent.name}-{clip.name}" for clip in roots["--speech-commands-test"].rglob("*.wav")
     }
+    expected["sf_public"] = {clip.stem for clip in (roots["--snips"] / "test").iterdir()}
     rows = (roots["--fluent-commands"] / "data" / "test_data.csv").read_text().splitlines()[1:]
     expected["ic_public"] = {Path(row.split(",")[1]).stem for row in rows}
     for k in range(1, 6):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from s3prl_fusion.superb.scores.scoring import names_digest
 from s3prl_fusion.superb.tasks import TASKS
 
 FOLDS = {"er": "fold1"}
+AFTER_NAME = re.compile("[ ,]")
 
 
 @pytest.fixture(params=list(TASKS))
@@ -42,7 +44,9 @@ def run(request, tmp_path) -> tuple[Path, Path, Path]:
 
 def replace_all(hypothesis: Path, reference: Path) -> None:
     text = "0.5" if "sv" in hypothesis.parts else "X"
-    hypothesis.write_text("".join(f"{line.split()[0]} {text}\n" for line in hypothesis.read_text().splitlines()))
+    lines = hypothesis.read_text().splitlines()
+    names = [AFTER_NAME.split(line)[0] for line in lines]
+    hypothesis.write_text("".join(f"{name}{line[len(name)]}{text}\n" for name, line in zip(names, lines)))
 
 
 def drop_lines(hypothesis: Path, reference: Path) -> None:
@@ -51,8 +55,9 @@ def drop_lines(hypothesis: Path, reference: Path) -> None:
 
 def drop_lines_of_both(hypothesis: Path, reference: Path) -> None:
     drop_lines(hypothesis, reference)
-    names = {line.split()[0] for line in hypothesis.read_text().splitlines()}
-    lines = [line for line in reference.read_text().splitlines(keepends=True) if line.split()[0] in names]
+    names = {AFTER_NAME.split(line)[0] for line in hypothesis.read_text().splitlines()}
+    lines = reference.read_text().splitlines(keepends=True)
+    lines = [line for line in lines if AFTER_NAME.split(line)[0] in names]
     reference.write_text("".join(lines))
 
 
@@ -184,6 +189,7 @@ def test_every_recipe_lists_its_test_set(tmp_path):
     clips = [line.split()[1] for line in (vox / "iden_split.txt").open() if line.startswith("3 ")]
     trials = [line.split()[1:] for line in (vox / "veri_test.txt").open()]
     labelled = [line.split("\t") for table in iemocap.glob("Session2/dialog/*/*.txt") for line in table.open()]
+    commands = roots["fluent-commands"] / "data" / "test_data.csv"
     kept_labels = {"neu", "hap", "exc", "ang", "sad"}
     expected = {
         "asr": spoken,
@@ -191,6 +197,9 @@ def test_every_recipe_lists_its_test_set(tmp_path):
         "sid": [clip.replace("/", "-").removesuffix(".wav") for clip in clips],
         "sv": ["_".join(clip.replace("/", "-").removesuffix(".wav") for clip in pair) for pair in trials],
         "er": [row[1] for row in labelled if row[0].startswith("[") and row[2] in kept_labels],
+        "ks": [f"{clip.parent.name}-{clip.name}" for clip in roots["speech-commands-test"].rglob("*.wav")],
+        "ic": [Path(row.split(",")[1]).stem for row in commands.read_text().splitlines()[1:]],
+        "sf": [clip.stem for clip in (roots["snips"] / "test").iterdir()],
     }
     for name, task in TASKS.items():
         prepared = prepare([task], {task.corpus.name: Source(roots[task.corpus.name])}, tmp_path / "data")

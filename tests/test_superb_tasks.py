@@ -20,6 +20,7 @@ SETTINGS = {
     "sv": (1.0e-4, 200_000, 10, 5),
     "ks": (1.0e-4, 200_000, 32, 1),
     "ic": (1.0e-4, 200_000, 32, 1),
+    "sf": (1.0e-4, 200_000, 32, 1),
 }
 BATCH_KEYS = {
     "asr": "downstream_expert.datarc.batch_size",
@@ -29,6 +30,7 @@ BATCH_KEYS = {
     "sv": "downstream_expert.datarc.train_batch_size",
     "ks": "downstream_expert.datarc.batch_size",
     "ic": "downstream_expert.datarc.train_batch_size",
+    "sf": "downstream_expert.corpus.batch_size",
 }
 
 

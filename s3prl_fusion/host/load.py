@@ -30,7 +30,7 @@ from .members import entries, stock_loader
 from .patches import Patches
 from .recipes import find, table
 from .recipes._names import check_names
-from .recipes.ctc import supply_libriphone
+from .recipes.ctc import supply_corpora
 from .upstream import FusedUpstream
 
 Wavs = Sequence[Union[Tensor, str, Path]]
@@ -231,7 +231,7 @@ def _without_corpus(args: argparse.Namespace, states: dict[str, Any]) -> Iterato
     check_downstream(args.downstream)
     patches = Patches()
     try:
-        supply_libriphone(patches)
+        supply_corpora(patches)
         recipe = find(args.downstream, states["Config"])
         if recipe:
             recipe.without_corpus(states["Config"], states["Downstream"], patches)

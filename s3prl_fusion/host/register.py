@@ -31,7 +31,7 @@ from .patches import Patches
 from .problem import default_to_cpu, supply_unused
 from .proxy import Proxy
 from .recipes import find
-from .recipes.ctc import supply_libriphone
+from .recipes.ctc import supply_corpora
 from .resume import KEY, Position, SharedPosition, follow
 from .upstream import FusedUpstream
 
@@ -200,7 +200,7 @@ def _register_runner(runner: ModuleType, patches: Patches) -> None:
     patches.set(runner, "torch", Proxy(runner.torch, save=save))
     patches.set(runner, "torchaudio", Proxy(runner.torchaudio, load=shims.audio.load_speech))  # for -m inference
     patches.set(runner, "DDP", distributed.wrap)
-    supply_libriphone(patches)
+    supply_corpora(patches)
     # Its checkpoints hold one (s3prl/downstream/runner.py:401). The shims allow it too, but whoever has used
     # torch.serialization.safe_globals for it has taken it back from all.
     shims.checkpoints.allow(patches, [argparse.Namespace])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..corpora import fluent_commands, iemocap, librispeech, speech_commands, voxceleb1
-from ..metrics import ACCURACY, EER, PER, WER
+from ..corpora import fluent_commands, iemocap, librispeech, snips, speech_commands, voxceleb1
+from ..metrics import ACCURACY, EER, PER, SLOT_CER, SLOT_F1, WER
 from .task import Task
 
 ROWS = (
@@ -122,5 +122,23 @@ ROWS = (
         separator=",",
         submitted="ic_public/predict.csv",
         official={None: 3793},
+    ),
+    Task(
+        name="sf",
+        title="SF",
+        downstream="ctc",
+        corpus=snips.CORPUS,
+        metric=SLOT_F1,
+        more=(SLOT_CER,),
+        paths={
+            "downstream_expert.corpus.path": "clips",
+            "downstream_expert.text.vocab_file": "character.txt",
+            "downstream_expert.text.slots_file": "slots",
+        },
+        hypothesis="test-hyp.ark",
+        reference="test-ref.ark",
+        logged="test slot_type_f1",
+        submitted="sf_public/predict.ark",
+        official={None: 2800},
     ),
 )

@@ -11,7 +11,7 @@ from typing import Any
 
 from s3prl_fusion.host import recipes
 from s3prl_fusion.host.patches import Patches
-from s3prl_fusion.host.recipes.ctc import supply_libriphone
+from s3prl_fusion.host.recipes.ctc import supply_corpora
 from s3prl_fusion.superb.tasks import Task
 
 
@@ -19,7 +19,7 @@ from s3prl_fusion.superb.tasks import Task
 def expert_of(task: Task, config: dict[str, Any], expdir: Path) -> Iterator[Any]:
     """Give a recipe's DownstreamExpert for features of width 8; what it prints is dropped."""
     patches = Patches()
-    supply_libriphone(patches)
+    supply_corpora(patches)
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         try:
             recipes.mend(task.downstream, config, patches)

@@ -10,37 +10,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Sequence
 
-import numpy as np
-from torch.utils.data import Dataset
-
-from ...audio import load
 from ...corpora.lines import check_names
 from ...corpora.transcripts import Transcript, read_lexicon, read_utterances
 from ...errors import MissingFileError, UsageError
-
-LONG = 300000  # samples; a batch of training that begins with more is halved (s3prl/downstream/ctc/data.py:11)
-
-
-def collate(items: list[Any], split: str) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...], tuple[str, ...]]:
-    """Load a batch, the longest sound first: waveforms (T',), phoneme ids and names.
-
-    As s3prl does (s3prl/downstream/ctc/data.py:11), but names are not cut at the first dot.
-
-    Args:
-        items: (file, ids) pairs, or a bucket of them alone in a list.
-        split: whether it is ``train``.
-    """
-    batch = items[0] if isinstance(items[0], list) else items
-    first = load(batch[0][0]).numpy()
-    if split == "train" and len(first) > LONG and len(batch) > 1:
-        batch = batch[: len(batch) // 2]
-    wavs = [first, *(load(file).numpy() for file, _ in batch[1:])]
-    rows = [(wav, np.array(ids), file.stem) for wav, (file, ids) in zip(wavs, batch)]
-    waveforms, labels, names = zip(*sorted(rows, key=lambda row: len(row[0]), reverse=True))
-    return waveforms, labels, names
+from ._ctc_data import Labelled
 
 
-class LibriPhoneDataset(Dataset):
+class LibriPhoneDataset(Labelled):
     """What s3prl's source checkout has under this name: (file, phoneme ids) items, longest label first.
 
     Args:
@@ -67,7 +43,6 @@ class LibriPhoneDataset(Dataset):
         ascending: bool = False,
         **kwargs: Any,
     ) -> None:
-        self.bucket_size = bucket_size
         is_known = cache(lambda phoneme: tokenizer.unk_idx not in tokenizer.encode(phoneme))
         pronunciations = read_lexicon(lexicon, is_known, "the recipe's vocabulary")
         transcripts: dict[Path, Transcript] = {}
@@ -89,13 +64,4 @@ class LibriPhoneDataset(Dataset):
             (file, tokenizer.encode(" ".join(" ".join(pronunciations[word]) for word in text.text.split())))
             for file, text in transcripts.items()
         ]
-        self.items = sorted(items, key=lambda item: len(item[1]), reverse=not ascending)
-
-    def __getitem__(self, index: int) -> Any:
-        if self.bucket_size == 1:
-            return self.items[index]
-        start = max(0, min(len(self.items) - self.bucket_size, index))
-        return self.items[start : start + self.bucket_size]
-
-    def __len__(self) -> int:
-        return len(self.items)
+        super().__init__(items, bucket_size, ascending)

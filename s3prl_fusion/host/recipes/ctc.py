@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from functools import partial
-from importlib import import_module, util
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -20,7 +17,8 @@ from ...schema import SWITCH, TEXT, Kind, OneOf, Problem, Section, one_or_severa
 from ..defined import definitions
 from ..hub import s3prl_folder
 from ..patches import Patches
-from . import Recipe, _libriphone
+from . import Recipe, _libriphone, _snips
+from ._ctc_data import keep_config, supply
 from ._models import Model
 from ._settings import BATCH, FOLDERS, PATH, WORKERS, splits_of, with_splits
 from ._shared import check_paths, logits, supply_file
@@ -39,6 +37,10 @@ _CORPUS = Section(
     {"path": PATH, "lexicon": one_or_several(PATH, null=True), "num_workers": WORKERS},
 )
 _MODES = ("character", "character-slot", "subword", "subword-slot", "word")
+_MODE_OF = {
+    "libriphone": ("word", "whose phonemes are separated by spaces"),
+    "snips": ("character-slot", "whose slots are marked"),
+}
 _TEXT = Section({"mode": OneOf("mode", _MODES)}, {"vocab_file": PATH, "slots_file": PATH})
 SETTINGS = Section(
     {
@@ -53,11 +55,11 @@ SETTINGS = Section(
         "metric": several(Kind("one of s3prl's (per, wer, cer ...)", _metric), least=1),
         "metric_higher_better": SWITCH,
     },
-    {"save_best_on": one_or_several(TEXT)},
+    {"save_best_on": one_or_several(TEXT), _snips.MARKS: several(TEXT)},
 )
 
 
-def _settings(key: str, value: Any, problems: list[Problem]) -> Any:
+def settings(key: str, value: Any, problems: list[Problem]) -> Any:
     """Check the expert's section; the best checkpoint is the one whose first metric is best, not worst."""
     before = len(problems)
     read = SETTINGS(key, value, problems)
@@ -66,39 +68,27 @@ def _settings(key: str, value: Any, problems: list[Problem]) -> Any:
         if higher != ("f1" in first):  # s3prl's others are error rates
             told = f"{key}.metric_higher_better must be {'false' if higher else 'true'} for {first}; got {higher!r}"
             problems.append(Problem(f"{key}.metric_higher_better", told))
-        mode = read["text"]["mode"]
-        if read["corpus"]["name"] == "libriphone" and mode != "word":
-            told = f"{key}.text.mode must be word for libriphone, whose phonemes are separated by spaces; got {mode!r}"
+        corpus, mode = read["corpus"]["name"].lower(), read["text"]["mode"]
+        if mode != _MODE_OF.get(corpus, (mode,))[0]:
+            needed, why = _MODE_OF[corpus]
+            told = f"{key}.text.mode must be {needed} for {corpus}, {why}; got {mode!r}"
             problems.append(Problem(f"{key}.text.mode", told))
     return read
 
 
-def supply_libriphone(patches: Patches) -> None:
-    """Stand in for the package downstream/ctc/corpus: the wheel lacks it, and the import would fail."""
-    package = "s3prl.downstream.ctc.corpus"
-    # What is supplied already, by a registration, has no spec to be found.
-    if package not in sys.modules and util.find_spec(package) is None:
-        patches.set_item(sys.modules, package, ModuleType(package))
-        patches.set_item(sys.modules, f"{package}.libriphone", _libriphone)
+def supply_corpora(patches: Patches) -> None:
+    """Stand in for the data sets that the wheel lacks, see `_ctc_data.supply`."""
+    supply(patches, libriphone=_libriphone, snips=_snips)
 
 
 def mend(config: dict[str, Any], patches: Patches) -> None:
-    """Supply the phonemes, check the paths, and let every split have the config's num_workers and whole names."""
+    """Supply the phonemes, check the paths, and keep the config as it is, see `keep_config`."""
     without_corpus(config, {}, patches)
     check_paths(config, "corpus", "path", "lexicon")
     text = config["downstream_expert"]["text"]
     if text["mode"] == "word":
         read_phonemes(Path(text["vocab_file"]))
-    module = import_module("s3prl.downstream.ctc.expert")
-    stock = module.load_dataset
-
-    def load_dataset(split: str, tokenizer: Any, corpus: dict[str, Any]) -> Any:
-        # Stock takes num_workers out of the config for good (s3prl/downstream/ctc/data.py:76): the next split got 12.
-        loader = stock(split, tokenizer, dict(corpus))
-        loader.collate_fn = partial(_libriphone.collate, split=split)
-        return loader
-
-    patches.set(module, "load_dataset", load_dataset)
+    keep_config(patches)
 
 
 def check_texts(config: dict[str, Any], splits: Sequence[str]) -> None:
@@ -117,7 +107,7 @@ def without_corpus(config: dict[str, Any], state: dict[str, Tensor], patches: Pa
     supply_file(config, "text", "vocab_file", "ctc/vocab/phoneme.txt")
 
 
-def phonemes(expert: Any, features: list[Tensor]) -> list[str]:
+def decoded(expert: Any, features: list[Tensor]) -> list[str]:
     """Decode greedily, as the recipe's evaluation does."""
     skipped = (expert.tokenizer.pad_idx, expert.tokenizer.eos_idx)
     best = logits(expert, features, torch.device("cpu")).argmax(dim=-1)
@@ -134,17 +124,23 @@ def listed(config: dict[str, Any], split: str) -> list[str]:
     return [file.stem for folder in folders for file in find_audio(folder).values()]
 
 
+def splits(config: dict[str, Any]) -> list[str]:
+    """Name the corpus's splits: its other lists are of something else."""
+    names = splits_of(config["downstream_expert"]["corpus"])
+    return [name for name in names if name != "lexicon" and not name.endswith(_snips.SPEAKERS)]
+
+
 RECIPE = Recipe(
     "ctc",
     "pr.yaml",
     mend,
     without_corpus,
-    phonemes,
+    decoded,
     "inference.ark",
     corpus="libriphone",
     others=OTHERS,
     check_texts=check_texts,
     listed=listed,
-    settings=_settings,
-    splits=lambda config: [name for name in splits_of(config["downstream_expert"]["corpus"]) if name != "lexicon"],
+    settings=settings,
+    splits=splits,
 )
