@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,14 +58,14 @@ def find_files(paths: Sequence[str | Path]) -> dict[Path, Path]:
     return files
 
 
-def count_samples(files: Sequence[Path], what: str) -> list[int]:
+def count_samples(files: Sequence[Path], what: str, speech: bool = True) -> list[int]:
     """Return each file's length in samples. Several threads look at the files, under a progress bar called `what`.
 
     Raises:
-        CorpusError: files cannot be read, are empty, lack their end, or are not mono at 16 kHz; the message counts
-            them and names the first three.
+        CorpusError: files cannot be read, are empty, lack their end, or, of ``speech``, are not mono at 16 kHz; the
+            message counts them and names the first three.
     """
-    found = _look_at(files, what)
+    found = _look_at(files, what, speech)
     raise_faults({file: fault for file, fault in zip(files, found) if isinstance(fault, str)}, len(files))
     return [length for length in found if isinstance(length, int)]
 
@@ -82,16 +83,17 @@ def raise_faults(faults: dict[Path, str], count: int, named: int = 3) -> None:
         raise CorpusError("\n".join([f"{len(faults)} of {count} files are unusable:", *lines[:named]]))
 
 
-def _look_at(files: Sequence[Path], what: str) -> list[int | str]:
+def _look_at(files: Sequence[Path], what: str, speech: bool = True) -> list[int | str]:
     from tqdm import tqdm
 
+    look = _samples_or_fault if speech else partial(_samples_or_fault, speech=False)
     with reading_threads() as pool:
-        return list(tqdm(pool.map(_samples_or_fault, files), total=len(files), desc=what, leave=False))
+        return list(tqdm(pool.map(look, files), total=len(files), desc=what, leave=False))
 
 
-def _samples_or_fault(path: Path) -> int | str:
+def _samples_or_fault(path: Path, speech: bool = True) -> int | str:
     try:
-        return length(path)
+        return length(path, speech)
     except Fault as fault:
         return str(fault)
 

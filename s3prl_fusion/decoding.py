@@ -90,13 +90,17 @@ def read(path: Path, speech: bool = True) -> tuple[np.ndarray, int]:
     return _open(path, lambda sound: (_finite(_samples(sound, path)), sound.samplerate), speech)
 
 
-def length(path: Path) -> int:
-    """Count a speech file's samples, which are read for it where the header cannot be trusted.
+def length(path: Path, speech: bool = True) -> int:
+    """Count a file's samples, which are read for it where the header cannot be trusted.
+
+    Args:
+        path: the file.
+        speech: whether it must be mono at 16 kHz.
 
     Raises:
         Fault: as for `read`.
     """
-    return _open(path, lambda sound: _count(sound, path), speech=True)
+    return _open(path, lambda sound: _count(sound, path), speech)
 
 
 def _open(path: Path, look: Callable[[SoundFile], Found], speech: bool) -> Found:

@@ -56,17 +56,18 @@ class Source:
         """Return the file of an option that has one."""
         return next(iter(self.files(option)), None)
 
-    def count_samples(self, files: Sequence[Path], what: str) -> list[int]:
+    def count_samples(self, files: Sequence[Path], what: str, speech: bool = True) -> list[int]:
         """Return the lengths of the sound files that a task needs, in samples. A run is also what is in them.
 
         Args:
             files: of the corpus. Those that have not changed since an earlier preparation are not looked at again.
             what: a progress bar's name.
+            speech: whether they must be mono at 16 kHz.
 
         Raises:
             CorpusError: some are unusable, see `audio.count_samples`.
         """
-        return self.inventory.count_samples(files, what)
+        return self.inventory.count_samples(files, what, speech=speech)
 
 
 @dataclass(frozen=True)

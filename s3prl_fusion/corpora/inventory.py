@@ -44,13 +44,16 @@ class Inventory:
         self._entries: dict[str, Entry] = {}
         self._notes: dict[str, str] = {}
 
-    def count_samples(self, files: Sequence[Path], what: str, names: Sequence[str] | None = None) -> list[int]:
+    def count_samples(
+        self, files: Sequence[Path], what: str, names: Sequence[str] | None = None, speech: bool = True
+    ) -> list[int]:
         """Do as `audio.count_samples`, but look only at files that are new or have changed, and remember all of them.
 
         Args:
             files: which.
             what: a progress bar's name.
             names: the files' paths below the root, where they will be found; by default they are there.
+            speech: whether they must be mono at 16 kHz.
 
         Raises:
             CorpusError: files are unusable.
@@ -61,7 +64,7 @@ class Inventory:
         seen = [self._known.get(name) for name in names]
         same = [entry if entry and entry[:2] == stat else None for entry, stat in zip(seen, stats)]
         fresh = [file for file, entry in zip(files, same) if entry is None]
-        counted = iter(count_samples(fresh, what) if fresh else ())
+        counted = iter(count_samples(fresh, what, speech) if fresh else ())
         found = [entry or Entry(*stat, next(counted), "") for entry, stat in zip(same, stats)]
         self._entries.update(zip(names, found))
         return [entry.samples for entry in found]

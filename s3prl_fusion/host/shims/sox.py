@@ -29,13 +29,14 @@ def _mix(wav: np.ndarray, rate: int) -> tuple[np.ndarray, int]:
     return wav.mean(axis=0, keepdims=True), rate
 
 
-def _keep_rate(wav: np.ndarray, rate: int) -> tuple[np.ndarray, int]:
-    if rate != SAMPLE_RATE:
-        raise UsageError(
-            f"the effect 'rate {SAMPLE_RATE}' needs libsox for sound of {rate} Hz; convert the files: "
-            f"ffmpeg -i FILE -ac 1 -ar {SAMPLE_RATE} NEW.wav"
-        )
-    return wav, rate
+def _resample(wav: np.ndarray, rate: int) -> tuple[np.ndarray, int]:
+    """Bring sound to 16 kHz by SoX's own resampler, at the quality that its effect has unless told otherwise."""
+    if rate == SAMPLE_RATE:
+        return wav, rate
+    import soxr
+
+    resampled = soxr.resample(wav.T, rate, SAMPLE_RATE, quality="HQ").T
+    return np.clip(resampled, -1.0, 1.0).astype(np.float32), SAMPLE_RATE
 
 
 def _lower(wav: np.ndarray, rate: int) -> tuple[np.ndarray, int]:
@@ -82,7 +83,7 @@ def _first_run(flags: np.ndarray, start: int) -> int | None:
 # As recipes name them: from (channels, T) float32 in [-1, 1] and the rate in Hz to the same, as SoX 14.4.2 has them.
 EFFECTS: dict[str, Callable[[np.ndarray, int], tuple[np.ndarray, int]]] = {
     "channels 1": _mix,
-    f"rate {SAMPLE_RATE}": _keep_rate,
+    f"rate {SAMPLE_RATE}": _resample,
     "gain -3.0": _lower,
     "silence 1 0.1 0.1% -1 0.1 0.1%": _trim_silence,
 }
