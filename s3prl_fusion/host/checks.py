@@ -92,6 +92,7 @@ def check_run(args: argparse.Namespace, config: dict[str, Any], patches: Patches
         check_upstream(fusion, args)
         if args.init_ckpt:
             (check_stock if fusion.stock else _check_ckpt)(args, fusion)
+    _check_nothing_trained(args, config)
     said = override({}, split_overrides([args.override])) if args.override and args.past_exp else []
     recipes.check(args.downstream, config, training=args.mode == "train", given=said if args.past_exp else None)
     if args.mode == "evaluate":
@@ -105,6 +106,22 @@ def check_run(args: argparse.Namespace, config: dict[str, Any], patches: Patches
         load(args.evaluate_split)
         recipes.add_inference(args.downstream, config, patches)
     return fusion
+
+
+def _check_nothing_trained(args: argparse.Namespace, config: dict[str, Any]) -> None:
+    """Refuse to train an upstream, or to choose its states by hand, where all that a training does is to choose them.
+
+    Raises:
+        UsageError: says what to do.
+    """
+    recipe = recipes.find(args.downstream, config)
+    selection = (args.upstream_feature_selection, args.upstream_layer_selection)
+    if args.mode == "train" and recipe and recipe.choose:
+        if args.upstream_trainable or selection != ("hidden_states", None):
+            raise UsageError(
+                f"-m train -d {args.downstream} trains nothing, but tries every hidden state on dev: leave -f, -s and "
+                "-l out. To search with one state of a stock upstream: -m evaluate -t dev -l NUMBER"
+            )
 
 
 def check_upstream(fusion: FusionConfig, args: argparse.Namespace) -> None:

@@ -157,7 +157,7 @@ def load_experiment(
     with quiet_torchaudio(), torch.random.fork_rng(), _without_corpus(args, states):
         check_names(args.downstream, config)
         model = _restored(_upstream(args, states, named=upstream is not None), states, "Upstream", device)
-        featurizer: Any = _restored(_featurizer(model, args), states, "Featurizer", device)
+        featurizer: Any = _restored(_featurizer(model, args, config), states, "Featurizer", device)
         head = _downstream(featurizer.output_dim, featurizer.downsample_rate, args, config)
         downstream = _restored(head, states, "Downstream", device)
     return LoadedExperiment(model, featurizer, downstream, args, config)
@@ -213,10 +213,12 @@ def _upstream(args: argparse.Namespace, states: dict[str, Any], named: bool) -> 
     return stock_loader(fusion.members[0])(refresh=False)
 
 
-def _featurizer(upstream: nn.Module, args: argparse.Namespace) -> nn.Module:
+def _featurizer(upstream: nn.Module, args: argparse.Namespace, config: dict[str, Any]) -> nn.Module:
     from s3prl.upstream.interfaces import Featurizer
 
-    return (FusionFeaturizer if isinstance(upstream, FusedUpstream) else Featurizer)(
+    recipe = find(args.downstream, config)
+    own = recipe.featurizer if recipe else None
+    return (own or (FusionFeaturizer if isinstance(upstream, FusedUpstream) else Featurizer))(
         upstream.to(args.device),
         feature_selection=args.upstream_feature_selection,
         layer_selection=args.upstream_layer_selection,

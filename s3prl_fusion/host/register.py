@@ -155,10 +155,11 @@ def _register_names(module: ModuleType, patches: Patches) -> None:
 def _register_runner(runner: ModuleType, patches: Patches) -> None:
     stock_featurizer, stock_init = runner.Featurizer, runner.Runner.__init__
     position: Position | SharedPosition | None = None
+    own: Callable[..., nn.Module] | None = None  # the recipe's
 
     def featurizer(upstream: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
         is_fused = isinstance(_bare(upstream), fused.FusedUpstream)
-        return (FusionFeaturizer if is_fused else stock_featurizer)(upstream, *args, **kwargs)
+        return (own or (FusionFeaturizer if is_fused else stock_featurizer))(upstream, *args, **kwargs)
 
     def save(states: Any, path: str) -> None:
         # The runner writes dev-best.ckpt over itself (s3prl/downstream/runner.py:419): killed there, it would be lost.
@@ -168,7 +169,8 @@ def _register_runner(runner: ModuleType, patches: Patches) -> None:
             torch.save(states, temporary)
 
     def init(self: Any, args: argparse.Namespace, config: dict[str, Any]) -> None:
-        nonlocal position
+        nonlocal position, own
+        position, own = None, None
         entry = Patches()  # the runner asks the hub for the upstream, which is known here already
         with distributed.leader_first():
             fusion = check_run(args, config, patches)
@@ -179,6 +181,9 @@ def _register_runner(runner: ModuleType, patches: Patches) -> None:
 
             download = huggingface_hub.snapshot_download
             entry.set(huggingface_hub, "snapshot_download", shims.huggingface.as_before(download))
+        recipe = find(args.downstream, config)
+        if recipe and (args.mode == "train" or args.past_exp or (fusion is not None and not fusion.stock)):
+            own = recipe.featurizer  # else -l and -s choose among a stock upstream's states
         try:
             stock_init(self, args, config)
         finally:
@@ -187,12 +192,16 @@ def _register_runner(runner: ModuleType, patches: Patches) -> None:
         if runner.is_leader_process():
             print(_in_words(description), flush=True)
         if args.mode == "train":
-            upstream, recipe = _bare(self.upstream.model), find(args.downstream, config)
+            upstream, run_file = _bare(self.upstream.model), Path(args.expdir) / checkpoint.RUN_FILE
             if recipe and isinstance(upstream, fused.FusedUpstream):
                 upstream.crop_samples = recipe.crop(config)
-            position = follow(self)
+            if recipe and recipe.choose:
+                chosen = recipe.choose
+                self.train = lambda: write_sealed(run_file, {**description, "states": chosen(self, description)})
+            else:
+                position = follow(self)
             if runner.is_leader_process():
-                write_sealed(Path(args.expdir) / checkpoint.RUN_FILE, description)
+                write_sealed(run_file, description)
 
     # The runner has the name bound since its import (s3prl/downstream/runner.py:24): it is replaced there.
     patches.set(runner, "Featurizer", featurizer)

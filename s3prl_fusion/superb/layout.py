@@ -82,8 +82,8 @@ class RunFolder:
         return sorted(self.path.glob("*-best.ckpt"))
 
     def has_states(self) -> bool:
-        """Whether there is a checkpoint to go on from."""
-        return any(self.path.glob("states-*.ckpt"))
+        """Whether there is a checkpoint to go on from, or scores of a search for the best states."""
+        return any(self.path.glob("states-*"))
 
     def states(self) -> list[Path]:
         """Every checkpoint to go on from, the first step first."""

@@ -26,6 +26,8 @@ _AUTO = Section(
     others=True,
 )
 
+_STATES = Section({"chosen": TEXT, "tried": Items(Section({"states": TEXT, "dev_score": _REAL}))})
+
 STAMP = Section(
     more={
         "key": TEXT,
@@ -46,6 +48,7 @@ RUN = Section(
     more={
         "fusion": _FUSION,
         "made_of": _MADE_OF,
+        "states": _STATES,
         "parameters": Section(more={name: _COUNT for name in ("upstream", "featurizer", "downstream")}, others=True),
     },
     others=True,
@@ -64,6 +67,7 @@ SCORE = Section(
         "made_of": _MADE_OF,
         "auto": _AUTO,
         "members": Items(TEXT),
+        "states": _STATES,
         "lr": _REAL_OR_NONE,
         "dev_score": _REAL_OR_NONE,
         "more": Section(others=True, null=True),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..corpora.base import Corpus
 from ..metrics import Metric
+from .scores.scoring import read_texts
 
 ENDS_AS_A_RUN = re.compile(r"_(lr[^_]+|seed\d+)$")  # as `layout.variant` calls folders: no task can be called so
 
@@ -29,6 +31,7 @@ class Task:
     hypothesis: str = "test_predict.txt"
     reference: str = "test_truth.txt"
     separator: str = " "  # what stands behind an utterance's name in these files
+    read: Callable[[Path], dict[str, str]] | None = None  # reads a hypothesis that is no such lines
     logged: str = "test acc"
     recipe_metric: Metric | None = None  # what it prints, and chooses the best checkpoint by, where it is another
     more: Sequence[Metric] = ()  # what it is scored by beside these
@@ -39,6 +42,7 @@ class Task:
     folds: Sequence[str | None] = (None,)  # the score is their mean; none where only what was run tells
     demo_folds: Sequence[str | None] = ()  # none: the demo has no corpus for the task
     fold_key: str = ""  # config key of the fold, for tasks that have several
+    trains: bool = True  # False: there is but one run, whatever rates and seeds the others have
     config: str = ""  # YAML file; else <name>.yaml, in downstream_configs/ and downstream_configs/demo/
     source: str = ""  # what a user's own task was loaded from
 
@@ -69,6 +73,18 @@ class Task:
     def columns(self) -> dict[str, Metric]:
         """Headings of all its metrics, `column` first."""
         return {f"{self.title} {metric.name}": metric for metric in (self.metric, *self.more)}
+
+    def hypotheses(self, path: Path) -> dict[str, str]:
+        """Read the `hypothesis` file.
+
+        Raises:
+            FileNotFoundError, ScoreError: as `scoring.read_texts`.
+        """
+        return self.read(path) if self.read else read_texts(path, self.separator)
+
+    def references(self, path: Path) -> dict[str, str]:
+        """Read the `reference` file; see `hypotheses`."""
+        return read_texts(path, self.separator)
 
     def file(self, pattern: str, fold: str | None) -> str:
         """Name the `hypothesis`, `reference` or `submitted` file of one fold."""

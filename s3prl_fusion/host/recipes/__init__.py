@@ -12,12 +12,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Callable, Sequence
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...assets import downstream_configs_dir
 from ...errors import UsageError, unknown
 from ...files import write_whole
-from ...schema import Check, OneOf, Problem, Section
+from ...schema import ANYTHING, Check, OneOf, Problem, Section
 from ..hub import s3prl_folder
 from ..patches import Patches
 from ..proxy import Proxy
@@ -50,6 +50,10 @@ class Recipe:
         splits: what ``runner.eval_dataloaders`` may name, by a config that is as it should be; None for anything.
         listed: the names of a split's utterances as the tables have them that the config names, which are those that
             the evaluation's files must hold. Raises FileNotFoundError where a table is gone. None if nobody knows.
+        choose: what ``-m train`` does, in place of s3prl's training, for a downstream that trains nothing: writes
+            dev-best.ckpt, given the runner and what `register.describe_run` says of it, and returns what is to be
+            kept beside that. Its config needs no optimizer.
+        featurizer: the class of the featurizer, in place of an interface that would be trained.
     """
 
     downstream: str
@@ -65,6 +69,8 @@ class Recipe:
     settings: Check = Section(others=True)
     splits: Callable[[Config], list[str]] | None = None
     listed: Callable[[Config, str], list[str]] | None = None
+    choose: Callable[[Any, Config], Config] | None = None
+    featurizer: Callable[..., nn.Module] | None = None
 
     @property
     def name(self) -> str:
@@ -128,9 +134,10 @@ def _sections(downstream: str, recipe: Recipe | None, training: bool) -> Section
     """Return the sections of a config; a downstream without a recipe here may have more."""
     stages: dict[str, Check] = {"runner": _settings.RUNNER, "optimizer": _settings.optimizer}
     more: dict[str, Check] = {"scheduler": _settings.scheduler, "specaug": _settings.specaug}
-    if not training:
+    if not training or (recipe and recipe.choose):
         runner = {**_settings.RUNNER.needed, **_settings.RUNNER.more}
-        stages, more = {"runner": Section(more=runner)}, {"optimizer": _settings.optimizer, **more}
+        unread = ANYTHING if recipe and recipe.choose else _settings.optimizer
+        stages, more = {"runner": Section(more=runner)}, {"optimizer": unread, **more}
     expert = recipe.settings if recipe else _other_corpus(find(downstream))
     return Section({**stages, "downstream_expert": expert}, more, others=recipe is None)
 

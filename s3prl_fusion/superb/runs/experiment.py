@@ -241,6 +241,8 @@ def read_recipe(task: Task, path: Path, filled_in: Mapping[str, Any], overrides:
         set_value(config, key, value)
     override(config, overrides)
     recipes.check(task.downstream, config, str(path))
+    if not task.trains:
+        return config
     runner, (split, best, _) = config["runner"], task.best_ckpt.partition("-best.ckpt")
     if best and split not in runner["eval_dataloaders"]:
         got = runner["eval_dataloaders"]

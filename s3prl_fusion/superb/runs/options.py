@@ -54,8 +54,8 @@ def make_plan(args: argparse.Namespace) -> Plan:
     mistakes.tell()  # what follows imports torch, which takes seconds
     mistakes.of(make_start, args, 1)
     corpora = mistakes.of(prepare_corpora, args, tasks, exp, False)
-    filled_in = {} if args.lr is None else {"optimizer.lr": rates[0]}
     for task in tasks:
+        filled_in = {"optimizer.lr": rates[0]} if args.lr is not None and task.trains else {}
         overrides = arguments.split_overrides(given.override)
         mistakes.of(read_recipe, task, configs / task.config, filled_in, overrides)
     mistakes.of(check_devices, args, given)

@@ -109,7 +109,7 @@ def train(experiment: Experiment, children: Children, progress: Progress) -> Non
         "identity": identity.digest(experiment.upstream.made_of),
         "task": experiment.task.name,
         "seed": experiment.seed,
-        "lr": states["Config"]["optimizer"]["lr"],
+        "lr": states["Config"]["optimizer"]["lr"] if experiment.task.trains else None,
         "dev_score": dev_score(experiment.task, states),
     }
     stamp.write(key, "done", earlier + time.monotonic() - started, made_of=made_of, **tried)

@@ -47,14 +47,14 @@ class Plan:
             Experiment(upstream, task, fold, self.settings, self.corpora, seed, rate)
             for task in self.tasks
             for upstream in self.run_upstreams
-            for seed in self.seeds
-            for rate in self.rates
+            for seed in (self.seeds if task.trains else (SEED,))
+            for rate in (self.rates if task.trains else (None,))
             for fold in (task.demo_folds if self.demo else task.folds)
         ]
 
     def candidates(self) -> list[Experiment]:
         """List what is trained to choose a learning rate: every one, on the first seed."""
-        return [experiment for experiment in self.experiments() if experiment.seed == self.seeds[0]]
+        return [e for e in self.experiments() if e.seed == self.seeds[0] and e.task.trains]
 
     def tried(self) -> list[Experiment]:
         """List what is trained to choose members and interface: every candidate, on every seed."""

@@ -17,7 +17,6 @@ from ...statistics import RESAMPLES, Fold, check, difference, scores
 from ...text import markdown
 from ..layout import RunFolder, find_scored
 from ..tasks import TASKS, Task
-from .scoring import read_texts
 from .tables import read_runs
 
 if TYPE_CHECKING:
@@ -80,8 +79,8 @@ def read_run(task: Task, fold: str, expdir: Path) -> tuple[tuple[Path, Texts], S
     """Read a run's references, with their file, and the statistic of its hypotheses; no fold is ""."""
     files = RunFolder(expdir)
     path = files.reference(task, fold)
-    hypotheses, references = (read_texts(file, task.separator) for file in (files.hypothesis(task, fold), path))
-    return (path, references), task.metric.resampled(hypotheses, references)
+    references = task.references(path)
+    return (path, references), task.metric.resampled(task.hypotheses(files.hypothesis(task, fold)), references)
 
 
 def check_same_references(where: str, one: tuple[Path, Texts], other: tuple[Path, Texts]) -> None:

@@ -13,7 +13,7 @@ from ...metrics import ScoreError
 from ..layout import RunFolder
 from ..records import SCORE
 from ..tasks import Task, find
-from .scoring import names_digest, read_texts
+from .scoring import names_digest
 
 _SAME = 1e-6  # percent points: what one computation may differ by, from one release of numpy to the next
 _SCORE = "score the run again: `s3prl-fusion score`"
@@ -42,7 +42,7 @@ def check_follows(run: RunFolder, task: Task, kept: Mapping[str, Any]) -> None:
     """
     hypothesis, reference = run.hypothesis(task, kept["fold"]), run.reference(task, kept["fold"])
     try:
-        hypotheses, references = (read_texts(file, task.separator) for file in (hypothesis, reference))
+        hypotheses, references = task.hypotheses(hypothesis), task.references(reference)
         value = task.metric.score(hypotheses, references)
     except FileNotFoundError as error:
         raise ScoreError(f"{error.filename} is gone, from which {run.result} was made; {_AGAIN}") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,12 +38,14 @@ def report(folders: Sequence[RunFolder], title: str, output: Path | None = None)
     """
     runs = tables.read_runs(folders)
     table, tasks, judged = tables.tabulate(runs), tables.tasks_of(runs), verdicts(runs)
-    main = "\n".join([tables.main_table(table, tasks), *(one.line for one in judged)]) + ("\n" if judged else "")
+    said = [*states_lines(runs), *(one.line for one in judged)]
+    main = "\n".join([tables.main_table(table, tasks), *said]) + ("\n" if said else "")
     parts = {
         f"# {title}\n": f"{main}\n{notes(table, runs, tasks, bool(judged))}",
         "## Runs\n": tables.runs_table(runs),
         "## Learning rates: dev scores\n": rates_table(find_rates(folders)),
         "## Chosen by auto: dev scores\n": autos_table(runs),
+        "## Hidden states: dev scores\n": states_table(runs),
         "## SUPERB score\n": superb_part(table, runs),
         "## Beside published scores\n": tables.published_table(table, runs),
     }
@@ -63,7 +65,7 @@ def report(folders: Sequence[RunFolder], title: str, output: Path | None = None)
 
 def _flat(runs: pandas.DataFrame) -> pandas.DataFrame:
     """Without what has a structure, which is in score.json and results.json."""
-    return runs.drop(columns=["fusion", "made_of", "cache", "auto", "more"], errors="ignore")
+    return runs.drop(columns=["fusion", "made_of", "cache", "auto", "more", "states"], errors="ignore")
 
 
 def notes(table: pandas.DataFrame, runs: pandas.DataFrame, tasks: Sequence[Task], judged: bool) -> str:
@@ -108,6 +110,30 @@ def autos_table(runs: pandas.DataFrame) -> str | None:
             tried = ", ".join(f"**{text}**" if chosen else text for chosen, text in texts)
             rows.append([label, _dev_column(task), tried])
     return markdown(["upstream", "dev score", "candidate: score"], rows) if rows else None
+
+
+def states_lines(runs: pandas.DataFrame) -> list[str]:
+    """Say of tasks that train nothing with which hidden states they were run."""
+    return [
+        f"- {label}, {task.title}: {states['chosen']}, the best on dev of {len(states['tried'])} choices of states"
+        for label, task, states in _states(runs)
+    ]
+
+
+def states_table(runs: pandas.DataFrame) -> str | None:
+    """Dev scores of all choices of hidden states, a row an upstream and task; None where nothing was chosen."""
+    rows = []
+    for label, task, states in _states(runs):
+        texts = [(one["states"], f"{one['states']}: {percent(one['dev_score'])}") for one in states["tried"]]
+        tried = ", ".join(f"**{text}**" if name == states["chosen"] else text for name, text in texts)
+        rows.append([label, _dev_column(task), tried])
+    return markdown(["upstream", "dev score", "hidden states: score"], rows) if rows else None
+
+
+def _states(runs: pandas.DataFrame) -> Iterator[tuple[str, Task, Mapping[str, Any]]]:
+    for _, run in runs.iterrows():
+        if isinstance(run.get("states"), Mapping):
+            yield run["label"], TASKS[run["task"]], run["states"]
 
 
 def _dev(candidate: Mapping[str, Any]) -> str:

@@ -76,10 +76,11 @@ def score(run: RunFolder, paths: Mapping[str, Any] | None = None) -> dict[str, A
         "utterances": len(references),
         "test_set": scoring.names_digest(references),
         "seed": args.seed,
-        "lr": config["optimizer"]["lr"],
+        "lr": config["optimizer"]["lr"] if task.trains else None,
         "config_hash": config_hash(config, task),
         **_upstream(said, args, states["Featurizer"]),
         **_provenance(said),
+        **({"states": said["states"]} if "states" in said else {}),
         **{f"{stage}_seconds": _stamp(run, stage).get("seconds") for stage in ("train", "evaluate")},
     }
     if task.confusion:
@@ -108,8 +109,8 @@ def _task(run: RunFolder, args: argparse.Namespace) -> Task:
 def _checked_score(run: RunFolder, task: Task, fold: str | None) -> tuple[float, dict[str, str], dict[str, str]]:
     log = run.log("evaluate")
     try:
-        files = run.hypothesis(task, fold), run.reference(task, fold)
-        hypotheses, references = (scoring.read_texts(file, task.separator) for file in files)
+        hypotheses = task.hypotheses(run.hypothesis(task, fold))
+        references = task.references(run.reference(task, fold))
         text, logs = log.read_text(encoding="utf-8"), task.dev_metric
         scoring.check_logged(logs.score(hypotheses, references), scoring.logged_score(text, task.logged, logs.scale))
         value = task.metric.score(hypotheses, references)

@@ -181,13 +181,17 @@ def runs_table(runs: pandas.DataFrame) -> str:
     rows = []
     for _, row in runs.iterrows():
         task = TASKS[row["task"]]
-        cells = [row["label"], f"{task.title} {row['fold']}".strip(), str(row["seed"]), f"{row['lr']:g}"]
+        cells = [row["label"], f"{task.title} {row['fold']}".strip(), str(row["seed"]), _rate(row["lr"])]
         cells += [percent(row["dev_score"]), f"{task.metric.name} {row['score']:.2f} %"]
         cells += [number(row[f"{part}_parameters"]) for part in ("featurizer", "downstream")]
         cells += [_time(row[f"{stage}_seconds"]) for stage in ("train", "evaluate")]
         made_of = ("device", "config_hash", "s3prl_fusion", "host", "torch")
         rows.append([*cells, *(str(row[key] or "") for key in made_of)])
     return markdown(header, rows)
+
+
+def _rate(lr: float | None) -> str:
+    return "" if lr is None or math.isnan(lr) else f"{lr:g}"
 
 
 def _time(seconds: float | None) -> str:

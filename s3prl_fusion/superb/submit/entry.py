@@ -132,7 +132,7 @@ def _read(run: Run) -> Trained:
         shapes=list(zip(remembered["layers"], remembered["dims"])) if remembered else None,
         featurizer=score["featurizer_parameters"],
         head=score["downstream_parameters"],
-        only_weights=set(states["Featurizer"]) <= {"weights"},
+        only_weights=set(states["Featurizer"]) <= {"weights", "chosen"},
         stock_head=heads[0] == heads[1],
         upstream=score["frozen_parameters"] or score["finetuned_parameters"],
     )

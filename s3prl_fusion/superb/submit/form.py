@@ -46,7 +46,14 @@ def fill_in(entry: Entry, costs: Costs | None) -> str:
     lines += [_table(("the form asks for", "answer"), _answers(entry, costs)), "## Runs\n"]
     header = ("task", "folder", "seed", "learning rate", "interface parameters", "head parameters")
     rows = [
-        (one.run.task.title, one.run.folder.name, one.run.seed, f"{one.run.lr:g}", one.featurizer, one.head)
+        (
+            one.run.task.title,
+            one.run.folder.name,
+            one.run.seed,
+            _rate(one.run.lr),
+            one.featurizer,
+            one.head,
+        )
         for one in entry.trained
     ]
     lines.append(_table(header, rows))
@@ -95,6 +102,10 @@ def _description(entry: Entry) -> str:
     normalized = ", each normalized over its features," if fusion.get("normalize") else ""
     state = "fine-tuned" if tuned else "frozen"
     return f"{state} {' + '.join(members)} (hidden states x width){normalized} under {interface} of all hidden states"
+
+
+def _rate(lr: float | None) -> str:
+    return "none" if lr is None else f"{lr:g}"
 
 
 def _own(interface: str) -> str:

@@ -6,7 +6,7 @@ are held against their references first, and again in the zip.
 
 from __future__ import annotations
 
-import io
+import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,6 @@ from ...files import whole_file
 from ..layout import RunFolder, variant_folders
 from ..scores.kept import read
 from ..scores.results import chosen_rates
-from ..scores.scoring import read_texts
 from ..tasks import TASKS, Task
 
 FORM = "submission.md"
@@ -31,11 +30,11 @@ class SubmissionError(UsageError):
 
 
 class Predictions(NamedTuple):
-    """A file for the zip: what it must hold the utterances of, and what stands behind their names in both."""
+    """A file for the zip, what it must hold the utterances of, and whose they are."""
 
     file: Path
     reference: Path
-    separator: str
+    task: Task
 
 
 @dataclass(frozen=True)
@@ -52,8 +51,8 @@ class Run:
         return self.scores[0]["seed"]
 
     @property
-    def lr(self) -> float:
-        """Its learning rate."""
+    def lr(self) -> float | None:
+        """Its learning rate; None where nothing is trained."""
         return self.scores[0]["lr"]
 
     @property
@@ -144,13 +143,15 @@ def _choose(task: Task, runs: Sequence[Run], seed: int | None) -> Run:
     ]
     runs = [runs[index] for index in chosen_rates(pandas.DataFrame(rows)).index]
     seeds = {run.seed: run for run in sorted(runs, key=lambda run: run.folder.name, reverse=True)}
-    if seed is not None and seed not in seeds:
+    if seed is None or not task.trains:
+        return seeds[min(seeds)]
+    if seed not in seeds:
         known = ", ".join(map(str, sorted(seeds)))
         raise SubmissionError(
             f"--seed {seed}: {task.name} has whole runs of seed {known} with the learning rate {runs[0].lr:g}; "
             "name one of these"
         )
-    return seeds[min(seeds) if seed is None else seed]
+    return seeds[seed]
 
 
 def collect(runs: Sequence[Run]) -> dict[str, Predictions]:
@@ -160,7 +161,7 @@ def collect(runs: Sequence[Run]) -> dict[str, Predictions]:
         for fold in run.task.folds:
             hypothesis, reference = run.fold(fold).hypothesis(run.task, fold), run.fold(fold).reference(run.task, fold)
             name = f"predict/{run.task.file(run.task.submitted, fold)}"
-            files[name] = Predictions(hypothesis, reference, run.task.separator)
+            files[name] = Predictions(hypothesis, reference, run.task)
     return dict(sorted(files.items()))
 
 
@@ -193,14 +194,18 @@ def _pack(files: Mapping[str, Predictions], package: Path) -> None:
 
 
 def _check_package(files: Mapping[str, Predictions], package: Path) -> None:
-    """Read the zip as the server does: lines, split at the first separator."""
-    with zipfile.ZipFile(package) as archive:
+    """Read the zip as the server does: most files as lines, split at the first separator."""
+    with zipfile.ZipFile(package) as archive, tempfile.TemporaryDirectory() as folder:
         if archive.namelist() != list(files):
             raise SubmissionError(f"the zip came out with {archive.namelist()} in place of {list(files)}; try again")
-        for name, (file, reference, separator) in files.items():
-            with io.TextIOWrapper(archive.open(name), encoding="utf-8") as lines:
-                keys = [line.rstrip("\n").split(separator, 1)[0] for line in lines]
-            if sorted(keys) != sorted(read_texts(reference, separator)):
+        for name, (file, reference, task) in files.items():
+            copy = Path(archive.extract(name, folder))
+            if task.read:
+                keys = list(task.read(copy))
+            else:
+                with copy.open(encoding="utf-8") as lines:
+                    keys = [line.rstrip("\n").split(task.separator, 1)[0] for line in lines]
+            if sorted(keys) != sorted(task.references(reference)):
                 raise SubmissionError(
                     f"{name}: the server would read {len(keys)} utterances that are not those of {reference}; look for "
                     f"odd characters in {file}"
