@@ -47,6 +47,8 @@ setup(
         "tensorboard",
         "pandas",
         "librosa",
+        "numba",  # as librosa does
+        "soxr",  # the same
         "editdistance",
         "soundfile>=0.12.1",
         "more_itertools",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from common import HERE, RESULTS, Row, publish, table
 
-SCRIPTS = ["interfaces", "cache", "members", "ddp", "startup", "selection", "sweeps"]
+SCRIPTS = ["interfaces", "cache", "members", "ddp", "startup", "selection", "sweeps", "queries"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

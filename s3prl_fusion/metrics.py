@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 Texts = Mapping[str, str]
 # (hypotheses, references) -> for each utterance, sorted, the counts whose sums' quotient is the score.
 Counts = Callable[[Texts, Texts], "tuple[list[int], list[int]]"]
+# What a false alarm of every other document costs, where missing all that have the query costs 1: cost of a false alarm
+# over cost of a miss, 1 / 100, times the odds against a query, whose prior is 0.0008.
+FALSE_ALARM = 1 / 100 * (1 / 0.0008 - 1)
 # (R, n) how often each resample draws each utterance, utterances sorted -> (R,) percent; NaN where it is undefined.
 Statistic = Callable[["numpy.ndarray"], "numpy.ndarray"]
 
@@ -272,6 +275,62 @@ def equal_error_rate(hypotheses: Texts, references: Texts) -> Statistic:
     return lambda weights: numpy.array([one(row) for row in weights[:, order]])
 
 
+def maximum_term_weighted_value(hypotheses: Texts, references: Texts) -> Statistic:
+    """Find the threshold with the best term-weighted value: 1 less the queries' mean of misses (a share of the
+    documents that have the query) and of `FALSE_ALARM` times false alarms (a share of those that have it not). NaN
+    where no drawn query is in any document.
+
+    As in QUESST 2014's ``score-TWV-Cnxe.sh DIR GROUND_TRUTH -10``: one threshold for all queries; those that no
+    document has do not count; of queries and documents without scores nothing is ever found.
+
+    Args:
+        hypotheses: of each query, ``DOCUMENT SCORE DOCUMENT SCORE ...``; higher is more alike.
+        references: of each query three numbers, the same for all, and the documents that have it: how many queries
+            count, how many documents there are, in how many of these the queries are looked for.
+
+    Raises:
+        ScoreError: the queries differ, a score is no finite number or lacks, or a number does.
+    """
+    import numpy
+
+    check_same_utterances(hypotheses, references)
+    names = sorted(references)
+    numbers: list[list[str]] = [references[name].split() for name in names]
+    if len({tuple(each[:3]) for each in numbers}) != 1 or not all(each.isdigit() for each in numbers[0][:3]):
+        raise ScoreError("the references must begin with the same three numbers: queries, documents, those searched")
+    queries, documents, searched = map(int, numbers[0][:3])
+    gains, scores, owners = [], [], []
+    counted = numpy.array([len(each) > 3 for each in numbers])
+    for number in numpy.flatnonzero(counted):
+        fields, targets = hypotheses[names[number]].split(), set(numbers[number][3:])
+        found = set(fields[::2])
+        if len(fields) != 2 * searched or len(found) != searched:
+            raise ScoreError(f"query '{names[number]}' has scores of {len(found)} documents; {searched} were searched")
+        try:
+            scores.append(numpy.array(fields[1::2], dtype=float))
+        except ValueError as error:
+            raise ScoreError(f"query '{names[number]}': a score is no number: {error}") from error
+        hit, false_alarm = 1 / len(targets), -FALSE_ALARM / (documents - len(targets))
+        gains.append(numpy.array([hit if document in targets else false_alarm for document in fields[::2]]))
+        owners.append(numpy.full(searched, number))
+    if not gains:
+        raise ScoreError("none of the queries is in any document")
+    score, gain, owner = map(numpy.concatenate, (scores, gains, owners))
+    if not numpy.isfinite(score).all():
+        raise ScoreError("a score is not finite")
+    order = numpy.argsort(-score, kind="stable")
+    score, gain, owner = score[order], gain[order], owner[order]
+    ends = numpy.append(score[1:] != score[:-1], True)  # equal scores are on one side of any threshold
+    share = queries / counted.sum()
+
+    def one(weights: numpy.ndarray) -> float:
+        drawn = float(weights @ counted)
+        best = max(0.0, float(numpy.cumsum(gain * weights[owner])[ends].max()))
+        return 100.0 * best / (drawn * share) if drawn else math.nan
+
+    return lambda weights: numpy.array([one(row) for row in weights])
+
+
 def empty_error_rate(references: Texts) -> float:
     """Score an empty output: every token is deleted."""
     return _of_all(error_rate(dict.fromkeys(references, ""), references), len(references))
@@ -318,4 +377,12 @@ EER = Metric(
     lambda references: 50.0,  # a coin
     definition="where the ROC curve, straight between its points, has as many misses as false alarms, as in s3prl's "
     "recipe; on the curve's convex hull it is lower, the more so the fewer the trials",
+)
+MTWV = Metric(
+    "MTWV",
+    True,
+    maximum_term_weighted_value,
+    lambda references: 0.0,  # nothing is found
+    definition="the term-weighted value of QUESST 2014's scoring at its best threshold, over the queries of all "
+    "languages, of which the English ones alone are looked for",
 )

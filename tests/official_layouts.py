@@ -192,6 +192,51 @@ def official_snips(root: Path, spoken: bool = False) -> Path:
     return root
 
 
+def telephone(path: Path, seconds: Sequence[float], frequencies: Sequence[int], seed: int) -> None:
+    """Writes tones, one after the other, in noise, at 8 kHz."""
+    generator, rate = np.random.default_rng(seed), 8000
+    tones = [np.sin(2 * np.pi * f * np.arange(round(s * rate)) / rate) for s, f in zip(seconds, frequencies)]
+    wav = 0.2 * np.concatenate(tones)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, wav + 0.02 * generator.standard_normal(len(wav)), rate)
+
+
+def official_quesst14(root: Path, speech: bool = False) -> Path:
+    """Queries of two tones; documents 0 and 1 have the first one's, 2 and 3 the second one's, 4 and 5 none. The fourth
+    document, and a query of either split that is in it, are of another language."""
+    words = {1: (400, 900), 2: (1500, 700), 3: (2200, 3000)}
+    names = [f"quesst14_{i:05d}" for i in range(1, 8)]
+    said = dict(zip(names, ((1,), (1,), (2,), (2,), (), (), (3,))))
+    languages = {name: "albanian" if word == (3,) else "nnenglish" for name, word in said.items()}
+    for seed, name in enumerate(names):
+        tones = [3300, *(tone for word in said[name] for tone in words[word]), 200, 3300]
+        telephone(root / "Audio" / f"{name}.wav", [0.15] * len(tones), tones, seed)
+    lines = [f"quesst14Database/Audio/{name}.wav {languages[name]}\n" for name in names]
+    scoring = root / "scoring"
+    scoring.mkdir()
+    (scoring / "language_key_utterances.lst").write_text("".join(lines))
+    for split in ("dev", "eval"):
+        queries = {f"quesst14_{split}_{word:04d}": word for word in (*words, 4)}  # no document has the fourth
+        for seed, (query, word) in enumerate(queries.items()):
+            folder = root / f"{split}_queries"
+            telephone(folder / f"{query}.wav", [0.15, 0.15], words.get(word, (3100, 200)), 10 + seed + 5 * len(split))
+        keys = [
+            f"quesst14Database/{split}_queries/{query}.wav {'albanian' if word == 3 else 'nnenglish'}\n"
+            for query, word in queries.items()
+        ]
+        (scoring / f"language_key_{split}.lst").write_text("".join(keys))
+        truth = scoring / f"groundtruth_quesst14_{split}"
+        truth.mkdir()
+        terms = "".join(f'<term termid="{q}"><termtext>{q}</termtext></term>\n' for q in queries)
+        (truth / f"quesst14_{split}.tlist.xml").write_text(f"<termlist>\n{terms}</termlist>\n")
+        excerpts = "".join(f'<excerpt audio_filename="{n}.wav" channel="1" tbeg="0" dur="1"/>\n' for n in names)
+        (truth / "quesst14.ecf.xml").write_text(f"<ecf>\n{excerpts}</ecf>\n")
+        found = [(name, query) for query, word in queries.items() for name in names if word in said[name]]
+        rows = [f"LEXEME {name} 1 0.00 1.00 {query} lex <NA> <NA> <NA>\n" for name, query in found]
+        (truth / f"quesst14_{split}.rttm").write_text("".join([";; of the miniature\n", *rows]))
+    return root
+
+
 def official(root: Path, speech: bool = False) -> dict[str, Path]:
     """All corpora as their owners hand them out, small: roots by the options of the command line, VoxCeleb1's lists
     inside its own.
@@ -206,5 +251,6 @@ def official(root: Path, speech: bool = False) -> dict[str, Path]:
         "iemocap": official_iemocap(root / "IEMOCAP", speech),
         **official_speech_commands(root, speech),
         "snips": official_snips(root / "SNIPS", speech),
+        "quesst14": official_quesst14(root / "quesst14Database", speech),
         "fluent-commands": official_fluent_commands(root / "fluent_speech_commands_dataset", speech),
     }

@@ -260,7 +260,16 @@ class TestDefaultConfigs:
 class TestTable:
     def test_every_file_is_a_recipe_of_the_downstream_it_is_named_after(self):
         names = [recipe.downstream for recipe in recipes.table()]
-        assert names == ["asr", "ctc", "emotion", "fluent_commands", "ctc", "speech_commands", *DOWNSTREAMS[3:]]
+        assert names == [
+            "asr",
+            "ctc",
+            "emotion",
+            "fluent_commands",
+            "quesst14_dtw",
+            "ctc",
+            "speech_commands",
+            *DOWNSTREAMS[3:],
+        ]
         assert [find(name).downstream for name in DOWNSTREAMS] == [*DOWNSTREAMS]
         assert find("mosei") is None and find("_shared") is None
 

@@ -95,7 +95,7 @@ def lay_out(root: Path, states: dict, task: str, folder: str = "", text: str = "
 def all_tasks(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("submit") / "exp" / "fused__fbank__mfcc"
     states = states_of("fused__fbank__mfcc")
-    for task in TASKS:
+    for task in [name for name, task in TASKS.items() if task.read is None]:
         lay_out(root, states, task)
     return root
 
@@ -139,7 +139,7 @@ def test_the_same_files_give_the_same_bytes(upstream):
 
 
 def test_some_of_the_tasks_are_enough(upstream):
-    for name in set(TASKS) - {"sid"}:
+    for name in [folder.name for folder in upstream.iterdir() if folder.name != "sid"]:
         (upstream / name).rename(upstream / f"{name}.old1")
     assert submit(upstream.parent) == 0
     assert list(packed(upstream.parent)) == ["predict/sid_public/predict.txt"]
@@ -239,7 +239,7 @@ def test_the_forms_counts_are_the_checkpoints(upstream):
     states = torch.load(upstream / "asr" / "dev-clean-best.ckpt", weights_only=False)
     interface = sum(tensor.numel() for tensor in states["Featurizer"].values())
     assert interface > 0
-    for task in TASKS.values():
+    for task in [task for task in TASKS.values() if task.read is None]:
         assert answers[f"task-specific parameters, {task.title}"] == str(interface + 12)
     assert (answers["shared parameters"], answers["fine-tuned parameters"]) == (str(UPSTREAM_PARAMETERS), "0")
     assert answers["stride (ms)"] == "10"

@@ -79,7 +79,7 @@ def drawn_score(task: str, hypotheses: Texts, references: Texts, keys: list[str]
     return 100.0 * (accuracy if TASKS[task].metric.higher_is_better else wer)(ours, theirs)
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", [name for name, task in TASKS.items() if task.read is None])
 def test_all_weights_one_give_the_score(task):
     hypotheses, references = texts_of(task, np.random.default_rng(0))
     once, twice = (

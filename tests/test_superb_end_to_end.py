@@ -10,6 +10,7 @@ import sys
 import time
 import zipfile
 from pathlib import Path
+from xml.etree import ElementTree
 
 import official_layouts
 import pytest
@@ -31,6 +32,7 @@ SUBMITTED = {
     "predict/ks_public/predict.txt",
     "predict/ic_public/predict.csv",
     "predict/sf_public/predict.ark",
+    "predict/qbe_public/benchmark.stdlist.xml",
     *(f"predict/er_fold{k}_public/predict.txt" for k in range(1, 6)),
 }
 
@@ -57,14 +59,17 @@ def configs(tmp_path_factory) -> Path:
     for name, task in TASKS.items():
         source = shipped / "demo" / task.config if task.demo_folds else shipped / task.config
         config = yaml.safe_load(source.read_text(encoding="utf-8"))
-        steps = STEPS[name]
-        config["runner"].update(total_steps=steps, eval_step=steps // 2, save_step=steps // 2, log_step=steps // 2)
-        config["runner"]["gradient_accumulate_steps"] = 1
+        if task.trains:
+            steps = STEPS[name]
+            config["runner"].update(total_steps=steps, eval_step=steps // 2, save_step=steps // 2, log_step=steps // 2)
+            config["runner"]["gradient_accumulate_steps"] = 1
         if name == "sf":
             expert = config["downstream_expert"]
             expert["corpus"].update(batch_size=4, num_workers=0)
             expert["model"].update(project_dim=32)
             expert["model"]["RNNs"].update(dim=[32], dropout=[0], layer_norm=[False], proj=[False], sample_rate=[1])
+        elif not task.trains:
+            config["downstream_expert"]["datarc"]["num_workers"] = 0
         elif not task.demo_folds:
             datarc = config["downstream_expert"]["datarc"]
             datarc.update({key: 4 for key in datarc if key.endswith("batch_size") and key[:4] != "eval"}, num_workers=0)
@@ -131,6 +136,8 @@ def expected_utterances(corpora: list[str]) -> dict[str, set[str]]:
     }
     expected["sf_public"] = {clip.stem for clip in (roots["--snips"] / "test").iterdir()}
     rows = (roots["--fluent-commands"] / "data" / "test_data.csv").read_text().splitlines()[1:]
+    keys = (roots["--quesst14"] / "scoring" / "language_key_eval.lst").read_text().splitlines()
+    expected["qbe_public"] = {Path(line.split()[0]).stem for line in keys if line.endswith(" nnenglish")}
     expected["ic_public"] = {Path(row.split(",")[1]).stem for row in rows}
     for k in range(1, 6):
         lines = [line for table in (iemocap / f"Session{k}").rglob("Ses*_*.txt") for line in table.open()]
@@ -148,11 +155,13 @@ def test_predict_zip_is_what_the_leaderboard_reads(exp, corpora, tmp_path):
     with zipfile.ZipFile(package) as archive:
         assert set(archive.namelist()) == SUBMITTED
         for name in archive.namelist():
-            # The server splits each line at the first space, and IC's at the first comma.
+            # The server splits each line at the first space, and IC's at the first comma; QbE's is another program's.
             keys = [
                 line.split("," if name.endswith(".csv") else " ", 1)[0]
                 for line in archive.read(name).decode().splitlines()
             ]
+            if name.endswith(".xml"):
+                keys = [found.get("termid") for found in ElementTree.fromstring(archive.read(name))]
             wanted = expected[name.split("/")[1]]
             assert sorted(keys) == sorted(wanted), name
     form = (tmp_path / "submission.md").read_text()
@@ -162,8 +171,9 @@ def test_predict_zip_is_what_the_leaderboard_reads(exp, corpora, tmp_path):
 def test_killed_and_started_again_it_ends_with_the_same_numbers(exp, corpora, configs, tmp_path):
     line = command(corpora, configs, tmp_path / "exp")
     folder = tmp_path / "exp" / "fused__fbank__mfcc"
-    # In the middle of a training: of ASR's, past its checkpoint, and of a later one's.
-    for reached in (folder / "asr" / "states-80.ckpt", folder / "er" / "fold2" / "states-6.ckpt"):
+    # In the middle of a training: of ASR's, past its checkpoint, and of a later one's; and of QbE's search.
+    search = folder / "qbe" / "states-dev" / "made_of"
+    for reached in (folder / "asr" / "states-80.ckpt", folder / "er" / "fold2" / "states-6.ckpt", search):
         process = subprocess.Popen(
             line, start_new_session=True, stderr=subprocess.DEVNULL, env={**os.environ, "PYTHON": sys.executable}
         )

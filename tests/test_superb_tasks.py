@@ -9,6 +9,7 @@ import yaml
 
 from s3prl_fusion.assets import downstream_configs_dir
 from s3prl_fusion.corpora.demo import SCHEME
+from s3prl_fusion.host.recipes import find
 from s3prl_fusion.superb.tasks import TASKS, parse_tasks
 
 # SUPERB's settings: optimizer's learning rate, steps, clips a batch, accumulated batches.
@@ -42,7 +43,7 @@ def get(config: dict, key: str):
     return reduce(lambda value, part: value[part], key.split("."), config)
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", [name for name, task in TASKS.items() if task.trains])
 def test_superb_settings(name):
     config = load(name)
     optimizer, runner = config["optimizer"], config["runner"]
@@ -70,6 +71,18 @@ def test_the_x_vector():
     assert modelrc["LossConfig"]["AMSoftmaxLoss"] == {"s": 30.0, "m": 0.4}
 
 
+def test_the_search_for_queries():
+    expert = load("qbe")["downstream_expert"]
+    dtw = {"dist_method": "cosine_exp", "minmax_norm": True, "step_pattern": "asymmetric", "subsequence": True}
+    assert (expert["dtwrc"], expert["feature_normalization"], expert["datarc"]["batch_size"]) == (dtw, True, 1)
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
+def test_what_trains_nothing_has_a_recipe_that_chooses(task):
+    recipe = find(task.downstream, load(task.name))
+    assert (recipe is not None and recipe.choose is not None) == (not task.trains)
+
+
 IN_DEMO = [("demo", name) for name, task in TASKS.items() if task.demo_folds]
 
 
@@ -85,6 +98,8 @@ def test_replaced_keys_are_placeholders(name, folder):
         assert get(config, task.fold_key) in task.demo_folds
     dev = task.best_ckpt[: -len("-best.ckpt")]
     assert dev in config["runner"]["eval_dataloaders"]
+    if not task.trains:
+        return
     # An evaluation without a checkpoint in the same step would be lost by an interruption.
     assert config["runner"]["total_steps"] % config["runner"]["eval_step"] == 0
     assert config["runner"]["eval_step"] % config["runner"]["save_step"] == 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ..corpora import fluent_commands, iemocap, librispeech, snips, speech_commands, voxceleb1
-from ..metrics import ACCURACY, EER, PER, SLOT_CER, SLOT_F1, WER
+from .. import stdlist
+from ..corpora import fluent_commands, iemocap, librispeech, quesst14, snips, speech_commands, voxceleb1
+from ..metrics import ACCURACY, EER, MTWV, PER, SLOT_CER, SLOT_F1, WER
 from .task import Task
 
 ROWS = (
@@ -140,5 +141,19 @@ ROWS = (
         logged="test slot_type_f1",
         submitted="sf_public/predict.ark",
         official={None: 2800},
+    ),
+    Task(
+        name="qbe",
+        title="QbE",
+        downstream="quesst14_dtw",
+        corpus=quesst14.CORPUS,
+        metric=MTWV,
+        paths={"downstream_expert.datarc.dataset_root": "root"},
+        hypothesis=stdlist.NAME,
+        read=stdlist.read,
+        logged="test mtwv",
+        submitted="qbe_public/benchmark.stdlist.xml",
+        official={None: 138},
+        trains=False,
     ),
 )
