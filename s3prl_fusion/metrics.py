@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from .errors import UsageError
@@ -175,12 +176,12 @@ def macro_f1(hypotheses: Texts, references: Texts) -> Statistic:
 def slots_in(text: str) -> dict[str, list[str]]:
     """Find the slots of a text, ``PLAY B-artist ABBA E-artist``: their values by their types.
 
-    A value ends with the first mark of its own type; other marks in it are left out
-    (s3prl/downstream/ctc/metric.py:30).
+    A value ends with the first mark of its own type; other marks in it are left out, opening ones first: between two
+    words that both kinds stand at, it is one space that they share (s3prl/downstream/ctc/metric.py:29).
     """
     found: dict[str, list[str]] = {}
     for kind, value in _SLOT.findall(re.sub(" +", " ", text)):
-        found.setdefault(kind, []).append(_OPENING.sub("", _CLOSING.sub("", value)))
+        found.setdefault(kind, []).append(_CLOSING.sub("", _OPENING.sub("", value)))
     return found
 
 
@@ -192,8 +193,9 @@ def slot_type_f1(hypotheses: Texts, references: Texts) -> Statistic:
     """
     check_same_utterances(hypotheses, references)
     pairs = [(slots_in(hypotheses[key]).keys(), slots_in(references[key]).keys()) for key in sorted(references)]
-    scores = [2 * len(said & true) / (len(said) + len(true)) if said or true else 1.0 for said, true in pairs]
-    return ratio(scores, [1] * len(scores))
+    scores = [Fraction(2 * len(a & b), len(a) + len(b)) if a or b else Fraction(1) for a, b in pairs]
+    parts = math.lcm(*(score.denominator for score in scores))  # of 1: sums of whole numbers are exact
+    return ratio([int(score * parts) for score in scores], [parts] * len(scores))
 
 
 def slot_edits(hypotheses: Texts, references: Texts) -> tuple[list[int], list[int]]:

@@ -35,6 +35,7 @@ class Task:
     logged: str = "test acc"
     recipe_metric: Metric | None = None  # what it prints, and chooses the best checkpoint by, where it is another
     more: Sequence[Metric] = ()  # what it is scored by beside these
+    logged_more: Sequence[str] = ()  # what evaluate prints of them, in their order, where it does
     confusion: bool = False  # whether a picture is drawn of which labels are taken for which
     submitted: str = ""  # the hypothesis' name in the leaderboard's predict.zip; {fold} is filled in; none: not on it
     official: Mapping[str | None, int] | None = None  # fold -> utterances of the test set that published scores are on

@@ -12,6 +12,7 @@ from typing import Any
 
 from ...corpora.snips import TEXTS, clips_of, read_texts
 from ...errors import MissingFileError, UsageError
+from ...schema import Problem
 from ._ctc_data import Labelled
 
 MARKS = "slots"  # of a recipe's config, and so of its checkpoints: the slots' marks, as the head numbers them
@@ -21,6 +22,16 @@ SPEAKERS = "_speakers"  # behind a split's first folder: the config's key for wh
 def speakers_of(corpus: dict[str, Any], folders: Sequence[str]) -> list[str]:
     """Return the speakers of a split, which the config lists by its first folder."""
     return corpus[f"{folders[0]}{SPEAKERS}"]
+
+
+def find_missing_speakers(key: str, corpus: dict[str, Any], splits: Sequence[str]) -> list[Problem]:
+    """Return a mistake for each split whose speakers the config does not list."""
+    names = dict.fromkeys(f"{corpus[split][0]}{SPEAKERS}" for split in splits)
+    return [
+        Problem(f"{key}.{name}", f"{key} has no {name}, which must be a list of the voices whose clips are read")
+        for name in names
+        if not corpus.get(name)
+    ]
 
 
 class SnipsDataset(Labelled):

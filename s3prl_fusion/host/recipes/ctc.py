@@ -73,6 +73,10 @@ def settings(key: str, value: Any, problems: list[Problem]) -> Any:
             needed, why = _MODE_OF[corpus]
             told = f"{key}.text.mode must be {needed} for {corpus}, {why}; got {mode!r}"
             problems.append(Problem(f"{key}.text.mode", told))
+        if corpus == "snips":
+            problems += _snips.find_missing_speakers(
+                f"{key}.corpus", read["corpus"], splits({"downstream_expert": read})
+            )
     return read
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from ...corpora.snips import clips_of
+from ...errors import UsageError, unknown
 from ..patches import Patches
 from . import Recipe, _snips, ctc
 from ._ctc_data import keep_config
@@ -17,14 +19,26 @@ from ._shared import check_paths, supply_file
 
 
 def mend(config: dict[str, Any], patches: Patches) -> None:
-    """Supply the letters, check the paths, keep what the head says, and let the first checkpoint be the best so far."""
+    """Supply the letters, check the paths, keep what the head says, and mend the choice of the best checkpoint.
+
+    Raises:
+        MissingFileError: a path is not there.
+        UsageError: the slots are not those that the head was trained with.
+    """
     supply_file(config, "text", "vocab_file", "ctc/vocab/character.txt")
     check_paths(config, "corpus", "path")
     check_paths(config, "text", "slots_file")
     keep_config(patches)
     expert, text = config["downstream_expert"], import_module("s3prl.downstream.ctc.text")
-    expert[_snips.MARKS] = text.load_text_encoder(**expert["text"]).slots
+    marks = text.load_text_encoder(**expert["text"]).slots
+    if expert.setdefault(_snips.MARKS, marks) != marks:
+        raise UsageError(
+            f"{expert['text']['slots_file']} (downstream_expert.text.slots_file) is not what the experiment was "
+            "trained with; give the file as it was, or train again in another folder"
+        )
     _count_zero(patches)
+    module = import_module("s3prl.downstream.ctc.expert")
+    patches.set(module, "slot_value_cer", _defined_or_nan(module.slot_value_cer))
 
 
 def _count_zero(patches: Patches) -> None:
@@ -41,19 +55,39 @@ def _count_zero(patches: Patches) -> None:
     patches.set(expert_class, "__init__", init)
 
 
+def _defined_or_nan(stock: Callable[..., float]) -> Callable[..., float]:
+    """Let texts have no slot, as those of the steps that are logged may: stock divides by the letters of none
+    (s3prl/downstream/ctc/metric.py:132)."""
+
+    def slot_value_cer(**texts: Any) -> float:
+        try:
+            return stock(**texts)
+        except ZeroDivisionError:
+            return math.nan
+
+    return slot_value_cer
+
+
 def check_texts(config: dict[str, Any], splits: Sequence[str]) -> None:
     """Read the texts of some splits."""
-    expert = config["downstream_expert"]
+    expert, known = config["downstream_expert"], ctc.splits(config)
+    for split in splits:
+        if split not in known:
+            raise UsageError(f"downstream_expert.corpus: {unknown('split', split, known)}")
     tokenizer = import_module("s3prl.downstream.ctc.text").load_text_encoder(**expert["text"])
     for split in splits:
         _snips.SnipsDataset(expert["corpus"][split], tokenizer, 1, **expert["corpus"])
 
 
 def without_corpus(config: dict[str, Any], state: dict[str, Tensor], patches: Patches) -> None:
-    """Supply the letters, and the marks that the checkpoint's config has."""
+    """Supply the letters, and the marks that the checkpoint's config has; one that s3prl alone has trained names a file
+    of slots instead."""
     supply_file(config, "text", "vocab_file", "ctc/vocab/character.txt")
     text, module = (import_module(f"s3prl.downstream.ctc.{name}") for name in ("text", "expert"))
     expert = config["downstream_expert"]
+    if _snips.MARKS not in expert:
+        check_paths(config, "text", "slots_file")
+        return
     letters = Path(expert["text"]["vocab_file"]).read_text(encoding="utf-8").split("\n")
     encoder = text.CharacterTextSlotEncoder([letter for letter in letters if letter], expert[_snips.MARKS])
     patches.set(module, "load_text_encoder", lambda **_: encoder)
