@@ -109,7 +109,7 @@ TEXTS = [
     ("a.jsonl", '{"path": "x"', r"a\.jsonl:1: not JSON"),
     ("a.jsonl", '["x"]', r"a\.jsonl:1: got '\[\"x\"\]', expected an object"),
     ("a.jsonl", '{"path": {"x": 1}}', r"a\.jsonl:1: path must be a text or a number"),
-    ("a.xlsx", "", r"a\.xlsx must be a \.csv, \.tsv, \.jsonl file, or a Kaldi-style folder"),
+    ("a.xlsx", "", r"a\.xlsx must be a \.csv, \.tsv, \.jsonl or \.parquet file, a Kaldi-style"),
 ]
 
 

@@ -49,6 +49,7 @@ class Extra(NamedTuple):
 
 OPTIONAL = (
     Extra("submitit", "superb --slurm", "pip install 's3prl-fusion[slurm]'"),
+    Extra("pyarrow", "--table of the Hugging Face datasets library", "pip install 's3prl-fusion[datasets]'"),
     Extra("espnet", "fused upstreams in ESPnet", "pip install espnet"),
     Extra("fairseq", "fairseq's own checkpoints, unconverted", "pip install fairseq"),
     Extra("sox", "tests that compare with the real SoX", "apt install sox", program=True),

@@ -1,4 +1,5 @@
-"""Tables as users have them, CSV, TSV or JSON lines, or a Kaldi-style folder: rows of texts, each with its place."""
+"""Tables as users have them, CSV, TSV or JSON lines, a Kaldi-style folder, or what `datasets` has saved: rows of texts,
+each with its place."""
 
 from __future__ import annotations
 
@@ -6,12 +7,12 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import CorpusError, MissingFileError
-from . import kaldi
+from ..errors import CorpusError, MissingFileError, unknown
+from . import arrow, kaldi
 from .lines import read_text
 
 SUFFIXES = (".csv", ".tsv", ".jsonl")
@@ -30,32 +31,53 @@ class Record:
     cells: Mapping[str, str]
 
 
-def read_records(path: Path) -> list[Record]:
+def read_records(path: Path, columns: Mapping[str, str] | None = None) -> list[Record]:
     """Read a table.
 
     Args:
-        path: a file, by its suffix one of `SUFFIXES`, or a Kaldi-style folder, see `kaldi.read`.
+        path: a file, by its suffix one of `SUFFIXES`, a Kaldi-style folder, see `kaldi.read`, or what `arrow` reads.
+        columns: by our names of columns, the table's; others are called there as here.
 
     Raises:
         MissingFileError: it is not there.
-        CorpusError: it is of another kind, malformed, not UTF-8, or has no rows.
+        CorpusError: it is of another kind, malformed, not UTF-8, has no rows, or lacks a column that ``columns`` names.
+        UsageError: a package that reads it is not there.
     """
     if not path.exists():
         raise MissingFileError(f"--table: {path} does not exist")
-    if path.is_dir():
+    if arrow.is_dataset(path):
+        rows = arrow.read(path)
+    elif path.is_dir():
         rows = kaldi.read(path)
     elif path.suffix.lower() == ".jsonl":
         rows = _json_lines(path)
     elif path.suffix.lower() in SUFFIXES:
         rows = _separated(path, tabs=path.suffix.lower() == ".tsv")
     else:
-        raise CorpusError(f"--table: {path} must be a {', '.join(SUFFIXES)} file, or a Kaldi-style folder")
+        raise CorpusError(
+            f"--table: {path} must be a {', '.join(SUFFIXES)} or .parquet file, a Kaldi-style folder, or one "
+            "that Dataset.save_to_disk has made"
+        )
     records = [
         Record(where, {name: _text(where, name, value) for name, value in cells.items()}) for where, cells in rows
     ]
     if not records:
         raise CorpusError(f"{path} has no rows")
-    return records
+    return [_renamed(record, columns) for record in records] if _check_renamed(path, records, columns) else records
+
+
+def _check_renamed(path: Path, records: list[Record], columns: Mapping[str, str] | None) -> bool:
+    """Refuse columns that are not there; tell whether there is anything to rename."""
+    known = columns_of(records)
+    for name in (columns or {}).values():
+        if name not in known:
+            raise CorpusError(f"--columns: {path}: {unknown('column', name, known)}")
+    return bool(columns)
+
+
+def _renamed(record: Record, columns: Mapping[str, str] | None) -> Record:
+    cells = {name: record.cells.get(theirs, "") for name, theirs in (columns or {}).items()}
+    return replace(record, cells={**record.cells, **cells})
 
 
 def columns_of(records: list[Record]) -> list[str]:

@@ -12,6 +12,7 @@ import math
 import os
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,11 +21,13 @@ from ..decoding import SAMPLE_RATE, Fault, Form, form
 from ..errors import CorpusError
 from ..files import link_or_copy, reading_threads, whole_folder, write_whole
 from ..identity import digest
+from . import arrow
 from .table import Utterance
 
 if TYPE_CHECKING:
     import numpy as np
 
+EXTRACTED = "extracted"  # below that: sound that was within a file of rows, as it is there
 SPEECH = "speech"  # below the folder of what is prepared: what was cut or converted, whatever the task
 LATE = 0.1  # seconds that an utterance may end after its file does
 _STAMP = ".made_of"
@@ -46,6 +49,9 @@ def place(utterances: Sequence[Utterance], folder: Path, convert: bool) -> dict[
     Raises:
         CorpusError: files are unusable, or in another form and not to be converted; or a time is not within its file.
     """
+    within = [utterance.file for utterance in utterances if arrow.is_within(utterance.file)]
+    extracted = arrow.extract(within, folder / EXTRACTED) if within else {}
+    utterances = [replace(row, file=extracted.get(row.file, row.file)) for row in utterances]
     by_file: dict[Path, list[Utterance]] = {}
     for utterance in utterances:
         by_file.setdefault(utterance.file, []).append(utterance)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..errors import CorpusError, unknown
 from ..files import reading_threads
+from . import arrow
 from .kaldi import SPLITS as SPLITS
 from .lines import check_names
 from .records import Record, columns_of, read_records
@@ -29,6 +30,7 @@ class Table:
         convert: whether sound files that are not mono at 16 kHz are made so.
         lexicons: pronunciations, absolute paths.
         trials: of speakers, an absolute path.
+        columns: pairs of our name of a column and the table's.
     """
 
     path: Path
@@ -36,12 +38,14 @@ class Table:
     convert: bool = False
     lexicons: tuple[Path, ...] = ()
     trials: Path | None = None
+    columns: tuple[tuple[str, str], ...] = ()
 
     @property
     def words(self) -> list[str]:
         """What the command line says of it."""
         words = ["--table", str(self.path), "--table-name", self.name, *(["--convert"] if self.convert else [])]
         words += ["--lexicon", ",".join(map(str, self.lexicons))] if self.lexicons else []
+        words += ["--columns", ",".join(map("=".join, self.columns))] if self.columns else []
         return [*words, *(["--trials", str(self.trials)] if self.trials else [])]
 
     def task(self, kind: str) -> str:
@@ -85,7 +89,7 @@ def read(table: Table, column: str, needed: Collection[str] = SPLITS) -> list[Ut
         CorpusError, MissingFileError: a column, a cell, a split or a file is missing; a split, a time or a name cannot
             be used; an utterance is there twice. The message has the lines.
     """
-    records = read_records(table.path)
+    records = read_records(table.path, dict(table.columns))
     by_folds = not needed
     _check_columns(table.path, columns_of(records), ["path", column, *(["fold"] if by_folds else ["split"])])
     _refuse("has no", column, [record for record in records if not record.cells.get(column)])
@@ -103,7 +107,7 @@ def read(table: Table, column: str, needed: Collection[str] = SPLITS) -> list[Ut
 
 def has_column(table: Table, column: str) -> bool:
     """Tell whether a table has a column."""
-    return column in columns_of(read_records(table.path))
+    return column in columns_of(read_records(table.path, dict(table.columns)))
 
 
 def report_new(what: str, found: dict[str, dict[str, list[str]]]) -> list[str]:
@@ -145,7 +149,10 @@ def _check_columns(path: Path, columns: Sequence[str], needed: Sequence[str]) ->
     missing = [name for name in needed if name not in columns]
     if missing:
         told = unknown("column", missing[0], columns)
-        raise CorpusError(f"{path} has no column {missing[0]!r}; rename the one that is meant: {told}")
+        raise CorpusError(
+            f"{path} has no column {missing[0]!r}; rename the one that is meant, or say --columns {missing[0]}=NAME: "
+            f"{told}"
+        )
 
 
 def _refuse(what: str, column: str, records: Sequence[Record]) -> None:
@@ -218,10 +225,14 @@ def _check_twice(utterances: Sequence[Utterance]) -> None:
 def _check_files(utterances: Sequence[Utterance]) -> None:
     files = list(dict.fromkeys(utterance.file for utterance in utterances))
     with reading_threads() as pool:
-        missing = {file for file, is_there in zip(files, pool.map(os.path.isfile, files)) if not is_there}
+        missing = {file for file, is_there in zip(files, pool.map(_is_there, files)) if not is_there}
     if missing:
         lines = [f"{utterance.where}: {utterance.file}" for utterance in utterances if utterance.file in missing]
         raise CorpusError(
             "\n".join([f"{len(missing)} of {len(files)} sound files do not exist:", *lines[:3]])
             + "\npaths count from the table's folder, or from the current one"
         )
+
+
+def _is_there(file: Path) -> bool:
+    return os.path.isfile(file) or arrow.is_within(file)

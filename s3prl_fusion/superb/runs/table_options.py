@@ -6,10 +6,11 @@ import argparse
 from pathlib import Path
 
 from ...corpora.table import Table
-from ...errors import MissingFileError, UsageError
+from ...errors import MissingFileError, UsageError, unknown
 from ..table_tasks import KINDS, is_table_name, table_name
 
-OPTIONS = ("table_name", "convert", "trials")  # that say nothing without --table
+COLUMNS = ("path", "split", "fold", "start", "end", "id", "text", "phonemes", "label", "speaker")
+OPTIONS = ("table_name", "columns", "convert", "trials")  # that say nothing without --table
 
 
 def add_table(parser: argparse.ArgumentParser) -> None:
@@ -19,8 +20,10 @@ def add_table(parser: argparse.ArgumentParser) -> None:
     add(
         "--table",
         metavar="FILE[,FILE...]",
-        help=f"your own speech: a .csv, .tsv or .jsonl with path, split and what -t needs ({kinds}), or a Kaldi folder",
+        help=f"your own speech: a .csv, .tsv or .jsonl with path, split and what -t needs ({kinds}), a Kaldi "
+        "folder, or one of the Hugging Face datasets library, or .parquet",
     )
+    add("--columns", metavar="NAME=COLUMN[,...]", help="what columns are called there, for example text=sentence")
     add("--table-name", metavar="NAME[,NAME...]", help="what to call it (default: as the file)")
     add("--convert", action="store_true", help="make its sound files mono at 16 kHz, once, in the prepared folder")
     add("--trials", metavar="FILE", help="verify's test trials, 'SAME ID ID' lines, SAME is 0 or 1 (default: drawn)")
@@ -51,7 +54,18 @@ def tables_of(args: argparse.Namespace) -> list[Table]:
         if names.count(name) > 1:
             raise UsageError(f"two tables are called {name!r}; give --table-name NAME,NAME")
     lexicons, trials = _files(args, "lexicon"), next(iter(_files(args, "trials")), None)
-    return [Table(path, name, args.convert, lexicons, trials) for path, name in zip(paths, names)]
+    columns = _columns(args.columns)
+    return [Table(path, name, args.convert, lexicons, trials, columns) for path, name in zip(paths, names)]
+
+
+def _columns(text: str | None) -> tuple[tuple[str, str], ...]:
+    pairs = [tuple(word.strip() for word in part.split("=", 1)) for part in (text or "").split(",") if part.strip()]
+    for pair in pairs:
+        if len(pair) != 2 or not all(pair):
+            raise UsageError(f"--columns: got {text!r}, expected NAME=COLUMN[,NAME=COLUMN...], as text=sentence")
+        if pair[0] not in COLUMNS:
+            raise UsageError(f"--columns: {unknown('column', pair[0], COLUMNS)}")
+    return tuple((ours, theirs) for ours, theirs in pairs)
 
 
 def table_words(args: argparse.Namespace) -> list[str]:
@@ -62,6 +76,7 @@ def table_words(args: argparse.Namespace) -> list[str]:
     joined = {"--table": [str(table.path) for table in tables], "--table-name": [table.name for table in tables]}
     words = [word for option, values in joined.items() for word in (option, ",".join(values))]
     words += ["--convert"] if args.convert else []
+    words += ["--columns", args.columns] if args.columns else []
     if tables[0].lexicons and not getattr(args, "librispeech", None):  # whose option that is too
         words += ["--lexicon", ",".join(map(str, tables[0].lexicons))]
     return [*words, *(["--trials", str(tables[0].trials)] if tables[0].trials else [])]
