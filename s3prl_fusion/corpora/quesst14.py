@@ -44,22 +44,25 @@ def read_english(root: Path, name: str) -> list[Path]:
 
     Raises:
         MissingFileError: the list is not there.
-        CorpusError: a line is of another form, there is no English one, or two files have one name.
+        CorpusError: a line is of another form, there is no English one, a file is there twice, or two have one name.
     """
     path = root / "scoring" / f"language_key_{name}.lst"
     if not path.is_file():
         raise MissingFileError(f"{path} does not exist; {HELP}")
-    files = []
+    files: dict[Path, None] = {}
     for where, line in read_lines(path):
         fields = line.split()
         if len(fields) != 2 or "/" not in fields[0]:
             raise CorpusError(f"{where}: got {line!r}, expected a line as 'quesst14Database/Audio/NAME.wav {ENGLISH}'")
+        file = root / fields[0].partition("/")[2]
+        if file in files:
+            raise CorpusError(f"{where}: {file} is there twice; unpack the corpus again")
         if fields[1] == ENGLISH:
-            files.append(root / fields[0].partition("/")[2])
+            files[file] = None
     if not files:
         raise CorpusError(f"{path} has no file of {ENGLISH}; {HELP}")
     check_names((file.stem, file) for file in files)
-    return files
+    return list(files)
 
 
 def read_truth(root: Path, split: str) -> Truth:

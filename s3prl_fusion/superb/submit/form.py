@@ -120,7 +120,7 @@ def _corpus(member: str) -> str:
 def _parameter_description(entry: Entry, parameters: int) -> str:
     whose = "fine-tuned for each task" if entry.first.args.upstream_trainable else "frozen, shared by all tasks"
     interface = "weighted sum" if entry.is_stock else f"interface {_own(entry.first.fusion['interface']['name'])}"
-    featurizer = sorted({one.featurizer for one in entry.trained})
+    featurizer = sorted({one.featurizer for one in entry.trained if one.run.task.trains} or {0})
     return (
         f"upstream: {parameters} parameters, {whose}; {interface}: {' or '.join(map(str, featurizer))}, trained "
         "for each task and counted with its head as task-specific"
