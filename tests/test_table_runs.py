@@ -72,13 +72,15 @@ def read_score(run: str) -> dict:
 
 def test_classify_from_a_table_to_scores(table, capsys):
     assert superb("classify", table) == 0
-    assert "czech label acc % ↑ | czech label macro F1 % ↑" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "czech label acc % ↑ | czech label macro F1 % ↑" in out and "| (chance) |  | 50.00 | 50.00 |" in out
     run = Path("exp/fbank/classify@czech/fold1")
     truth, said = read_texts(run / "test_fold1_truth.txt"), read_texts(run / "test_fold1_predict.txt")
     assert truth == {"test0": "glad", "test1": "very low"}
     assert set(read_texts(run / "dev_fold1_truth.txt")) == {"dev0", "dev1"}  # not drawn from train, as s3prl does
     kept = read_score("classify@czech/fold1")
     assert (kept["score"], kept["more"]) == (ACCURACY.score(said, truth), {"macro F1": MACRO_F1.score(said, truth)})
+    assert kept["more_chance"] == {"macro F1": MACRO_F1.chance(truth)}
     assert (run / "confusion.png").read_bytes().startswith(b"\x89PNG")
     assert s3prl_fusion.load_experiment(run).predict(["wavs/test0.wav"])[0] in ("glad", "very low")
 

@@ -72,6 +72,7 @@ SCORE = Section(
         "dev_score": _REAL_OR_NONE,
         "more": Section(others=True, null=True),
         "chance": _REAL_OR_NONE,
+        "more_chance": Section(others=True, null=True),
         "utterances": _COUNT,
         "config_hash": _TEXT,
         **{f"{stage}_seconds": _REAL_OR_NONE for stage in ("train", "evaluate")},

@@ -65,7 +65,7 @@ def report(folders: Sequence[RunFolder], title: str, output: Path | None = None)
 
 def _flat(runs: pandas.DataFrame) -> pandas.DataFrame:
     """Without what has a structure, which is in score.json and results.json."""
-    return runs.drop(columns=["fusion", "made_of", "cache", "auto", "more", "states"], errors="ignore")
+    return runs.drop(columns=["fusion", "made_of", "cache", "auto", "more", "more_chance", "states"], errors="ignore")
 
 
 def notes(table: pandas.DataFrame, runs: pandas.DataFrame, tasks: Sequence[Task], judged: bool) -> str:

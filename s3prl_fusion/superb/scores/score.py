@@ -14,7 +14,7 @@ from ... import checkpoint
 from ...assets import downstream_configs_dir
 from ...files import read_json, write_sealed
 from ...host.arguments import set_value
-from ...metrics import ScoreError
+from ...metrics import ScoreError, Texts
 from ..layout import RunFolder, is_auto_name, task_on_table
 from ..own_files import own_digest
 from ..records import RUN, STAMP
@@ -71,7 +71,7 @@ def score(run: RunFolder, paths: Mapping[str, Any] | None = None) -> dict[str, A
         "dev_score": dev_score(task, states),
         "chance": task.metric.chance(references),
         "metric": task.metric.name,
-        **({"more": {metric.name: metric.score(hypotheses, references) for metric in task.more}} if task.more else {}),
+        **_more(task, hypotheses, references),
         "definition": task.metric.definition,
         "utterances": len(references),
         "test_set": scoring.names_digest(references),
@@ -87,6 +87,13 @@ def score(run: RunFolder, paths: Mapping[str, Any] | None = None) -> dict[str, A
         draw(hypotheses, references, f"{task.title} {fold or ''}".strip(), run.path / CONFUSION)
     write_sealed(run.result, result)
     return result
+
+
+def _more(task: Task, hypotheses: Texts, references: Texts) -> dict[str, dict[str, float]]:
+    if not task.more:
+        return {}
+    scores = {metric.name: metric.score(hypotheses, references) for metric in task.more}
+    return {"more": scores, "more_chance": {metric.name: metric.chance(references) for metric in task.more}}
 
 
 def _stamp(run: RunFolder, stage: str) -> dict[str, Any]:

@@ -100,7 +100,9 @@ def tabulate(runs: pandas.DataFrame) -> pandas.DataFrame:
         row["seconds"] = (group["train_seconds"] + group["evaluate_seconds"]).sum()
         rows.append(row)
     floor = {"upstream": FLOOR, "interface": ""}
-    floor.update({task.column: runs.loc[runs["task"] == task.name, "chance"].mean() for task in tasks})
+    for task in tasks:
+        mine = runs[runs["task"] == task.name]
+        floor.update({column: chance_of(mine, task, metric).mean() for column, metric in task.columns.items()})
     table = pandas.DataFrame([*rows, floor])
     whole = [column for column in table if column.endswith(("parameters", "seeds"))]
     table[whole] = table[whole].astype("Float64").round().astype("Int64")
@@ -109,9 +111,18 @@ def tabulate(runs: pandas.DataFrame) -> pandas.DataFrame:
 
 def scores_of(runs: pandas.DataFrame, task: Task, metric: Metric) -> pandas.Series:
     """Return the scores of a task's runs by one of its metrics."""
-    if metric == task.metric:
-        return runs["score"]
-    return runs["more"].map(lambda more: more.get(metric.name, math.nan))
+    return runs["score"] if metric == task.metric else _of_more(runs, "more", metric)
+
+
+def chance_of(runs: pandas.DataFrame, task: Task, metric: Metric) -> pandas.Series:
+    """Return what needs no speech at all, by one of a task's metrics; NaN where an older score has none of it."""
+    return runs["chance"] if metric == task.metric else _of_more(runs, "more_chance", metric)
+
+
+def _of_more(runs: pandas.DataFrame, key: str, metric: Metric) -> pandas.Series:
+    if key not in runs:
+        return runs["score"] * math.nan
+    return runs[key].map(lambda more: more.get(metric.name, math.nan) if isinstance(more, dict) else math.nan)
 
 
 def _interface(runs: pandas.DataFrame) -> str:
