@@ -19,6 +19,7 @@ import s3prl_fusion
 from s3prl_fusion.assets import downstream_configs_dir
 from s3prl_fusion.cli import main
 from s3prl_fusion.corpora.base import ROOT, Source
+from s3prl_fusion.corpora.snips import SPEAKERS
 from s3prl_fusion.corpora.snips_texts import spell
 from s3prl_fusion.errors import CorpusError, HostError, UserError
 from s3prl_fusion.host import recipes
@@ -133,6 +134,11 @@ def test_a_head_that_finds_no_slot_has_a_best_checkpoint_and_scores(config, corp
     experiment = s3prl_fusion.load_experiment(tmp_path / "moved.ckpt")
     assert experiment.downstream.tokenizer.slots == ["B-artist", "E-artist", "B-party_size", "E-party_size"]
     assert isinstance(experiment.predict([torch.randn(16000)])[0], str)
+
+
+def test_the_corpus_is_checked_for_the_voices_that_superb_reads():
+    corpus = yaml.safe_load((downstream_configs_dir() / TASK.config).read_text())["downstream_expert"]["corpus"]
+    assert {split: tuple(corpus[f"{split}_speakers"]) for split in SPEAKERS} == dict(SPEAKERS)
 
 
 def test_the_voices_of_a_split_are_the_configs(config, registered):

@@ -13,6 +13,7 @@ import pytest
 from s3prl_fusion.checkpoint import in_full
 from s3prl_fusion.cli import main
 from s3prl_fusion.interfaces import DEFAULT_INTERFACE
+from s3prl_fusion.metrics import SLOT_CER, SLOT_F1
 from s3prl_fusion.names import resolve
 from s3prl_fusion.superb.layout import RunFolder
 from s3prl_fusion.superb.scores import chart, report, tables
@@ -192,12 +193,22 @@ def test_superb_scores_need_the_official_test_sets(tmp_path):
         result(tmp_path, "hubert", "asr", 6.42, utterances=2620),
         result(tmp_path, "hubert", "sid", 81.42, utterances=8251),
         *(result(tmp_path, "hubert", "er", 64.92, fold, utterances=n) for fold, n in folds.items()),
+        result(tmp_path, "hubert", "sf", 88.53, utterances=2800, more={"CER": 25.2}),
         result(tmp_path, "fbank", "sid", 50.0, utterances=8250),
     ]
-    # By hand: (6.42 - 23.18) / (3.62 - 23.18), (81.42 - 20.058174) / (90.3 - 20.058174), and so on.
+    # By hand: (6.42 - 23.18) / (3.62 - 23.18), (81.42 - 20.058174) / (90.3 - 20.058174), and so on; of SF the mean of
+    # (88.53 - 69.64) / (89.81 - 69.64) and (25.2 - 52.94) / (21.76 - 52.94).
     assert rows_under(text_of(runs, tmp_path), "SUPERB score") == [
-        "| hubert | weighted_sum | 856.9 | 873.6 | 860.7 |  |"
+        "| hubert | weighted_sum | 856.9 | 873.6 | 860.7 | 913.1 |  |"
     ]
+
+
+def test_both_scores_of_a_task_are_columns_with_what_they_are(tmp_path):
+    text = text_of([result(tmp_path, "hubert", "sf", 88.53, more={"CER": 25.2})], tmp_path)
+    assert "| upstream | interface | SF F1 % ↑ | SF CER % ↓ |" in text
+    assert "| hubert | weighted_sum | 88.53 | 25.20 |" in text
+    for metric in (SLOT_F1, SLOT_CER):
+        assert f"SF {metric.name}: {metric.definition}.\n" in text
 
 
 def test_seeds_give_a_mean_and_a_spread(tmp_path):

@@ -78,7 +78,8 @@ def notes(table: pandas.DataFrame, runs: pandas.DataFrame, tasks: Sequence[Task]
         if task.fold_key and task.folds and folds != set(task.folds):
             lines.append(f"{task.title}: {', '.join(sorted(folds))} of {len(task.folds)} folds.")
     lines += [NOTE] if judged else []
-    lines += [f"{task.column}: {task.metric.definition}." for task in tasks if task.metric.definition]
+    metrics = [column_and_metric for task in tasks for column_and_metric in task.columns.items()]
+    lines += [f"{column}: {metric.definition}." for column, metric in metrics if metric.definition]
     return "\n".join(lines) + "\n"
 
 
