@@ -14,9 +14,14 @@ SLURM = [
     "setuptools<81; python_version < '3.10'",
 ]
 SF = ["num2words>=0.5.12"]  # for Audio SNIPS as its owners hand it out
+SD = ["h5py>=3"]
 DATASETS = ["pyarrow>=12"]  # for tables of the Hugging Face datasets library
-EXTRAS = [*SLURM, *SF, *DATASETS]
-TEST = ["pytest>=7", "pytest-xdist>=3", "hypothesis>=6", "ssl-interface==0.1.0", "setuptools>=70.1", *EXTRAS]
+EXTRAS = [*SLURM, *SF, *SD, *DATASETS]
+TEST = [
+    *("pytest>=7", "pytest-xdist>=3", "hypothesis>=6", "ssl-interface==0.1.0", "setuptools>=70.1"),
+    "pyannote.metrics>=3; python_version >= '3.10'",  # an independent diarization error rate
+    *EXTRAS,
+]
 LINT = ["ruff~=0.17.0", "mypy>=1.15"]
 DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9", "mkdocstrings[python]"]
 
@@ -69,6 +74,7 @@ setup(
         "slurm": SLURM,
         "sf": SF,
         "datasets": DATASETS,
+        "sd": SD,
         "test": TEST,
         "lint": LINT,
         "docs": DOCS,

@@ -12,8 +12,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import diarization
 from .errors import UsageError
 from .spelling import characters
 
@@ -356,6 +358,44 @@ def no_slots_f1(references: Texts) -> float:
     return _of_all(slot_type_f1(dict.fromkeys(references, ""), references), len(references))
 
 
+def diarization_errors(hypotheses: Texts, references: Texts) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """Count seconds that are told wrongly, (n, settings), see `diarization.errors`, and those of speech, (n,).
+
+    Args:
+        hypotheses: by recording, the file of its probabilities, in EXPDIR/scoring/predictions.
+        references: by recording, its turns, see `diarization.write_turns`.
+
+    Raises:
+        ScoreError: the recordings differ, or a file cannot be read.
+    """
+    import numpy
+
+    check_same_utterances(hypotheses, references)
+    wrong, speech = [], []
+    for name in sorted(references):
+        path = Path(hypotheses[name])
+        try:
+            shift = int((path.parents[2] / diarization.FRAME_SHIFT).read_text())
+            told, true = diarization.read_probabilities(path), diarization.read_turns(references[name])
+        except (OSError, KeyError, ValueError) as error:
+            raise ScoreError(f"{path}: {error}; evaluate again") from error
+        found = [
+            diarization.errors(diarization.turns_of(told, shift, threshold, median), true)
+            for median in diarization.MEDIANS
+            for threshold in diarization.THRESHOLDS
+        ]
+        wrong.append([seconds for seconds, _ in found])
+        speech.append(found[0][1])
+    return numpy.array(wrong), numpy.array(speech)
+
+
+def diarization_error_rate(hypotheses: Texts, references: Texts) -> Statistic:
+    """Sum the seconds told wrongly per second of speech, by the threshold and smoothing that are best over all drawn
+    recordings, as s3prl's recipe scores (s3prl/downstream/diarization/score.sh)."""
+    wrong, speech = diarization_errors(hypotheses, references)
+    return lambda weights: 100.0 * (weights @ wrong).min(axis=1) / (weights @ speech)
+
+
 def blind_accuracy(references: Texts) -> float:
     """Score a blind guess among the labels that occur."""
     return 100.0 / len(set(references.values()))
@@ -372,6 +412,15 @@ SLOT_F1 = Metric(
 SLOT_CER = Metric(
     "CER", False, slot_value_cer, lambda references: 100.0, definition="of slots' values", counts=slot_edits
 )
+DER = Metric(
+    "DER",
+    False,
+    diarization_error_rate,
+    lambda references: 100.0,  # nobody ever speaks
+    definition="NIST's, no collar, overlaps count, of the best of five thresholds and two smoothings on the test set "
+    "itself, as in s3prl's recipe",
+)
+FRAME_ACCURACY = Metric("frame acc", True, accuracy, blind_accuracy)  # that the SD recipe chooses its checkpoint by
 EER = Metric(
     "EER",
     False,

@@ -237,6 +237,32 @@ def official_quesst14(root: Path, speech: bool = False) -> Path:
     return root
 
 
+def official_librimix(root: Path, spoken: bool = False) -> Path:
+    """Kaldi's folders: two people a recording, the second in the midst of the first; paths from the corpus's folder."""
+    for s, split in enumerate(("train", "dev", "test")):
+        folder, tables = (
+            root / split,
+            {name: "" for name in ("wav.scp", "segments", "utt2spk", "spk2utt", "reco2dur", "rttm")},
+        )
+        for r in range(4 if split == "train" else 2):
+            name = f"{split}-mix{r}"
+            file = Path("wav", f"{name}.wav")
+            (speech if spoken else clip)(root / file, 10 * s + r, 2.0)
+            seconds = soundfile.info(root / file).duration
+            tables["wav.scp"] += f"{name} {file}\n"
+            tables["reco2dur"] += f"{name} {seconds:.3f}\n"
+            for speaker, start, end in (("a", 0.0, 1.5), ("b", 1.0, 2.0)):
+                who = f"{speaker}{r}"
+                tables["segments"] += f"{who}-{name} {name} {start} {end}\n"
+                tables["utt2spk"] += f"{who}-{name} {who}\n"
+                tables["spk2utt"] += f"{who} {who}-{name}\n"
+                tables["rttm"] += f"SPEAKER {name} 1 {start:7.2f} {end - start:7.2f} <NA> <NA> {who} <NA>\n"
+        folder.mkdir(parents=True)
+        for table, lines in tables.items():
+            (folder / table).write_text(lines)
+    return root
+
+
 def official(root: Path, speech: bool = False) -> dict[str, Path]:
     """All corpora as their owners hand them out, small: roots by the options of the command line, VoxCeleb1's lists
     inside its own.
@@ -250,6 +276,7 @@ def official(root: Path, speech: bool = False) -> dict[str, Path]:
         "voxceleb1": official_voxceleb1(root / "VoxCeleb1", speech),
         "iemocap": official_iemocap(root / "IEMOCAP", speech),
         **official_speech_commands(root, speech),
+        "librimix-sd": official_librimix(root / "librimix_sd", speech),
         "snips": official_snips(root / "SNIPS", speech),
         "quesst14": official_quesst14(root / "quesst14Database", speech),
         "fluent-commands": official_fluent_commands(root / "fluent_speech_commands_dataset", speech),

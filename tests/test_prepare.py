@@ -76,6 +76,7 @@ def test_speech_in_the_official_layouts_is_ready_for_every_task(tmp_path):
         ("sv", ["list of trials has 10 trials, 37,710 fewer", "has 24 clips, 153,492", "has 6 speakers, 1,245"]),
         ("er", ["IEMOCAP has 40 utterances, 5,491 fewer than the official 5,531"]),
         ("ks", ["train has 12 utterances, 51,082 fewer", "dev has 11", "test set has 12 utterances, 3,069 fewer"]),
+        ("sd", ["train has 4 recordings, 13,896 fewer", "dev has 2", "test has 2 recordings, 2,998 fewer"]),
         ("sf", ["train has 3 utterances, 104,669 fewer", "valid has 2", "test has 3 utterances, 2,797 fewer"]),
         ("qbe", ["has 6 English documents, 2,432 fewer", "dev has 3 English queries, 135 fewer", "eval has 3 English"]),
         ("ic", ["train has 4 utterances, 23,128 fewer", "valid has 2", "test has 2 utterances, 3,791 fewer"]),

@@ -263,6 +263,7 @@ class TestTable:
         assert names == [
             "asr",
             "ctc",
+            "diarization",
             "emotion",
             "fluent_commands",
             "quesst14_dtw",

@@ -241,6 +241,7 @@ def test_one_error_lists_every_missing_corpus(tmp_path):
         "--speech-commands is missing (needed by ks)",
         "--fluent-commands is missing (needed by ic)",
         "--snips is missing (needed by sf)",
+        "--librimix-sd is missing (needed by sd)",
         "--quesst14 is missing (needed by qbe)",
     ]
     assert "nowhere is not a folder" in lines[2]

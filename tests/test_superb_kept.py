@@ -196,6 +196,7 @@ def test_every_recipe_lists_its_test_set(tmp_path):
         "pr": spoken,
         "sid": [clip.replace("/", "-").removesuffix(".wav") for clip in clips],
         "sv": ["_".join(clip.replace("/", "-").removesuffix(".wav") for clip in pair) for pair in trials],
+        "sd": [line.split()[0] for line in (roots["librimix-sd"] / "test" / "wav.scp").open()],
         "qbe": [f"quesst14_eval_{word:04d}" for word in (1, 2, 4)],
         "er": [row[1] for row in labelled if row[0].startswith("[") and row[2] in kept_labels],
         "ks": [f"{clip.parent.name}-{clip.name}" for clip in roots["speech-commands-test"].rglob("*.wav")],

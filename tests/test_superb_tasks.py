@@ -22,6 +22,7 @@ SETTINGS = {
     "ks": (1.0e-4, 200_000, 32, 1),
     "ic": (1.0e-4, 200_000, 32, 1),
     "sf": (1.0e-4, 200_000, 32, 1),
+    "sd": (1.0e-4, 30_000, 8, 4),
 }
 BATCH_KEYS = {
     "asr": "downstream_expert.datarc.batch_size",
@@ -32,6 +33,7 @@ BATCH_KEYS = {
     "ks": "downstream_expert.datarc.batch_size",
     "ic": "downstream_expert.datarc.train_batch_size",
     "sf": "downstream_expert.corpus.batch_size",
+    "sd": "downstream_expert.loaderrc.train_batchsize",
 }
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .. import stdlist
-from ..corpora import fluent_commands, iemocap, librispeech, quesst14, snips, speech_commands, voxceleb1
-from ..metrics import ACCURACY, EER, MTWV, PER, SLOT_CER, SLOT_F1, WER
+from .. import diarization, stdlist
+from ..corpora import fluent_commands, iemocap, librimix, librispeech, quesst14, snips, speech_commands, voxceleb1
+from ..metrics import ACCURACY, DER, EER, FRAME_ACCURACY, MTWV, PER, SLOT_CER, SLOT_F1, WER
 from .task import Task
 
 ROWS = (
@@ -142,6 +142,24 @@ ROWS = (
         logged_more=("test slot_value_cer",),
         submitted="sf_public/predict.ark",
         official={None: 2800},
+    ),
+    Task(
+        name="sd",
+        title="SD",
+        downstream="diarization",
+        corpus=librimix.CORPUS,
+        metric=DER,
+        chosen_by=FRAME_ACCURACY,
+        paths={
+            "downstream_expert.loaderrc.root": "root",
+            **{f"downstream_expert.loaderrc.{split}_dir": split for split in librimix.SPLITS},
+        },
+        hypothesis="scoring/predictions",
+        read=diarization.read_predictions,
+        logged="test der",
+        submitted="sd_public/scoring/predictions",
+        with_it={diarization.FRAME_SHIFT: "sd_public/frame_shift"},
+        official={None: 3000},
     ),
     Task(
         name="qbe",

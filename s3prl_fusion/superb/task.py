@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..corpora.base import Corpus
@@ -34,10 +34,14 @@ class Task:
     read: Callable[[Path], dict[str, str]] | None = None  # reads a hypothesis that is no such lines
     logged: str = "test acc"
     recipe_metric: Metric | None = None  # what it prints, and chooses the best checkpoint by, where it is another
+    chosen_by: Metric | None = None  # what it chooses the best checkpoint by, where that is not what it prints
     more: Sequence[Metric] = ()  # what it is scored by beside these
     logged_more: Sequence[str] = ()  # what evaluate prints of them, in their order, where it does
     confusion: bool = False  # whether a picture is drawn of which labels are taken for which
-    submitted: str = ""  # the hypothesis' name in the leaderboard's predict.zip; {fold} is filled in; none: not on it
+    # The hypothesis' name in the leaderboard's predict.zip, a folder's where it is one; {fold} is filled in; none: not
+    # on it. And the files that go with it: their names in the run's folder, and in the zip.
+    submitted: str = ""
+    with_it: Mapping[str, str] = field(default_factory=dict)
     official: Mapping[str | None, int] | None = None  # fold -> utterances of the test set that published scores are on
     options: Sequence[str] = ()  # those of the corpus that are for this task
     folds: Sequence[str | None] = (None,)  # the score is their mean; none where only what was run tells
@@ -52,7 +56,12 @@ class Task:
 
     @property
     def dev_metric(self) -> Metric:
-        """What the recipe itself scores by."""
+        """What the recipe chooses its best checkpoint by."""
+        return self.chosen_by or self.logged_metric
+
+    @property
+    def logged_metric(self) -> Metric:
+        """What the recipe itself prints of the test set."""
         return self.recipe_metric or self.metric
 
     @property

@@ -118,7 +118,7 @@ def _checked_score(run: RunFolder, task: Task, fold: str | None) -> tuple[float,
     try:
         hypotheses = task.hypotheses(run.hypothesis(task, fold))
         references = task.references(run.reference(task, fold))
-        text, logs = log.read_text(encoding="utf-8"), task.dev_metric
+        text, logs = log.read_text(encoding="utf-8"), task.logged_metric
         for metric, key in ((logs, task.logged), *zip(task.more, task.logged_more)):
             scoring.check_logged(metric.score(hypotheses, references), scoring.logged_score(text, key, metric.scale))
         value = task.metric.score(hypotheses, references)

@@ -30,10 +30,10 @@ class SubmissionError(UsageError):
 
 
 class Predictions(NamedTuple):
-    """A file for the zip, what it must hold the utterances of, and whose they are."""
+    """A file for the zip, what it must hold the utterances of, if it is of several, and whose they are."""
 
     file: Path
-    reference: Path
+    reference: Path | None
     task: Task
 
 
@@ -124,7 +124,7 @@ def _read_run(task: Task, folder: Path) -> Run:
             files.reference(task, fold),
             files.best_ckpt(task),
         ):
-            if not file.is_file():
+            if not file.exists():
                 name = f"{task.name} {fold or ''}".strip()
                 raise SubmissionError(f"{file} does not exist: {name} is not done; {AGAIN}")
         scores.append(read(files))
@@ -161,7 +161,13 @@ def collect(runs: Sequence[Run]) -> dict[str, Predictions]:
         for fold in run.task.folds:
             hypothesis, reference = run.fold(fold).hypothesis(run.task, fold), run.fold(fold).reference(run.task, fold)
             name = f"predict/{run.task.file(run.task.submitted, fold)}"
-            files[name] = Predictions(hypothesis, reference, run.task)
+            if hypothesis.is_dir():  # a file an utterance, which the score has counted
+                each = [Path(file) for file in run.task.hypotheses(hypothesis).values()]
+                files.update({f"{name}/{file.name}": Predictions(file, None, run.task) for file in each})
+            else:
+                files[name] = Predictions(hypothesis, reference, run.task)
+            beside = {f"predict/{to}": run.fold(fold).path / of for of, to in run.task.with_it.items()}
+            files.update({to: Predictions(file, None, run.task) for to, file in beside.items()})
     return dict(sorted(files.items()))
 
 
@@ -200,6 +206,10 @@ def _check_package(files: Mapping[str, Predictions], package: Path) -> None:
             raise SubmissionError(f"the zip came out with {archive.namelist()} in place of {list(files)}; try again")
         for name, (file, reference, task) in files.items():
             copy = Path(archive.extract(name, folder))
+            if reference is None:
+                if copy.read_bytes() != file.read_bytes():
+                    raise SubmissionError(f"{name} came out of the zip with other contents than {file}; try again")
+                continue
             if task.read:
                 keys = list(task.read(copy))
             else:
