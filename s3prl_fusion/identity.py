@@ -18,6 +18,7 @@ from .interfaces import interface_class, interface_options
 from .source import code_digest, content_digest
 from .upstreams.entries import known
 from .upstreams.references import parse
+from .upstreams.repositories import Repository
 
 _ABSENT = object()
 CONTENT = "sha256:"  # before the digest of what is in a file
@@ -63,6 +64,8 @@ def _member(member: MemberConfig, contents: bool) -> dict[str, Any]:
     entry = known(member.name)
     config = member.model_config if member.model_config is not None else dict(entry.options) or None
     own = parse(member.name)
+    if isinstance(own, Repository) and contents and not own.runs_code:
+        own = own.pinned()
     made_of = {
         "name": own.identity if own else entry.via or entry.name,
         "code": own and contents and own.digest() or None,

@@ -23,7 +23,7 @@ from s3prl_fusion.host.ckpt import find_ckpt, read_ckpt
 from s3prl_fusion.host.members import check
 from s3prl_fusion.identity import describe, digest
 from s3prl_fusion.names import absolute, label, resolve
-from s3prl_fusion.upstreams.repositories import fetch, parse
+from s3prl_fusion.upstreams.repositories import _commit, fetch, parse
 from s3prl_fusion.upstreams.transformers import TransformersUpstream
 
 # The layout of SUPERB's hidden set.
@@ -91,9 +91,11 @@ def hub(local, tmp_path, monkeypatch):
 
     Hub.asked = []
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
-    fetch.cache_clear()
+    for function in (fetch, _commit):
+        function.cache_clear()
     yield Hub
-    fetch.cache_clear()
+    for function in (fetch, _commit):
+        function.cache_clear()
 
 
 def stock(name: object, **given: object) -> FusionConfig:
@@ -203,6 +205,14 @@ def test_run_downstreams_own_option(hub, recipe_configs, tmp_path):
     assert read_ckpt(find_ckpt(exp))["Featurizer"] is not None
 
 
+class Stand(torch.nn.Linear):
+    """Remembers what it was given."""
+
+    def __init__(self, ckpt, revision=None, **options):
+        super().__init__(1, 1)
+        self.given = (ckpt, revision, options)
+
+
 class TestTransformers:
     """``hf:``, through `upstreams.transformers`."""
 
@@ -222,19 +232,32 @@ class TestTransformers:
         (tmp_path / "f.yaml").write_text("members: ['hf:other', {name: 'hf:./other', layers: [0]}]")
         assert digest(describe(FusionConfig.from_yaml(tmp_path / "f.yaml"))) == before
 
-    def test_a_revision_and_options_are_passed_on(self, monkeypatch):
+    def test_a_revision_and_options_are_passed_on(self, hub, monkeypatch):
         from s3prl_fusion.upstreams import transformers
-
-        class Stand(torch.nn.Linear):
-            def __init__(self, ckpt, revision=None, **options):
-                super().__init__(1, 1)
-                self.given = (ckpt, revision, options)
 
         monkeypatch.setattr(transformers, "TransformersUpstream", Stand)
         (member,) = FusedUpstream(stock("hf:owner/name@v2", model_config={"one_by_one": True})).members
         assert member.given == ("owner/name", "v2", {"one_by_one": True})
-        (member,) = FusedUpstream(stock("hf:owner/name")).members
-        assert member.given == ("owner/name", None, {})
+
+    def test_the_commit_of_a_branch_is_what_it_is(self, hub, monkeypatch):
+        from s3prl_fusion.upstreams import transformers
+
+        monkeypatch.setattr(transformers, "TransformersUpstream", Stand)
+        for name in ("hf:owner/repo", "hf:owner/repo@main", f"hf:owner/repo@{COMMITS[0]}"):
+            assert describe(stock(name))["members"] == [{"name": "hf", "ckpt": f"owner/repo@{COMMITS[0]}"}]
+            (member,) = FusedUpstream(stock(name)).members
+            assert member.given == ("owner/repo", COMMITS[0], {})
+        assert absolute("hf:owner/repo") == f"hf:owner/repo@{COMMITS[0]}"
+        assert {patterns[0] for _, _, patterns in hub.asked} == {"config.json"}
+
+    def test_without_a_hub_it_is_what_its_name_says(self, hub, monkeypatch):
+        from s3prl_fusion.upstreams import transformers
+
+        monkeypatch.setattr(transformers, "TransformersUpstream", Stand)
+        assert describe(stock("hf:owner/other"))["members"] == [{"name": "hf", "ckpt": "owner/other"}]
+        (member,) = FusedUpstream(stock("hf:owner/other")).members
+        assert member.given == ("owner/other", None, {})
+        assert absolute("hf:owner/other") == "hf:owner/other" and len(hub.asked) == 1  # in vain, once
 
     @pytest.mark.parametrize(
         "name, given, error, told",

@@ -85,8 +85,9 @@ def _meaning(member: MemberConfig, repository: Repository, code_only: bool = Fal
         return Reference(f"{folder}{os.sep}", ""), replace(member, ckpt=str(folder / MODEL))
     config = member.model_config
     options = read_mapping(config) if isinstance(config, str) else dict(config or {})
-    if repository.revision:
-        options["revision"] = repository.revision
+    revision = repository.revision if code_only else repository.pinned().revision
+    if revision:
+        options["revision"] = revision
     target = str(repository.path) if repository.path else repository.target
     return _ADAPTER, replace(member, ckpt=target, model_config=options)
 

@@ -18,7 +18,8 @@ from ..source import code_digest, defining_files
 
 TRANSFORMERS = "hf:"
 MODEL = "model.pt"
-_CODE = ["*.py", "requirements.txt"]
+# What is looked at before anything else is fetched.
+_FIRST = {REPOSITORY: ["*.py", "requirements.txt"], TRANSFORMERS: ["config.json"]}
 
 
 @dataclass(frozen=True)
@@ -87,17 +88,18 @@ class Repository:
         return code_digest(defining_files(str(self.path)))[:16] if self.path.is_dir() else ""
 
     def pinned(self) -> Repository:
-        """Put the commit in the place of a branch or a tag, of what runs code.
+        """Put the commit in the place of a branch or a tag; of what runs no code, only where it can be found out.
 
         Raises:
-            MissingFileError: the hub cannot be asked, and nothing of it is on this machine.
+            MissingFileError: it runs code, the hub cannot be asked, and nothing of it is on this machine.
         """
-        if self.path or not self.runs_code or (self.revision and COMMIT.fullmatch(self.revision)):
+        if self.path or (self.revision and COMMIT.fullmatch(self.revision)):
             return self
-        return replace(self, revision=fetch(self, code_only=True).name)
+        commit = fetch(self, first_only=True).name if self.runs_code else _commit(self)
+        return replace(self, revision=commit) if commit else self
 
     def absolute(self) -> Repository:
-        """Make it mean the same from any folder, and, where it runs code, at any time."""
+        """Make it mean the same from any folder and, as far as `pinned` does, at any time."""
         return replace(self, target=os.path.abspath(self.path)) if self.path else self.pinned()
 
     def beside(self, folder: Path) -> Repository:
@@ -125,12 +127,12 @@ def _is_path(target: str) -> bool:
 
 
 @cache
-def fetch(repository: Repository, code_only: bool = False) -> Path:
+def fetch(repository: Repository, first_only: bool = False) -> Path:
     """Fetch a repository of the hub; what is on this machine already is not fetched again.
 
     Args:
         repository: it.
-        code_only: whether its Python files are enough.
+        first_only: whether its Python files, or its config.json, are enough.
 
     Returns:
         The folder, which is called after the commit.
@@ -140,7 +142,7 @@ def fetch(repository: Repository, code_only: bool = False) -> Path:
     """
     import huggingface_hub
 
-    patterns = _CODE if code_only else None
+    patterns = _FIRST[repository.prefix] if first_only else None
     try:
         folder = huggingface_hub.snapshot_download(
             repository.target, revision=repository.revision, allow_patterns=patterns
@@ -152,3 +154,13 @@ def fetch(repository: Repository, code_only: bool = False) -> Path:
             f"name, or fetch it elsewhere and give its folder: {repository.prefix}FOLDER"
         ) from error
     return Path(folder)
+
+
+@cache
+def _commit(repository: Repository) -> str | None:
+    """Find out what a model's branch or tag is now; None where nobody knows, as without a network."""
+    try:
+        folder = fetch(repository, first_only=True)
+    except MissingFileError:
+        return None
+    return folder.name if COMMIT.fullmatch(folder.name) else None
