@@ -350,6 +350,13 @@ def test_the_chosen_states_are_searched_with_as_s3prl_does(trained, corpus, monk
         assert [float(value) for value in fields[1::2]] == pytest.approx(list(expected), abs=2e-4)
 
 
+def test_dev_is_scored_as_an_evaluation_scores_it(trained, tmp_path, monkeypatch):
+    expdir = shutil.copytree(trained, tmp_path / "qbe")
+    evaluate(expdir, monkeypatch, "-t", "dev", "-e", expdir / QBE.best_ckpt)
+    (value,) = re.findall(r"^dev mtwv: (\S+)$", (expdir / "evaluate.log").read_text(), re.MULTILINE)
+    assert 100 * float(value) == pytest.approx(100 * float(states(trained)["Downstream"]["best_score"]))
+
+
 def test_a_choice_is_states_one_after_the_other_or_the_mean_of_all():
     upstream = s3prl_fusion.FusedUpstream(s3prl_fusion.FusionConfig.from_name("fused__fbank__mfcc"))
     featurizer = StateFeaturizer(upstream)

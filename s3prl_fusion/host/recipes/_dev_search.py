@@ -26,7 +26,8 @@ from ._search import Moments, Settings, standardised, threads
 
 FOLDER = "states-dev"  # in an expdir, while the search lasts
 CHUNK = 16  # documents whose scores are kept in one file
-MEAN: tuple[int, ...] = ()  # the choice of none: see `StateFeaturizer`
+Choice = tuple[int, ...]  # of numbers of states
+MEAN: Choice = ()  # the choice of none: see `StateFeaturizer`
 
 
 class DevSearch:
@@ -74,7 +75,7 @@ class DevSearch:
         self._scales = {choice: (kept[f"m{i}"], kept[f"s{i}"]) for i, choice in enumerate(choices)}
         self._wanted = dict(zip(choices, wanted))
 
-    def scores(self, name: str, choices: Sequence[tuple[int, ...]]) -> np.ndarray:
+    def scores(self, name: str, choices: Sequence[Choice]) -> np.ndarray:
         """Look for all queries in all documents, with each choice of states.
 
         Args:
@@ -103,7 +104,7 @@ class DevSearch:
         self,
         pool: ThreadPoolExecutor,
         run: Iterable[tuple[int, list[Tensor]]],
-        choices: Sequence[tuple[int, ...]],
+        choices: Sequence[Choice],
         wanted: Sequence[Queries],
     ) -> np.ndarray:
         """Return (choices, Q, documents) scores as they are, of the documents that are run."""
@@ -113,18 +114,18 @@ class DevSearch:
         ]
         return np.stack([np.stack([future.result() for future in each]) for each in columns], axis=-1)
 
-    def _column(self, wanted: Queries, choice: tuple[int, ...], frames: Tensor) -> np.ndarray:
+    def _column(self, wanted: Queries, choice: Choice, frames: Tensor) -> np.ndarray:
         mean, deviation = self._scale(choice)
         return wanted.scores((frames.numpy() - mean) / deviation)
 
-    def _scale(self, choice: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    def _scale(self, choice: Choice) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and deviation of a choice's features: of several states, one after the other."""
         if choice in self._scales:
             return self._scales[choice]
         means, deviations = zip(*(self._scales[(number,)] for number in choice))
         return np.concatenate(means), np.concatenate(deviations)
 
-    def _scaled_queries(self, choice: tuple[int, ...]) -> Queries:
+    def _scaled_queries(self, choice: Choice) -> Queries:
         each = self._wanted.get(choice) or [
             np.concatenate(frames, axis=-1) for frames in zip(*(self._wanted[(number,)] for number in choice))
         ]
@@ -133,7 +134,7 @@ class DevSearch:
         return Queries(scaled, self._settings.distance, self._settings.minmax)
 
     @torch.no_grad()
-    def _run(self, indices: Sequence[int], choices: Sequence[tuple[int, ...]]) -> Iterator[tuple[int, list[Tensor]]]:
+    def _run(self, indices: Sequence[int], choices: Sequence[Choice]) -> Iterator[tuple[int, list[Tensor]]]:
         """Run the upstream once on each utterance; yield its number, and for each choice its (T, D) features."""
         numbers = iter(indices)
         loader = DataLoader(
@@ -150,9 +151,10 @@ class DevSearch:
                 self._advance()
                 yield next(numbers), [of_choice[i] for of_choice in states]
 
-    def close(self) -> None:
-        """Forget what was kept."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+
+def forget(expdir: Path) -> None:
+    """Remove what a search has kept, once its outcome is written."""
+    shutil.rmtree(expdir / FOLDER, ignore_errors=True)
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module, util
 from pathlib import Path
 from types import ModuleType
@@ -24,12 +24,13 @@ from ...schema import SWITCH, Kind, OneOf, Section, whole
 from ..patches import Patches
 from ..shims.sox import apply_effects_file
 from . import Recipe
-from ._dev_search import MEAN, DevSearch
+from ._dev_search import MEAN, Choice, DevSearch, forget
 from ._search import Settings, search, texts
 from ._settings import BATCH, PATH, WORKERS, dev_and_test
 from ._shared import check_paths
 from ._states import StateFeaturizer
 
+_LISTS = "utterances", "dev"  # of a search on dev
 _WITHOUT = {"dtw": "dtw", "lxml": "etree"}  # packages whose work is done here, and what is imported from them
 
 
@@ -128,51 +129,49 @@ def choose(runner: Any, description: dict[str, Any]) -> dict[str, Any]:
     expert, featurizer, config = runner.downstream.model.eval(), runner.featurizer.model.eval(), runner.config
     runner.upstream.model.eval()
     fusion = description["fusion"] or {"members": [{"name": runner.args.upstream}]}
-    members = [member["name"] for member in fusion["members"]]
-    states = [(number,) for number in range(len(featurizer.dims))]
-    dataset = expert.get_dataloader("dev").dataset
-    queries, documents = (
-        [path.stem for path in paths]
-        for paths in (dataset.data[: dataset.n_queries], dataset.data[dataset.n_queries :])
-    )
-    reference = quesst14.reference(_root(config), "dev")
-    passes = 2 + (len(featurizer.layers) > 1)
-    total = passes * len(documents) + len(queries)
-    key = digest([description["made_of"], fusion, config["downstream_expert"], queries, documents])
-    with tqdm(total=total, dynamic_ncols=True, desc="overall") as bar:
-        dev = DevSearch(runner, key, bar.update)
-        dev.measure()
-        found: dict[tuple[int, ...], float] = {}
-
-        def look(name: str, choices: list[tuple[int, ...]]) -> None:
-            for choice, scores in zip(choices, dev.scores(name, choices)):
-                found[choice] = MTWV.score(texts(scores, queries, documents), reference)
-
-        look("single", [*states, MEAN])
-        if len(featurizer.layers) > 1:
-            best = [
-                max((state for state in states if featurizer.member_of(state[0]) == member), key=lambda one: found[one])
-                for member in range(len(members))
-            ]
-            look("joined", [tuple(number for state in best for number in state)])
-    tried = [
-        {"states": _named(choice, featurizer, fusion["members"]), "dev_score": score} for choice, score in found.items()
-    ]
+    key = digest([description["made_of"], fusion, config["downstream_expert"], *(listed(config, of) for of in _LISTS)])
+    found = _try_all(runner, key)
     chosen = max(found, key=lambda one: found[one])  # the first of equals
+    named = {choice: _named(choice, featurizer, fusion["members"]) for choice in found}
     featurizer.choose(chosen)
     expert.best_score = torch.tensor([found[chosen] / MTWV.scale], dtype=torch.float64)
     ckpt = {"Step": 0, "Epoch": 0, "Args": runner.args, "Config": config}
     for entry in (runner.featurizer, runner.downstream):
         ckpt[entry.name] = entry.model.state_dict()
-    told = {"chosen": _named(chosen, featurizer, fusion["members"]), "tried": tried}
-    with whole_file(Path(runner.args.expdir) / "dev-best.ckpt") as file:
+    expdir = Path(runner.args.expdir)
+    with whole_file(expdir / "dev-best.ckpt") as file:
         torch.save(ckpt, file)
-    dev.close()
-    print(f"[s3prl_fusion] best on dev of {len(tried)}: {told['chosen']}, MTWV {found[chosen]:.2f} %")
-    return told
+    forget(expdir)
+    print(f"[s3prl_fusion] best on dev of {len(found)}: {named[chosen]}, MTWV {found[chosen]:.2f} %")
+    tried = [{"states": named[choice], "dev_score": score} for choice, score in found.items()]
+    return {"chosen": named[chosen], "tried": tried}
 
 
-def _named(choice: tuple[int, ...], featurizer: StateFeaturizer, members: list[dict[str, Any]]) -> str:
+def _try_all(runner: Any, key: str) -> dict[Choice, float]:
+    """Return the dev score of each choice of states, in percent; see `choose` and `DevSearch`."""
+    featurizer, config = runner.featurizer.model, runner.config
+    found: dict[Choice, float] = {}
+    documents, queries = (listed(config, of) for of in _LISTS)
+    reference, members = quesst14.reference(_root(config), "dev"), range(len(featurizer.layers))
+    passes = 2 if len(members) == 1 else 3
+    with tqdm(total=passes * len(documents) + len(queries), dynamic_ncols=True, desc="overall") as bar:
+        dev = DevSearch(runner, key, bar.update)
+
+        def look(name: str, choices: Sequence[Choice]) -> None:
+            for choice, scores in zip(choices, dev.scores(name, choices)):
+                found[choice] = MTWV.score(texts(scores, queries, documents), reference)
+
+        dev.measure()
+        single: list[Choice] = [(number,) for number in range(len(featurizer.dims))]
+        look("single", [*single, MEAN])
+        if len(members) > 1:
+            of = [[one for one in single if featurizer.member_of(one[0]) == member] for member in members]
+            best = [max(states, key=lambda one: found[one]) for states in of]
+            look("joined", [tuple(number for one in best for number in one)])
+    return found
+
+
+def _named(choice: Choice, featurizer: StateFeaturizer, members: list[dict[str, Any]]) -> str:
     """Name a choice of states for people: ``hubert 9``, ``hubert 9 + wavlm 11``, ``weighted_sum``."""
     if choice == MEAN:
         return "weighted_sum"
@@ -186,8 +185,8 @@ def _named(choice: tuple[int, ...], featurizer: StateFeaturizer, members: list[d
 
 
 def listed(config: dict[str, Any], split: str) -> list[str]:
-    """List the queries of a split."""
-    return [file.stem for file in quesst14.read_english(_root(config), quesst14.SPLITS[split])]
+    """List the queries of a split, or what they are looked for in: the ``utterances``."""
+    return [file.stem for file in quesst14.read_english(_root(config), quesst14.SPLITS.get(split, split))]
 
 
 RECIPE = Recipe(
