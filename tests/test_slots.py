@@ -28,6 +28,7 @@ from s3prl_fusion.host.patches import Patches
 from s3prl_fusion.metrics import SLOT_CER, SLOT_F1, ScoreError, slots_in
 from s3prl_fusion.superb.layout import RunFolder
 from s3prl_fusion.superb.prepare import prepare
+from s3prl_fusion.superb.runs.experiment import read_recipe
 from s3prl_fusion.superb.scores.score import score
 from s3prl_fusion.superb.tasks import TASKS
 
@@ -132,6 +133,10 @@ def test_a_head_that_finds_no_slot_has_a_best_checkpoint_and_scores(config, corp
     states["Config"]["downstream_expert"]["text"].update(slots_file="/gone/slots.txt")
     torch.save(states, tmp_path / "moved.ckpt")
     experiment = s3prl_fusion.load_experiment(tmp_path / "moved.ckpt")
+    del states["Config"]["downstream_expert"]["slots"]  # as s3prl alone would have it
+    torch.save(states, tmp_path / "stock.ckpt")
+    with pytest.raises(UserError, match=r"text\.slots_file is '/gone/slots.txt', which does not exist"):
+        s3prl_fusion.load_experiment(tmp_path / "stock.ckpt")
     assert experiment.downstream.tokenizer.slots == ["B-artist", "E-artist", "B-party_size", "E-party_size"]
     assert isinstance(experiment.predict([torch.randn(16000)])[0], str)
 
@@ -304,6 +309,15 @@ def test_a_split_without_voices_is_refused(config):
     del broken["downstream_expert"]["corpus"]["valid_speakers"]
     with pytest.raises(UserError, match="corpus has no valid_speakers, which must be a list of the voices"):
         recipes.check("ctc", broken)
+
+
+@pytest.mark.fault("a recipe of SF whose test set is of other voices", "refused: the task's test set is named")
+def test_another_test_set_is_refused(tmp_path):
+    config = yaml.safe_load((downstream_configs_dir() / TASK.config).read_text())
+    config["downstream_expert"]["corpus"]["test_speakers"][0] = "Ivy"
+    (tmp_path / TASK.config).write_text(yaml.safe_dump(config))
+    with pytest.raises(UserError, match=r"corpus\.test_speakers must be \['Brian', .* test set; got \['Ivy'"):
+        read_recipe(TASK, tmp_path / TASK.config, {}, [])
 
 
 @pytest.mark.fault("SF's slots in another order than the head was trained with", "refused: its labels would be others")
