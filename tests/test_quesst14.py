@@ -32,6 +32,7 @@ from s3prl_fusion.superb.scores.report import report
 from s3prl_fusion.superb.scores.score import score
 from s3prl_fusion.superb.submit import submission
 from s3prl_fusion.superb.tasks import TASKS
+from s3prl_fusion.upstreams import fused
 
 QBE = TASKS["qbe"]
 
@@ -427,6 +428,21 @@ def test_killed_and_started_again_it_keeps_what_was_found(trained, fusion, confi
     one, other = states(expdir), states(trained)
     assert torch.equal(one["Featurizer"]["chosen"], other["Featurizer"]["chosen"])
     assert one["Downstream"] == other["Downstream"]
+
+
+def test_with_a_cache_members_run_once(config, tmp_path, monkeypatch):
+    stock, ran = fused.FusedUpstream.run_member, []
+
+    def run_member(self, i, wavs):
+        ran.extend((i, len(wav)) for wav in wavs)
+        return stock(self, i, wavs)
+
+    monkeypatch.setattr(fused.FusedUpstream, "run_member", run_member)
+    path = tmp_path / "cached.yaml"
+    path.write_text(yaml.safe_dump({"members": ["fbank", "mfcc"], "cache": {"dir": str(tmp_path / "cache")}}))
+    assert train(path, config, tmp_path / "exp") == 0
+    # Both members on three queries and six documents; besides there is a second of noise, which tells their widths.
+    assert sum(samples != 16000 for _, samples in ran) == 2 * (3 + 6)
 
 
 def test_a_search_is_not_taken_over_by_another_upstream(trained, config, tmp_path, monkeypatch):
