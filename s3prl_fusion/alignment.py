@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 def align_frames(
-    states: Sequence[Tensor], rate: int, target_rate: int, target_frames: int, valid_frames: Sequence[int]
+    states: Sequence[Tensor], rate: float, target_rate: int, target_frames: int, valid_frames: Sequence[int]
 ) -> list[Tensor]:
     """Interpolate hidden states linearly onto the frame grid of another rate.
 
@@ -24,7 +24,7 @@ def align_frames(
 
     Args:
         states: each (B, T, D).
-        rate: downsample rate of the states, in samples a frame.
+        rate: downsample rate of the states, in samples a frame, which need not be whole.
         target_rate: downsample rate of the result.
         target_frames: T' of the result.
         valid_frames: for each utterance, how many of its T frames its own samples give.

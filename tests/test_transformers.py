@@ -9,7 +9,9 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
+import reference
 import torch
 import transformers
 from tiny_encoders import CASES, LAYER_NORM, MAJOR, SPEECH_TO_TEXT, WAV2VEC2, Case
@@ -17,7 +19,7 @@ from tiny_models import wavs
 from torchaudio.functional import resample
 from transformers import AutoFeatureExtractor
 
-from s3prl_fusion import WhisperUpstream
+from s3prl_fusion import FusedUpstream, FusionConfig, MemberConfig, WhisperUpstream
 from s3prl_fusion.upstreams.families import BY_TYPE
 from s3prl_fusion.upstreams.transformers import TransformersUpstream
 
@@ -197,7 +199,8 @@ def test_whether_padding_is_masked_is_said_by_the_file_or_else_by_the_norm(tmp_p
 
 @torch.no_grad()
 @pytest.mark.fault(
-    "a model of another sampling rate", "its waveforms are resampled; refused where no whole samples are between frames"
+    "a model of another sampling rate",
+    "its waveforms are resampled, its frames interpolated onto whole samples; refused with windows, or in the general way",
 )
 def test_another_sampling_rate_is_resampled_to(folder, tmp_path):
     ckpt = folder(BY_NAME["Wav2Vec2-layer"])
@@ -209,9 +212,38 @@ def test_another_sampling_rate_is_resampled_to(folder, tmp_path):
     (wav,) = wavs(16000)
     ours, expected = slow([wav]), same([resample(wav, 16000, 8000)])
     assert all(map(torch.equal, ours["hidden_states"], expected["hidden_states"]))
-    transformers.Wav2Vec2FeatureExtractor(sampling_rate=11025).save_pretrained(tmp_path / "slow")
-    with pytest.raises(ValueError, match=r"every 320 samples at 11025 Hz, which are 464.40 at 16000 Hz; .*whole"):
-        TransformersUpstream(str(tmp_path / "slow"))
+    extractor = transformers.Wav2Vec2FeatureExtractor(sampling_rate=11025, return_attention_mask=True)
+    extractor.save_pretrained(tmp_path / "slow")
+    odd = TransformersUpstream(str(tmp_path / "slow")).eval()
+    assert odd.get_downsample_rates("hidden_states") == 464  # of 320 * 16000 / 11025 = 464.40
+    expected = same([resample(wav, 16000, 11025)])["hidden_states"]
+    ours = odd([wav])["hidden_states"]
+    assert ours[0].size(1) == odd.num_frames(16000) == 34
+    for state, given in zip(ours, expected):
+        aligned = reference.align_frames(given.numpy(), 464.3990929705215, 464, 34, [given.size(1)])
+        np.testing.assert_allclose(state, aligned, atol=1e-5)
+    together = odd(wavs(16000, 9001))["hidden_states"]
+    assert gap([ours, odd([wavs(16000, 9001)[1]])["hidden_states"]], together) < 1e-4
+
+
+@pytest.mark.parametrize("kind, rate, samples", [("Encodec", 24000, 213), ("Dac", 44100, 186)])
+@torch.no_grad()
+def test_published_codecs_of_other_rates_are_fused(kind, rate, samples, tmp_path):
+    """Their frames are 213.3 and 185.8 samples apart: a minute of them keeps to the whole rate."""
+    given = BY_NAME[kind]
+    config = {**given.sizes, "sampling_rate": rate, "upsampling_ratios": [8, 5, 4, 2]}
+    options = {"feature_size": 1, "sampling_rate": rate}
+    if kind == "Dac":
+        config.update(downsampling_ratios=[2, 4, 8, 8], upsampling_ratios=[8, 8, 4, 2])
+        options = {"hop_length": 512, "sampling_rate": rate}
+    ckpt = replace(given, sizes=config, options=options).save(tmp_path / kind)
+    fused = FusedUpstream(FusionConfig((MemberConfig(f"hf:{ckpt}"), MemberConfig("fbank")))).eval()
+    batch = wavs(16000, 9001)
+    states = fused(batch)["hidden_states"]
+    assert fused.grid.rates == [samples, 160] and states[0].size(1) == states[-1].size(1)
+    upstream = TransformersUpstream(ckpt).eval()
+    frames = upstream(wavs(16000 * 35))["hidden_states"][0].size(1)
+    assert abs(frames - round(16000 * 35 / samples)) < 5
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..alignment import align_frames
 from ..audio import SAMPLE_RATE
 from ..errors import UsageError
 from . import pretrained
@@ -54,7 +55,14 @@ class Encoder(nn.Module):
         ]
         self.front = family.front(self.config, self.extractor)
         self.window = family.window(self.config, self.extractor) if family.window else None
-        self.rate = self._whole_rate(prod(stride for _, stride, _ in self.front))
+        samples = prod(stride for _, stride, _ in self.front)
+        self.exact_rate = samples * SAMPLE_RATE / self.extractor.sampling_rate
+        self.rate = round(self.exact_rate)
+        if self.rate != self.exact_rate and self.window:
+            raise UsageError(
+                f"{ckpt} has a frame every {samples} samples at {self.extractor.sampling_rate} Hz, which are "
+                f"{self.exact_rate:.2f} at {SAMPLE_RATE} Hz; in windows these must be whole: take another model"
+            )
         # What is shorter has no frame, and one frame alone no variance.
         self.least = family.fewest or fewest_samples(self.front, MIN_FRAMES)
 
@@ -62,22 +70,18 @@ class Encoder(nn.Module):
         said = pretrained.extractor_file(type(self.extractor), self.ckpt, revision).get("return_attention_mask")
         return said if isinstance(said, bool) else getattr(self.config, "feat_extract_norm", "") != "group"
 
-    def _whole_rate(self, samples: int) -> int:
-        """Bring a number of samples a frame from the model's sampling rate to 16 kHz."""
-        rate = samples * SAMPLE_RATE / self.extractor.sampling_rate
-        if rate != int(rate):
-            raise UsageError(
-                f"{self.ckpt} has a frame every {samples} samples at {self.extractor.sampling_rate} Hz, which are "
-                f"{rate:.2f} at {SAMPLE_RATE} Hz; an upstream's frames must be whole samples apart: take another model"
-            )
-        return int(rate)
-
     def get_downsample_rates(self, key: str | None = None) -> int:
         """Return samples a frame, for every hidden state."""
         return self.rate
 
     def num_frames(self, num_samples: int) -> int:
         """Count the frames of an utterance of ``num_samples`` samples."""
+        if self.rate != self.exact_rate:
+            return max(MIN_FRAMES, num_samples // self.rate)
+        return self._given_frames(num_samples)
+
+    def _given_frames(self, num_samples: int) -> int:
+        """Count those that the model gives."""
         samples = ceil(num_samples * self.extractor.sampling_rate / SAMPLE_RATE)
         return max(1, num_frames(self.front, samples if self.window else max(samples, self.least)))
 
@@ -90,7 +94,7 @@ class Encoder(nn.Module):
         longest = max(len(wav) for wav in wavs)
         given = [resampled(wav.detach().float(), self.extractor) for wav in wavs]
         states = self._encode_windows(given) if self.window else self._encode(given)
-        frames = self.num_frames(longest)
+        frames = self._given_frames(longest)
         if self.window or self.family.crop:
             states = [state[:, :frames] for state in states]
         if states[0].size(1) != frames:
@@ -98,6 +102,9 @@ class Encoder(nn.Module):
                 f"{self.ckpt} gives {states[0].size(1)} frames for {longest} samples, and by its config.json and its "
                 f"preprocessor_config.json there would be {frames}; are the two of one model?"
             )
+        if self.rate != self.exact_rate:
+            valid = [self._given_frames(len(wav)) for wav in wavs]
+            states = align_frames(states, self.exact_rate, self.rate, self.num_frames(longest), valid)
         return {"hidden_states": states}
 
     def _encode_windows(self, wavs: Sequence[Tensor]) -> list[Tensor]:

@@ -325,7 +325,7 @@ FAMILIES = (
         _codec_front,
         mask="",
         shape=_time_last,
-        note="the encoder's output; of the published ones, that of 16 kHz",
+        note="the encoder's output; of the published ones that of 16 kHz, and 213 and 186 of those of 24 and 44.1 kHz",
         batch="convolutions of the last frames see the padding",
     ),
     Family(
@@ -336,8 +336,8 @@ FAMILIES = (
         _codec_front,
         mask="",
         shape=_time_last,
-        rate=0,
-        note="the encoder's output; none of the published ones has whole samples at 16 kHz between frames",
+        rate=213,
+        note="the encoder's output; 24 kHz",
         batch="convolutions of the last frames see the padding",
     ),
 )

@@ -42,7 +42,7 @@ class Family:
         crop: whether it gives a frame beyond what ``front`` counts, which is padding to itself.
         run: runs the encoder on its input and its masks.
         shape: brings a layer's output to (B, T, D).
-        rate: samples a frame of the published models, for the table; 0 where these are not whole.
+        rate: samples a frame of the published models, for the table.
         note: what a user should know, for the table.
         batch: in which way padding changes what it gives; empty where it does not.
     """
