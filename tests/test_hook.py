@@ -9,6 +9,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+import torch
 import torchaudio
 
 from s3prl_fusion.cli import main
@@ -19,6 +20,10 @@ from s3prl_fusion.host.register import SEAMS
 # Imported here, the hook watches this process too: other tests need s3prl as it is.
 if startup.Hook in sys.meta_path:
     sys.meta_path.remove(startup.Hook)
+
+
+# Without a GPU it is the CPU unasked.
+CPU = ["--device", "cpu"] if torch.cuda.is_available() else []
 
 
 class Environment:
@@ -73,7 +78,7 @@ def test_fused_names_are_known_wherever_s3prl_is_imported(hooked):
 
 def test_the_unmodified_run_downstream_trains_a_fused_upstream(hooked, recipe_configs, tmp_path):
     args = ["-m", "train", "-u", "fused__fbank__mfcc", "-d", "asr", "-c", str(recipe_configs["asr"])]
-    done = hooked.run("-m", "s3prl.run_downstream", *args, "-p", str(tmp_path / "exp"), "--device", "cpu")
+    done = hooked.run("-m", "s3prl.run_downstream", *args, "-p", str(tmp_path / "exp"), *CPU)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "exp" / "states-2.ckpt").is_file()
     assert "frozen parameters: 0 (upstream); trained:" in done.stdout

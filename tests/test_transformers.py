@@ -200,7 +200,7 @@ def test_whether_padding_is_masked_is_said_by_the_file_or_else_by_the_norm(tmp_p
 @torch.no_grad()
 @pytest.mark.fault(
     "a model of another sampling rate",
-    "its waveforms are resampled, its frames interpolated onto whole samples; refused with windows, or in the general way",
+    "its waveforms are resampled, its frames interpolated onto whole samples; refused with windows, or without a row",
 )
 def test_another_sampling_rate_is_resampled_to(folder, tmp_path):
     ckpt = folder(BY_NAME["Wav2Vec2-layer"])

@@ -171,6 +171,8 @@ def _register_runner(runner: ModuleType, patches: Patches) -> None:
     def init(self: Any, args: argparse.Namespace, config: dict[str, Any]) -> None:
         nonlocal position, own
         position, own = None, None
+        if args.device == "cuda" and not (torch.cuda.is_available() or _says_device()):
+            args.device = "cpu"  # stock takes cuda anywhere (s3prl/run_downstream.py:82)
         entry = Patches()  # the runner asks the hub for the upstream, which is known here already
         with distributed.leader_first():
             fusion = check_run(args, config, patches)
@@ -213,6 +215,11 @@ def _register_runner(runner: ModuleType, patches: Patches) -> None:
     # Its checkpoints hold one (s3prl/downstream/runner.py:401). The shims allow it too, but whoever has used
     # torch.serialization.safe_globals for it has taken it back from all.
     shims.checkpoints.allow(patches, [argparse.Namespace])
+
+
+def _says_device() -> bool:
+    """Tell whether the command line has ``--device``, or what argparse takes for it."""
+    return any(word.startswith("--de") for word in sys.argv[1:])
 
 
 def _loader(fusion: FusionConfig) -> Callable[..., nn.Module]:
