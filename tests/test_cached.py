@@ -126,7 +126,7 @@ class TestValues:
         }
 
     def test_nor_does_padding_that_reaches_every_frame(self, tmp_path, hubert_ckpt):
-        """A group norm at the front takes in the whole waveform, padding too; docs/own-models.md has the numbers."""
+        """A group norm at the front takes in the whole waveform, padding too; docs/own-model.md has the numbers."""
         (short,), batch = wavs(16000), wavs(16000, 64000)
         config = {"members": [{"name": "hubert_local", "ckpt": hubert_ckpt}]}
         for more, differs in (({}, True), ({"cache": {"dir": str(tmp_path)}}, False)):

@@ -304,7 +304,7 @@ def test_python_runs(page, code, experiment):
 def test_the_proven_members_are_those_of_the_test():
     from hub_families import ENTRIES
 
-    section = PAGES["docs/own-models.md"].split("## What can be a member")[1].split("\n## ")[0]
+    section = PAGES["docs/own-model.md"].split("## What can be a member")[1].split("\n## ")[0]
     rows = [line for line in section.splitlines() if line.startswith("| ")]
     assert set(re.findall(r"`(\w+)`", "".join(rows))) == set(ENTRIES)
 

@@ -38,7 +38,7 @@ def run(line: str) -> str:
 
 @pytest.mark.slow
 def test_speech_and_a_model_of_ones_own_to_a_scored_table(checkout):
-    prepare, train, compare = lines("docs/own-corpora.md", "### Try it here")
+    prepare, train, compare = lines("docs/own-corpus.md", "### Try it here")
     assert "30 letters: А Б В" in run(f"{prepare} 2>&1")
     assert "| my_model_MyModel | weighted_sum |" in run(train)
     for name in ("my_model_MyModel", "fbank"):
@@ -49,6 +49,6 @@ def test_speech_and_a_model_of_ones_own_to_a_scored_table(checkout):
 
 @pytest.mark.slow
 def test_a_class_of_ones_own_is_checked_and_measured(checkout):
-    check, profile, _ = lines("docs/own-models.md", "## An upstream of your own")
+    check, profile, _ = lines("docs/own-model.md", "## An upstream of your own")
     assert "my_model_MyModel keeps to run_downstream's contract" in run(check)
     assert "38,016" in run(profile)

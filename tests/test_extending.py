@@ -1,6 +1,6 @@
 """What is added from outside the package, with no edit in it: an interface, an upstream, a task, a corpus.
 
-The files are those that docs/own-corpora.md and docs/own-models.md tell the user to write.
+The files are those that docs/own-corpus.md and docs/own-model.md tell the user to write.
 """
 
 from __future__ import annotations

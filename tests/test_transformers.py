@@ -263,7 +263,7 @@ def test_the_documented_table_is_the_code(monkeypatch):
     monkeypatch.syspath_prepend(root / "tools")
     import families
 
-    page = (root / "docs" / "own-models.md").read_text(encoding="utf-8")
+    page = (root / "docs" / "own-model.md").read_text(encoding="utf-8")
     assert families.table() in page, "families have changed: python tools/families.py"
 
 

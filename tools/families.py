@@ -1,4 +1,4 @@
-"""Writes the table of transformers' speech encoders into docs/own-models.md: python tools/families.py"""
+"""Writes the table of transformers' speech encoders into docs/own-model.md: python tools/families.py"""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from put_table import put
 from s3prl_fusion.upstreams.families import FAMILIES
 from s3prl_fusion.upstreams.family import Family
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "own-models.md"
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "own-model.md"
 _WHISPER = "| Whisper, Distil-Whisper | `whisper` | 320 | never | the same | windows of 30 s, see `pad_to_30s` |"
 
 
