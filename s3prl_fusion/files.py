@@ -78,9 +78,9 @@ def whole_files(folder: str | os.PathLike[str], keep: Iterable[Path] = ()) -> It
     try:
         with temporary_beside(folder, Path.mkdir) as draft:
             for path in keep:
-                _each_file(folder / path, folder, draft, shutil.copy2)
+                each_file(folder / path, folder, draft, shutil.copy2)
             yield draft
-            _each_file(draft, draft, folder, os.replace)
+            each_file(draft, draft, folder, os.replace)
     finally:
         for parent in missing:
             if parent.is_dir() and not any(parent.iterdir()):
@@ -142,7 +142,7 @@ def link_or_copy(path: Path, other: Path) -> None:
         shutil.copy2(path, other)
 
 
-def _each_file(path: Path, folder: Path, other: Path, move: Callable[[Path, Path], Any]) -> None:
+def each_file(path: Path, folder: Path, other: Path, move: Callable[[Path, Path], Any]) -> None:
     """Copy or move a file, or the files of a folder, from where they are below ``folder`` to the same below another."""
     for file in sorted(found for found in (path, *path.rglob("*")) if found.is_file()):
         target = other / file.relative_to(folder)

@@ -14,7 +14,7 @@ from typing import Any
 
 from ... import identity
 from ...config import FusionConfig
-from ...files import link_or_copy, read_json, whole_folder, write_sealed
+from ...files import each_file, link_or_copy, read_json, whole_folder, write_sealed
 from ...interfaces import DEFAULT_INTERFACE
 from ...names import spellings
 from ..layout import RunFolder, auto_name, variant_folders
@@ -206,7 +206,7 @@ def _put(run: Experiment, row: Experiment, told: Mapping[str, Any]) -> None:
     kept = [source.best_ckpt(run.task), source.run_file, *run.outputs("evaluate")]
     with whole_folder(target, unless=lambda: False) as draft:
         for file in kept:
-            link_or_copy(file, draft / file.name)
+            each_file(file, source.path, draft, link_or_copy)
         write_sealed(RunFolder(draft).result, {**read_json(source.result, SCORE), "auto": told})
 
 

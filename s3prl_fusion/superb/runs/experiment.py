@@ -103,6 +103,7 @@ class Experiment:
         """List the files without which a stage is not done."""
         folder = self.folder
         written = [folder.hypothesis(self.task, self.fold), folder.reference(self.task, self.fold)]
+        written += [folder.path / name for name in self.task.with_it]
         return {
             "train": [folder.best_ckpt(self.task)],
             "evaluate": [*written, folder.log("evaluate")],

@@ -121,7 +121,7 @@ def evaluate(experiment: Experiment, children: Children, progress: Progress) -> 
     started = time.monotonic()
     run_stage(experiment, "evaluate", experiment.evaluate_arguments(), children, progress)
     for path in experiment.outputs("evaluate"):
-        if not path.is_file():
+        if not path.exists():
             raise StageError("evaluate", f"the evaluation did not write {path}", experiment.folder.log("evaluate"))
     seconds, ckpt = time.monotonic() - started, experiment.folder.best_ckpt(experiment.task)
     made = {path.name: content_digest(path) for path in [ckpt, *experiment.outputs("evaluate")]}

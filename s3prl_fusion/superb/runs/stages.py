@@ -82,10 +82,10 @@ class Stamp:
         contents of are the same."""
         content, folder = self.read(), self.path.parent.parent
         done = content.get("status") == "done" and content.get("key") == key
-        if not done or not all(path.is_file() for path in outputs):
+        if not done or not all(path.exists() for path in outputs):
             return False
         files = content.get("files", {})
-        return all((folder / name).is_file() and content_digest(folder / name) == was for name, was in files.items())
+        return all((folder / name).exists() and content_digest(folder / name) == was for name, was in files.items())
 
 
 def drop_broken_checkpoints(expdir: Path) -> list[Path]:
