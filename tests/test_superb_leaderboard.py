@@ -56,3 +56,24 @@ def test_the_names_are_the_tasks_columns():
     for upstream, row in PUBLISHED.items():
         assert row.keys() <= columns
         assert hasattr(s3prl.hub, upstream)
+
+
+@pytest.mark.parametrize("lacking", ["", "QbE", "SF"])
+def test_ten_tasks_on_their_official_test_sets_give_a_total(lacking):
+    import pandas
+
+    from s3prl_fusion.superb.scores.tables import superb_table
+
+    tasks = [task for task in TASKS.values() if task.submitted]
+    assert {column for task in tasks for column in task.columns} == {*COLUMNS}
+    runs = pandas.DataFrame(
+        {"label": "up", "task": task.name, "fold": fold or "", "utterances": count - (task.title == lacking)}
+        for task in tasks
+        for fold, count in task.official.items()
+    )
+    table = pandas.DataFrame([{"upstream": "up", "interface": "hconv", **dict(zip(COLUMNS, HUBERT_BASE))}])
+    text = superb_table(table, runs)
+    scores = task_scores(dict(zip(COLUMNS, HUBERT_BASE)))
+    expected = ["" if task.title == lacking else f"{scores[task.title]:.1f}" for task in tasks]
+    cells = [cell.strip() for cell in text.splitlines()[-1].strip("|").split("|")]
+    assert cells == ["up", "hconv", *expected, "" if lacking else "941.0"]
