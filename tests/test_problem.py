@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import official_layouts
 import pandas
 import pytest
 import tiny_corpora
@@ -103,6 +104,52 @@ def test_superbs_problems_train_resume_and_evaluate_on_fused_upstreams(problem, 
     assert type(model.featurizer).__name__ == "FusionNNFeaturizer"
     assert all(torch.equal(value, after[name]) for name, value in model.state_dict().items())
     assert list(tmp_path.glob("evaluate/*/*/result.yaml"))
+
+
+MORE = {
+    "SuperbKS": ({"gsc1": "speech-commands", "gsc1_test": "speech-commands-test"}, {}),
+    "SuperbIC": ({"dataset_root": "fluent-commands"}, {}),
+    "SuperbSF": (
+        {"dataset_root": "snips"},
+        {
+            **{f"prepare_data__{split}_speakers": list(voices) for split, voices in official_layouts.VOICES.items()},
+            "build_batch_sampler__train__max_length": 100000,
+        },
+    ),
+    "SuperbSD": ({"data_dir": "librimix-sd"}, {}),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("problem", MORE)
+def test_the_problems_of_the_other_tasks_run_from_their_corpora(problem, registered, tmp_path):
+    from s3prl import problem as problems
+
+    roots, (corpora, more) = official_layouts.official(tmp_path / "corpora"), MORE[problem]
+    for table in roots["librimix-sd"].glob("*/wav.scp"):  # which s3prl reads from wherever one is
+        table.write_text(table.read_text().replace(" wav/", f" {roots['librimix-sd']}/wav/"))
+    options = {
+        "target_dir": tmp_path / "exp",
+        "cache_dir": tmp_path / "cache",
+        "device": "cpu",
+        "num_workers": 0,
+        "stop": 2 if problem == "SuperbSD" else "None",  # whose scorer is fetched from the network
+        "build_upstream__name": "fused__fbank__mfcc",
+        "build_batch_sampler__train__batch_size": 2,
+        "train__total_steps": 2,
+        "train__log_step": 1,
+        "train__eval_step": 2,
+        "train__save_step": 2,
+        **{f"prepare_data__{option}": roots[name] for option, name in corpora.items()},
+        **more,
+    }
+    words = [word for key, value in options.items() for word in (f"--{key.replace('__', '.')}", str(value))]
+    getattr(problems, problem)().main(words)
+    state = torch.load(tmp_path / "exp" / "train" / "step_2" / "model" / "state_dict.pt", weights_only=True)
+    assert any(name.startswith("featurizer.") for name in state)
+    assert list(
+        tmp_path.glob("exp/evaluate/*/*/prediction" if problem == "SuperbSD" else "exp/evaluate/*/*/result.yaml")
+    )
 
 
 def test_s3prl_main_runs_all_stages_with_the_hook(tmp_path):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import util
 from types import ModuleType
 from typing import Any, NoReturn
 
 import torch
 
+from ..errors import UsageError
 from .patches import Patches
 
 # Without these none of s3prl.problem can be imported, SUPERB's problems neither. s3prl does not declare the first two,
@@ -39,6 +40,19 @@ def supply_unused(patches: Patches) -> None:
     for name in UNUSED:
         if name.partition(".")[0] in missing:
             patches.set_item(sys.modules, name, _NotInstalled(name))
+
+
+def read_rows(module: ModuleType, patches: Patches) -> None:
+    """Let tables be read with pandas 2 and later, whose rows have no iteritems (s3prl/dataio/corpus/base.py:31)."""
+
+    def dataframe_to_datapoints(df: Any, unique_name_fn: Callable[[dict[str, Any]], str]) -> dict[str, dict[str, Any]]:
+        rows = df.to_dict("records")
+        found = {unique_name_fn(row): row for row in rows}
+        if len(found) != len(rows):
+            raise UsageError(f"{len(rows)} rows of a table have {len(found)} names; each needs one of its own")
+        return found
+
+    patches.set(module.Corpus, "dataframe_to_datapoints", staticmethod(dataframe_to_datapoints))
 
 
 def default_to_cpu(module: ModuleType, patches: Patches) -> None:

@@ -28,7 +28,7 @@ from .checks import check_run, made_of
 from .hub import host_version, hub
 from .members import added_entries, check, stock_loader
 from .patches import Patches
-from .problem import default_to_cpu, supply_unused
+from .problem import default_to_cpu, read_rows, supply_unused
 from .proxy import Proxy
 from .recipes import find
 from .recipes.ctc import supply_corpora
@@ -291,4 +291,5 @@ SEAMS: dict[str, Callable[[ModuleType, Patches], None]] = {
     "s3prl.nn.upstream": _register_nn,
     "s3prl.downstream.runner": _register_runner,
     "s3prl.problem.base": default_to_cpu,
+    "s3prl.dataio.corpus.base": read_rows,
 }
