@@ -375,8 +375,8 @@ class TestUserErrors:
 
     def test_a_recipe_without_a_prediction(self, trained):
         experiment = load_experiment(trained("asr"))
-        experiment.args.downstream = "diarization"
-        with pytest.raises(ValueError, match=r"'diarization' has no prediction here, only asr.*\.features\(wavs\)"):
+        experiment.args.downstream = "mosei"
+        with pytest.raises(ValueError, match=r"'mosei' has no prediction here, only asr.*\.features\(wavs\)"):
             experiment.predict(wavs(20000))
 
     def test_waveforms_that_no_upstream_can_use(self, trained):

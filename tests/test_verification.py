@@ -184,7 +184,7 @@ def assert_it_loads_without_its_corpus(ckpt: Path, moved: Path) -> None:
     )
     assert experiment.features([torch.randn(16000)])[0].shape[1] == 240
     with pytest.raises(
-        UserError, match=r"'sv_voxceleb1' has no prediction here, only asr, ctc \(libriphone\), emotion"
+        UserError, match=r"'sv_voxceleb1' has no prediction here, only asr, ctc \(libriphone\), diarization, emotion"
     ):
         experiment.predict([torch.randn(16000)])
 
