@@ -2,14 +2,24 @@
 
 For the real class, without the rest of ESPnet's dependencies:
 pip install --no-deps espnet humanfriendly typeguard torch_complex pytorch_wpe
+and for its trainer, in an environment of its own: ``pip install espnet`` with what it asks for, or the same way
+configargparse kaldiio sentencepiece opt_einsum espnet_tts_frontend jamo jaconv g2p_en inflect nltk unidecode distance
+einops hydra-core antlr4-python3-runtime==4.9.3 ci_sdr fast_bss_eval asteroid_filterbanks, and typeguard below 3
 """
 
 from __future__ import annotations
 
 import copy
+import importlib.util
+import os
+import subprocess
+import sys
 
 import pytest
+import soundfile
 import torch
+import yaml
+from official_layouts import recordings
 from tiny_models import wavs
 from torch import nn
 
@@ -115,3 +125,68 @@ def test_any_fusion_comes_from_a_yaml(frontend, tmp_path):
     (tmp_path / "fusion.yaml").write_text("members: [demo_hubert, fbank]\ninterface: {name: chconv, output_dim: 80}\n")
     conf = {"upstream": "fused", "extra_conf": {"model_config": str(tmp_path / "fusion.yaml")}}
     assert frontend(conf, multilayer_feature=True).output_size() == 80
+
+
+RECIPE = {
+    "frontend": "s3prl",
+    "frontend_conf": {"frontend_conf": CONF, "download_dir": "hub", "multilayer_feature": True},
+    "freeze_param": ["frontend.upstream"],
+    "encoder_conf": {"output_size": 32, "attention_heads": 2, "linear_units": 64, "num_blocks": 1},
+    "encoder": "transformer",
+    "decoder_conf": {"attention_heads": 2, "linear_units": 64, "num_blocks": 1},
+    "decoder": "transformer",
+    "optim": "adam",
+    "optim_conf": {"lr": 0.002},
+    "batch_type": "unsorted",
+    "batch_size": 4,
+    "max_epoch": 2,
+    "num_workers": 0,
+}
+
+
+@pytest.mark.slow
+def test_the_real_trainer_trains_the_interface_alone_and_decodes(tmp_path):
+    if importlib.util.find_spec("espnet2") is None or importlib.util.find_spec("configargparse") is None:
+        pytest.skip("ESPnet's trainer is not installed, see above")
+    rows = [row for row in recordings() if row["split"] == "train-clean-100"][:12]
+    for split, taken in (("train", rows), ("valid", rows[:4])):
+        (tmp_path / split).mkdir()
+        names = {f"{split}{number:02}": row for number, row in enumerate(taken)}
+        for name, row in names.items():
+            soundfile.write(tmp_path / split / f"{name}.wav", *soundfile.read(demo_dir() / "corpus" / row["path"]))
+        lines = {
+            "wav.scp": "".join(f"{name} {tmp_path / split / name}.wav\n" for name in names),
+            "text": "".join(f"{name} {row['transcript']}\n" for name, row in names.items()),
+            "shape": "".join(f"{name} 16000\n" for name in names),
+        }
+        for file, content in lines.items():
+            (tmp_path / split / file).write_text(content)
+    letters = sorted({letter for row in rows for letter in row["transcript"]} - {" "})
+    (tmp_path / "tokens.txt").write_text("\n".join(["<blank>", "<unk>", "<space>", *letters, "<sos/eos>"]) + "\n")
+    (tmp_path / "train.yaml").write_text(yaml.safe_dump(RECIPE))
+
+    def espnet(program: str, *words: str) -> None:
+        code = f"import s3prl_fusion; s3prl_fusion.register(); from espnet2.bin.{program} import main; main()"
+        command = [sys.executable, "-c", code, "--ngpu", "0", *words]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+    data = [
+        word
+        for split in ("train", "valid")
+        for file, of in (("wav.scp", "speech,sound"), ("text", "text,text"))
+        for word in (f"--{split}_data_path_and_name_and_type", f"{split}/{file},{of}")
+    ]
+    shapes = ["--train_shape_file", "train/shape", "--valid_shape_file", "valid/shape"]
+    tokens = ["--token_type", "char", "--token_list", "tokens.txt"]
+    espnet("asr_train", "--config", "train.yaml", "--output_dir", "exp", *tokens, *data, *shapes)
+    first, last = (torch.load(tmp_path / "exp" / f"{epoch}epoch.pth", weights_only=True) for epoch in (1, 2))
+    changed = {name for name in first if not torch.equal(first[name], last[name])}
+    assert any(name.startswith("frontend.featurizer.") for name in changed)
+    assert not any(name.startswith("frontend.upstream.") for name in changed)
+    model = ["--asr_train_config", "exp/config.yaml", "--asr_model_file", "exp/2epoch.pth"]
+    speech = ["--data_path_and_name_and_type", "valid/wav.scp,speech,sound"]
+    espnet("asr_inference", *model, *speech, "--output_dir", "decoded", "--beam_size", "1", "--maxlenratio", "-5")
+    said = (tmp_path / "decoded" / "1best_recog" / "text").read_text().splitlines()
+    assert [line.split()[0] for line in said] == [f"valid{number:02}" for number in range(4)]
