@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 PACKAGE = "s3prl"
-WATCHED = ("s3prl.hub", "s3prl.dataio", "s3prl.nn.upstream", "s3prl.downstream.runner", "s3prl.problem.base")
+WATCHED = (
+    *("s3prl.hub", "s3prl.dataio", "s3prl.dataio.corpus.base"),
+    *("s3prl.nn.upstream", "s3prl.downstream.runner", "s3prl.problem.base"),
+)
 
 
 class Hook:
