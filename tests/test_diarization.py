@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -186,12 +187,23 @@ def change(table: str, old: str, new: str):
     ("edit", "match"),
     [
         (lambda root: (root / "dev" / "segments").unlink(), "no .*dev/segments; make Libri2Mix"),
+        (lambda root: (root / "dev" / "spk2utt").unlink(), "no .*dev/spk2utt; make Libri2Mix"),
         (change("wav.scp", "wav/test-mix0.wav", "sox x.wav -t wav - |"), r"wav.scp:1: a command is not run here"),
         (change("wav.scp", "wav/test-mix0.wav", "wav/none.wav"), "test-mix0 is .*none.wav, which does not exist"),
         (change("reco2dur", "test-mix1", "other"), "reco2dur lacks test-mix1"),
         (change("segments", "0.0 1.5", "1.5 0.0"), r"segments:1: got 1.5 to 0.0, expected seconds"),
         (change("utt2spk", "a0-test-mix0 a0", "c-test-mix0 a0"), "a0-test-mix0 of test-mix0 is not in .*utt2spk"),
+        (change("segments", "1.0 2.0", "1.0 2.2"), r"segments:2: ends at 2.2, but the sound of test-mix0 lasts 2.00 s"),
+        (
+            change("utt2spk", "b0-test-mix0 b0", "a0-test-mix0 b0"),
+            "a0-test-mix0 is in utt2spk 2 times and in segments 1",
+        ),
         (change("rttm", "0.00    1.50", "zero    1.50"), r"rttm:1: got .*expected 'SPEAKER RECORDING"),
+        (change("rttm", "0.00    1.50", " nan    1.50"), r"rttm:1: got .*expected 'SPEAKER RECORDING"),
+        (
+            change("rttm", "1.00    1.00", "1.00    1.20"),
+            "rttm: test-mix0 has speech until 2.20 s, but .* lasts 2.00 s",
+        ),
         (lambda root: (root / "test" / "rttm").write_text(""), "no turn of test-mix0, as of 2"),
     ],
 )
@@ -201,6 +213,52 @@ def test_tables_that_cannot_be_used_are_named(edit, match, tmp_path):
     edit(root)
     with pytest.raises((CorpusError, UserError), match=match):
         prepare([TASK], {"librimix-sd": Source(root)}, tmp_path / "data")
+
+
+@pytest.mark.parametrize("told", ["1.000", "4.000", "nan", "two"])
+@pytest.mark.fault("a reco2dur of another length than the sound, as of Libri2Mix's 'min'", "refused: file and line")
+def test_durations_are_those_of_the_sound(told, tmp_path):
+    root = official_layouts.official_librimix(tmp_path / "librimix_sd")
+    change("reco2dur", "2.000", told)(root)
+    with pytest.raises(CorpusError, match=rf"reco2dur:1: got {told}, but the sound of test-mix0 lasts 2.00 s"):
+        prepare([TASK], {"librimix-sd": Source(root)}, tmp_path / "data")
+
+
+@pytest.mark.fault("two people's utterances of one name, as Libri2Mix's train has once", "told; as s3prl reads it")
+def test_two_peoples_utterances_of_one_name_are_as_s3prl_reads_them(tmp_path, capsys):
+    from s3prl.downstream.diarization.dataset import KaldiData
+
+    root = official_layouts.official_librimix(tmp_path / "librimix_sd")
+    name = "train-mix0_000000_001500"
+    for table in ("segments", "utt2spk"):
+        path = root / "train" / table
+        path.write_text(path.read_text().replace("a0-train-mix0", name).replace("b0-train-mix0", name))
+    prepared = prepare([TASK], {"librimix-sd": Source(root)}, tmp_path / "data")
+    assert f"segments: {name} is there 2 times; s3prl takes all for b0's" in capsys.readouterr().err
+    data = KaldiData(str(prepared.value(TASK.corpus, "train")))
+    assert [segment["utt"] for segment in data.segments["train-mix0"]] == [name, name]
+    assert data.utt2spk[name] == "b0"
+
+
+@pytest.mark.fault("a test folder that was not prepared here, without rttm", "refused before a model loads")
+def test_kaldi_folders_that_were_not_prepared_are_scored_by_their_rttm(corpus, tmp_path):
+    from s3prl_fusion.host.patches import Patches
+    from s3prl_fusion.host.recipes import diarization as recipe
+
+    test = tmp_path / "test"
+    shutil.copytree(corpus / "test", test)
+    with (test / "rttm").open("a") as file:
+        file.write("SPKR-INFO test-mix0 1 <NA> <NA> <NA> unknown a0 <NA>\n")
+    silence = {f"test-mix{index}": np.zeros((200, 2)) for index in range(2)}
+    write_predictions(tmp_path / "exp", silence, shift=160)
+    recipe._score(tmp_path / "exp", test)
+    assert (tmp_path / "exp" / "test_truth.txt").read_text().startswith("test-mix0 a0 0.000 1.500 b0 1.000 2.000\n")
+    (test / "rttm").unlink()
+    config = yaml.safe_load((downstream_configs_dir() / TASK.config).read_text())
+    folders = {"train_dir": str(corpus / "train"), "dev_dir": str(corpus / "dev"), "test_dir": str(test)}
+    config["downstream_expert"]["loaderrc"].update(root=str(corpus), **folders)
+    with pytest.raises(UserError, match="no .*test/rttm; make Libri2Mix"):
+        recipe.mend(config, Patches())
 
 
 def test_without_h5py_the_first_line_says_what_to_install(monkeypatch):

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from ...corpora.librimix import TURNS, read_recordings, recordings_of
-from ...diarization import read_predictions, turns_of
+from ...corpora.librimix import TURNS, read_recordings, read_truth, recordings_of
+from ...diarization import read_predictions, turns_of, write_turns
 from ...errors import UsageError
 from ...metrics import DER
 from ...schema import SWITCH, WIDTH, Section, whole
@@ -52,6 +52,9 @@ def mend(config: dict[str, Any], patches: Patches) -> None:
     root = Path(settings["root"]) if settings.get("root") else None
     for split in SPLITS:
         read_recordings(Path(settings[f"{split}_dir"]), root)
+    test = Path(settings["test_dir"])
+    if config["downstream_expert"]["scorerc"]["save_predictions"] and not (test / TURNS).is_file():
+        read_truth(test, list(recordings_of(test)))  # before a model loads
     dataset = import_module("s3prl.downstream.diarization.dataset")
 
     def load_wav_scp(self: Any, path: str) -> dict[str, str]:
@@ -84,7 +87,10 @@ def _need_h5py() -> None:
 
 def _score(expdir: Path, test: Path) -> None:
     """Put what was really said beside the predictions, and print the error rate."""
-    shutil.copyfile(test / TURNS, expdir / "test_truth.txt")
+    if (test / TURNS).is_file():
+        shutil.copyfile(test / TURNS, expdir / "test_truth.txt")
+    else:  # a Kaldi folder that was not prepared here
+        write_turns(expdir / "test_truth.txt", read_truth(test, list(recordings_of(test))))
     lines = (expdir / "test_truth.txt").read_text(encoding="utf-8").splitlines()
     references = {name: said for name, _, said in (line.partition(" ") for line in lines)}
     hypotheses = read_predictions(expdir / "scoring" / "predictions")
