@@ -32,7 +32,7 @@ from transformers import (
     WhisperModel,
 )
 
-from s3prl_fusion.upstreams.whisper import call_layer
+from s3prl_fusion.upstreams.whisper_encoder import call_layer
 
 SEED = 20
 LETTERS = " 'ABCDEFGHIJKLMNOPQRSTUVWXYZ"

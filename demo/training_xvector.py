@@ -14,7 +14,7 @@ from training_speech import Utterance, held_out, real_speech, sentences
 from training_voices import pieces, recorded, synthetic
 
 from s3prl_fusion.corpora.demo_effects import Channel, transmit
-from s3prl_fusion.upstreams.xvector import XVector, XVectorConfig, mean
+from s3prl_fusion.upstreams.xvector_model import XVector, XVectorConfig, mean
 
 SEED = 20
 EMBEDDING = 128

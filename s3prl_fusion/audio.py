@@ -8,9 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .decoding import SAMPLE_RATE as SAMPLE_RATE
 from .decoding import Fault, length, read
-from .errors import CorpusError, KindError, MissingFileError, UsageError
+from .errors import CorpusError, MissingFileError, UsageError
 from .files import reading_threads, walk
 
 if TYPE_CHECKING:
@@ -119,27 +118,3 @@ def decode(path: str | os.PathLike[str], speech: bool = False) -> tuple[np.ndarr
         return read(Path(path), speech)
     except Fault as fault:
         raise CorpusError(f"{path}: {fault}") from fault
-
-
-def check_wavs(wavs: Sequence[Tensor]) -> None:
-    """Refuse what no upstream can use, naming the utterance's index.
-
-    Raises:
-        KindError: an item is not a floating-point tensor.
-        UsageError: there is no item, or one is not 1-D, is empty, or has NaN or infinity in it.
-    """
-    import torch
-
-    if len(wavs) == 0:
-        raise UsageError("the batch has no utterance; give a list of at least one waveform")
-    for i, wav in enumerate(wavs):
-        if not isinstance(wav, torch.Tensor) or not wav.is_floating_point():
-            got = wav.dtype if isinstance(wav, torch.Tensor) else type(wav).__name__
-            raise KindError(f"utterance {i} must be a floating-point tensor in [-1, 1]; got {got}")
-        if wav.dim() != 1:
-            raise UsageError(f"utterance {i} must be 1-D, (samples,); got shape {tuple(wav.shape)}")
-        if wav.numel() == 0:
-            raise UsageError(f"utterance {i} is empty; remove it from the data")
-    finite = torch.stack([wav.isfinite().all() for wav in wavs])
-    if not finite.all():
-        raise UsageError(f"utterance {int((~finite).nonzero()[0])} has NaN or infinite samples; check its file")

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from .audio import SAMPLE_RATE
 from .upstreams.fused import FusedUpstream
+from .waveforms import SAMPLE_RATE
 
 if TYPE_CHECKING:
     import pandas

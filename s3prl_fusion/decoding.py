@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import containers
+from .waveforms import SAMPLE_RATE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     Found = TypeVar("Found")
 
-SAMPLE_RATE = 16000
+
 UNKNOWN_SIZE = 2**31 - 4096  # what is written to a pipe declares this many bytes or more
 # libsndfile's names of what it reads, and where a missing end can be seen.
 FORMATS = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "NIST", "FLAC", "OGG", "MP3")

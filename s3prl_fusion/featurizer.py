@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import islice
 from typing import Any, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import checkpoint
-from .audio import SAMPLE_RATE
 from .errors import KindError, UsageError
 from .interfaces import build_interface
+from .interfaces.base import by_member
 from .upstreams.fused import FusedUpstream
 from .upstreams.outputs import TOLERABLE_SEQLEN_DIFF
+from .waveforms import SAMPLE_RATE
 
 _PREFIX = "interface."  # in the state dict that torch makes of a FusionCore
 
@@ -57,10 +56,7 @@ class FusionCore(nn.Module):
                 f"the featurizer was made for {self.layers} hidden states of its members; got {len(hidden_states)} in "
                 "all (in ESPnet, set multilayer_feature: true)"
             )
-        if self.normalize:
-            hidden_states = [F.layer_norm(state, state.shape[-1:]) for state in hidden_states]
-        states = iter(hidden_states)
-        return [list(islice(states, count)) for count in self.layers]
+        return by_member(hidden_states, self.layers, self.normalize)
 
     def fuse(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """Fuse the flat list of a `FusedUpstream`'s hidden states, each (B, T, D_i), to (B, T, output_dim)."""

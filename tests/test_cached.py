@@ -343,7 +343,8 @@ class TestFingerprint:
             return {"/".join(path.parts[-3:]) for cls in own_classes(member) for path in code_files(cls)}
 
         assert "upstream/hf_hubert/expert.py" in own("hf_hubert_custom", tiny_hubert)
-        assert own("hf_whisper_custom", tiny_whisper) == {"s3prl_fusion/upstreams/whisper.py"}
+        ours = {f"s3prl_fusion/upstreams/{name}.py" for name in ("whisper", "whisper_encoder")}
+        assert own("hf_whisper_custom", tiny_whisper) == ours
         found = own("fbank", None)
         assert {"upstream/baseline/expert.py", "upstream/baseline/extracter.py"} <= found
         assert not any(name.startswith(("nn/", "torch/", "models/", "modules/")) for name in found)

@@ -10,7 +10,7 @@ from tiny_models import ToyUpstream, wavs
 from torch import nn
 
 from s3prl_fusion import FusedUpstream, FusionConfig, FusionFeaturizer, MemberConfig
-from s3prl_fusion.upstreams.fused import check_wavs
+from s3prl_fusion.waveforms import check_wavs
 
 LENGTHS = (16000, 9001, 4321, 1600)
 

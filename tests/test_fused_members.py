@@ -14,7 +14,7 @@ from s3prl_fusion.errors import UsageError
 from s3prl_fusion.host import members as hub_members
 from s3prl_fusion.host.hub import entry_files
 from s3prl_fusion.source import code_digest
-from s3prl_fusion.upstreams import fused as fused_module
+from s3prl_fusion.upstreams import aligned
 from s3prl_fusion.upstreams.layers import count_layers
 
 LENGTHS = (16000, 9001, 4321, 1600)
@@ -121,7 +121,7 @@ class TestDevice:
             happened.append(f"fetch {config.name}")
             return states
 
-        monkeypatch.setattr(fused_module, "_fetch", fetch)
+        monkeypatch.setattr(aligned, "fetch", fetch)
         members = [ToyUpstream(), ToyUpstream(seed=1), Elsewhere()]
         for name, member in zip("abc", members):
             member.register_forward_hook(lambda *args, name=name: happened.append(f"run {name}"))

@@ -16,7 +16,8 @@ from tiny_models import wavs
 from s3prl_fusion import FusedUpstream, FusionConfig
 from s3prl_fusion.host import loading
 from s3prl_fusion.host.members import added_entries, check
-from s3prl_fusion.upstreams.xvector import Block, XVector, XVectorConfig, XVectorUpstream
+from s3prl_fusion.upstreams.xvector import XVectorUpstream
+from s3prl_fusion.upstreams.xvector_model import Block, XVector, XVectorConfig
 
 LENGTHS = (16000, 9001, 481, 1)
 TINY = XVectorConfig(dim=12, inner=16, mels=20, dilations=(1, 3))

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ..audio import SAMPLE_RATE
 from ..files import read_yaml
 from ..source import code_digest, code_root, content_digest
 from ..upstreams.references import parse
+from ..waveforms import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from ..config import MemberConfig

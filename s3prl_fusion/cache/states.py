@@ -8,16 +8,13 @@ that stay mapped.
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.amp import is_autocast_available
 
+from ..upstreams.alone import alone
 from . import codec
 from .key import FORMAT, fingerprint, key_of
 from .store import Disk, MemberStore
@@ -118,24 +115,3 @@ class CachedStates:
         else:
             store.write(key, entry)
         return entry
-
-
-@contextmanager
-def alone(member: nn.Module, device: torch.device) -> Iterator[None]:
-    """Run a member so that nothing around it shows in what it gives, and nothing of it afterwards: some draw random
-    numbers also in evaluation mode (s3prl/upstream/wavlm/WavLM.py:624), which a hit would not draw."""
-    training, states = member.training, (random.getstate(), np.random.get_state())
-    autocast = torch.autocast(device.type, enabled=False) if is_autocast_available(device.type) else nullcontext()
-    member.eval()
-    try:
-        with torch.no_grad(), autocast, torch.random.fork_rng(_gpus(device)):
-            yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        if training:
-            member.train()
-
-
-def _gpus(device: torch.device) -> list[torch.device]:
-    return [device] if device.type == "cuda" else []

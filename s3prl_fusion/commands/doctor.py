@@ -200,10 +200,10 @@ def fused_forward(device: str) -> tuple[str, tuple[int, ...]]:
 
     from .. import costs
     from ..assets import demo_dir
-    from ..audio import SAMPLE_RATE
     from ..host.hub import quiet_torchaudio
     from ..host.upstream import load_pair
     from ..names import resolve
+    from ..waveforms import SAMPLE_RATE
 
     name = "fused_demo" if (demo_dir() / "upstreams" / "hubert").is_dir() else "fused__fbank__mfcc"
     wavs = next(costs.noise([SECONDS * SAMPLE_RATE], device))

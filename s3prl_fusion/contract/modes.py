@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from ..cache.states import alone
+from ..upstreams.alone import alone
 from ..upstreams.outputs import are_finite
 from .findings import OK, WARNING, Finding, explained
 from .probe import Probe, checked, largest_difference

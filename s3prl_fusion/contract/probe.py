@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..audio import SAMPLE_RATE
-from ..cache.states import alone
 from ..costs import noise
 from ..errors import KindError, UsageError
+from ..upstreams.alone import alone
 from ..upstreams.frames import FrameGrid, hidden_states, layer_counter
 from ..upstreams.layer_rates import Counts, LayerGrid, measure_layers
+from ..waveforms import SAMPLE_RATE
 
 
 @dataclass(frozen=True)

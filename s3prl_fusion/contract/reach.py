@@ -6,9 +6,9 @@ from itertools import groupby
 
 import torch
 
-from ..audio import SAMPLE_RATE
 from ..upstreams.outputs import are_finite
 from ..upstreams.rates import first_frame
+from ..waveforms import SAMPLE_RATE
 from .findings import OK, WARNING, Finding
 from .probe import Probe
 

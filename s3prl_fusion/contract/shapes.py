@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..audio import SAMPLE_RATE
 from ..errors import UserError
 from ..upstreams.outputs import TOLERABLE_SEQLEN_DIFF, are_finite
+from ..waveforms import SAMPLE_RATE
 from .findings import FAILS, OK, WARNING, Finding, explained
 from .probe import Probe
 

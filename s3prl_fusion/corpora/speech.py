@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..audio import decode, raise_faults
-from ..decoding import SAMPLE_RATE, Fault, Form, form
+from ..decoding import Fault, Form, form
 from ..errors import CorpusError
 from ..files import link_or_copy, reading_threads, whole_folder, write_whole
 from ..identity import digest
+from ..waveforms import SAMPLE_RATE
 from . import arrow
 from .table import Utterance
 

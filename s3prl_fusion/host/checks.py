@@ -17,7 +17,8 @@ from ..featurizer import check_selection
 from ..files import as_json, read_json
 from ..identity import describe, differences
 from ..names import absolute, is_fused_name, resolve
-from ..upstreams.layers import check_layers, count_layers
+from ..upstreams.chosen import check_layers
+from ..upstreams.layers import count_layers
 from . import members, recipes
 from .arguments import override, split_overrides
 from .ckpt import read_ckpt

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import checkpoint
-from ..audio import check_wavs, load
+from ..audio import load
 from ..costs import count_parameters
 from ..devices import check_device
 from ..errors import KindError, UsageError
@@ -23,6 +23,7 @@ from ..names import absolute, is_fused_name, is_yaml
 from ..upstreams.outputs import are_finite
 from ..upstreams.references import parse
 from ..upstreams.windows import states_in_windows
+from ..waveforms import check_wavs
 from .checks import check_stock, fusion_of
 from .ckpt import find_ckpt, read_experiment
 from .hub import check_downstream, hub, quiet_torchaudio

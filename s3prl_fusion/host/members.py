@@ -21,8 +21,9 @@ from ..imports import load_object
 from ..names import is_fused_name
 from ..schema import Problem, Section, by_default
 from ..source import code_digest
+from ..upstreams.chosen import check_layers
 from ..upstreams.entries import ENTRIES, MODEL_TYPES, Entry, known
-from ..upstreams.layers import check_layers, count_layers
+from ..upstreams.layers import count_layers
 from ..upstreams.outputs import check_output
 from ..upstreams.pretrained import check_ckpt
 from ..upstreams.references import EXPERT, parse

@@ -23,7 +23,6 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ..audio import SAMPLE_RATE
 from ..cache.key import fingerprint
 from ..config import FusionConfig, MemberConfig
 from ..identity import describe
@@ -31,6 +30,7 @@ from ..upstreams import fused
 from ..upstreams.entries import known
 from ..upstreams.layer_rates import LayerGrid
 from ..upstreams.references import parse
+from ..waveforms import SAMPLE_RATE
 from .hub import quiet_torchaudio
 from .patches import Patches
 

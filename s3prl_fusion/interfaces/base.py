@@ -5,9 +5,11 @@ Shape letters, here and everywhere: N members, L layers, B batch, T frames, D fe
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..alignment import widen
@@ -86,6 +88,20 @@ class Interface(nn.Module):
                 changes.append((self([*members[:i], occluded, *members[i + 1 :]]) - whole).norm() / whole.norm())
             result.append(torch.stack(changes))
         return result
+
+
+def by_member(hidden_states: Sequence[Tensor], layers: Sequence[int], normalize: bool) -> list[list[Tensor]]:
+    """Group a flat list of hidden states, each (B, T, D_i), as an interface takes it.
+
+    Args:
+        hidden_states: the members' L_1 + ... + L_N states.
+        layers: (L_1, ..., L_N).
+        normalize: whether each is brought to mean 0 and variance 1 over its features first.
+    """
+    if normalize:
+        hidden_states = [F.layer_norm(state, state.shape[-1:]) for state in hidden_states]
+    states = iter(hidden_states)
+    return [list(islice(states, count)) for count in layers]
 
 
 class MatchDims(nn.Module):

@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
-from ..audio import SAMPLE_RATE
 from ..config import FusionConfig, InterfaceConfig
 from ..costs import count_macs, count_parameters, fastest, noise
 from ..errors import UsageError
 from ..interfaces import build_interface
 from ..interfaces.base import Interface
 from ..upstreams.fused import FusedUpstream
+from ..waveforms import SAMPLE_RATE
 
 SECONDS = 10  # of the utterance that is measured: attention costs more in longer ones
 

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..audio import SAMPLE_RATE
 from ..corpora.base import Prepared
 from ..corpora.inventory import Inventory, read_known
 from ..errors import CorpusError
 from ..superb.tasks import Task
+from ..waveforms import SAMPLE_RATE
 from .draw import Clip, draw, part
 
 TRAIN = 0.6  # of a sample's hours; the rest is dev

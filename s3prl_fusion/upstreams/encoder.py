@@ -15,9 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..alignment import align_frames
-from ..audio import SAMPLE_RATE
 from ..errors import UsageError
-from . import pretrained
+from ..waveforms import SAMPLE_RATE
 from .family import Family, fewest_samples, num_frames
 from .rates import MIN_FRAMES
 
@@ -26,28 +25,24 @@ class Encoder(nn.Module):
     """An encoder of a known family, as an upstream.
 
     Args:
-        name: what messages call it.
-        ckpt, revision: a folder, or a hub id and what of its repository, see `transformers.TransformersUpstream`.
-        config: the model's.
+        ckpt: what messages call it.
+        model: the part that is run, see `family.Family`; what comes behind its layers is dropped.
+        config: its config, or the whole model's where it has none of its own.
+        extractor: its feature extractor, which masks padding where it says so.
         family: its row.
+        masks: whether padding is masked.
 
     Raises:
-        MissingFileError, UsageError: see there.
+        UsageError: frames of windows are no whole samples apart.
     """
 
-    def __init__(self, name: str, ckpt: str, revision: str | None, config: Any, family: Family) -> None:
-        import transformers
-
+    def __init__(self, ckpt: str, model: Any, config: Any, extractor: Any, family: Family, masks: bool) -> None:
         super().__init__()
-        self.ckpt, self.family = ckpt, family
-        self.extractor = pretrained.load_extractor(transformers.AutoFeatureExtractor, ckpt, revision, any_rate=True)
-        cls = getattr(transformers, family.models[config.model_type])
-        self.model = pretrained.load_model(name, cls, ckpt, family.encoder, revision)
+        self.ckpt, self.model, self.extractor, self.family, self.masks = ckpt, model, extractor, family, masks
         for behind in family.drop:
             if getattr(self.model, behind, None) is not None:
                 setattr(self.model, behind, None)
-        self.config = getattr(self.model, "config", config)
-        self.masks = bool(family.mask) and (not family.by_file or self._file_says(revision))
+        self.config = config
         self.hushed = [
             module
             for path, module in self.model.named_modules()
@@ -65,10 +60,6 @@ class Encoder(nn.Module):
             )
         # What is shorter has no frame, and one frame alone no variance.
         self.least = family.fewest or fewest_samples(self.front, MIN_FRAMES)
-
-    def _file_says(self, revision: str | None) -> bool:
-        said = pretrained.extractor_file(type(self.extractor), self.ckpt, revision).get("return_attention_mask")
-        return said if isinstance(said, bool) else getattr(self.config, "feat_extract_norm", "") != "group"
 
     def get_downsample_rates(self, key: str | None = None) -> int:
         """Return samples a frame, for every hidden state."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .family import Family, Masks, Window
-from .whisper import attention_mask
+from .whisper_encoder import attention_mask
 
 
 def _convolutions(config: Any, extractor: Any) -> list[Window]:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ..alignment import align_frames
-from ..audio import SAMPLE_RATE
 from ..errors import KindError, UsageError
+from ..waveforms import SAMPLE_RATE
 from .layer_rates import Counts, LayerGrid
 from .rates import MAX_RATE_RATIO, MIN_FRAMES, USUAL_RATE, measure_rate
 

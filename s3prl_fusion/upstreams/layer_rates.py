@@ -8,8 +8,8 @@ from typing import Callable, Sequence
 from torch import Tensor
 
 from ..alignment import align_frames
-from ..audio import SAMPLE_RATE
 from ..errors import UsageError
+from ..waveforms import SAMPLE_RATE
 from .rates import MAX_RATE_RATIO, MIN_FRAMES, first_frame, measure_rate
 
 # The frames that a member gives for so many samples: a number for each of its hidden states.

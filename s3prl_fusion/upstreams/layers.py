@@ -1,11 +1,10 @@
-"""How many hidden states a member has, told without loading it where that can be; and configs that ask for others."""
+"""How many hidden states a member has, told without loading it where that can be."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import UsageError
 from ..files import read_json
 from ..schema import Section, whole
 from .entries import WHISPER, known
@@ -29,19 +28,3 @@ def count_layers(member: MemberConfig) -> int | None:
         config = read_json(Path(ckpt) / "config.json", Section(more={key: whole(1)}, others=True), "fetch it again")
         return config[key] + 1 if key in config else None
     return entry.size.layers if entry.size and member.ckpt is None else None
-
-
-def check_layers(member: MemberConfig, count: int) -> None:
-    """Refuse layers that a member of ``count`` hidden states does not have, or that are one and the same.
-
-    Raises:
-        UsageError: says which it has.
-    """
-    layers = member.layers or ()
-    for layer in layers:
-        if not -count <= layer < count:
-            raise UsageError(f"member {member.name!r} has hidden states 0 to {count - 1}; its layers ask for {layer}")
-    if len({layer % count for layer in layers}) < len(layers):
-        raise UsageError(
-            f"member {member.name!r} has {count} hidden states, of which its layers name one twice: {[*layers]}"
-        )

@@ -94,7 +94,7 @@ def load_extractor(cls: Any, ckpt: str, revision: str | None = None, any_rate: b
         MissingFileError: there is none at ``ckpt``.
         UsageError: it is for another sampling rate.
     """
-    from ..audio import SAMPLE_RATE
+    from ..waveforms import SAMPLE_RATE
 
     with _in_one_line(ckpt):
         try:

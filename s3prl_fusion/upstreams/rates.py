@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..audio import SAMPLE_RATE
 from ..errors import UsageError
+from ..waveforms import SAMPLE_RATE
 
 # What is tried where a member says nothing: most encoders' rate.
 USUAL_RATE = 320

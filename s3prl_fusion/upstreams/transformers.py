@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -11,6 +12,7 @@ from . import pretrained
 from .encoder import Encoder, together
 from .entries import MODEL_TYPES, WHISPER
 from .families import family_of
+from .family import Family
 from .unknown import UnknownEncoder
 from .whisper import WhisperUpstream
 
@@ -53,10 +55,9 @@ class TransformersUpstream(nn.Module):
         if pad_to_30s is not None:
             raise UsageError(f"pad_to_30s is an option of Whisper's; {ckpt} is a {config.model_type!r}: leave it out")
         family = family_of(config)
-        if family is None:
-            self.encoder = UnknownEncoder(NAME, ckpt, revision, config)
-        else:
-            self.encoder = Encoder(NAME, ckpt, revision, config, family)
+        self.encoder = (
+            _load_unknown(ckpt, revision, config) if family is None else _load(ckpt, revision, config, family)
+        )
 
     def get_downsample_rates(self, key: str | None = None) -> int:
         """Return samples a frame, for every hidden state."""
@@ -79,3 +80,28 @@ class TransformersUpstream(nn.Module):
             return self.encoder(wavs)
         alone = [self.encoder([wav])["hidden_states"] for wav in wavs]
         return {"hidden_states": [together([state[0] for state in layer]) for layer in zip(*alone)]}
+
+
+def _load(ckpt: str, revision: str | None, config: Any, family: Family) -> Encoder:
+    import transformers
+
+    extractor = pretrained.load_extractor(transformers.AutoFeatureExtractor, ckpt, revision, any_rate=True)
+    cls = getattr(transformers, family.models[config.model_type])
+    model = pretrained.load_model(NAME, cls, ckpt, family.encoder, revision)
+    config = getattr(model, "config", config)
+    masks = bool(family.mask) and (not family.by_file or _file_says(ckpt, revision, extractor, config))
+    return Encoder(ckpt, model, config, extractor, family, masks)
+
+
+def _file_says(ckpt: str, revision: str | None, extractor: Any, config: Any) -> bool:
+    """Tell whether padding is masked, of a family whose feature extractor's file says so."""
+    said = pretrained.extractor_file(type(extractor), ckpt, revision).get("return_attention_mask")
+    return said if isinstance(said, bool) else getattr(config, "feat_extract_norm", "") != "group"
+
+
+def _load_unknown(ckpt: str, revision: str | None, config: Any) -> UnknownEncoder:
+    import transformers
+
+    what = f"{ckpt}, a model of type {config.model_type!r}, which nobody has tried here,"
+    extractor = pretrained.load_extractor(transformers.AutoFeatureExtractor, ckpt, revision, any_rate=True)
+    return UnknownEncoder(what, pretrained.load_model(NAME, transformers.AutoModel, ckpt, revision=revision), extractor)

@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..audio import SAMPLE_RATE
 from ..errors import UsageError
-from . import pretrained
+from ..waveforms import SAMPLE_RATE
 from .encoder import features, resampled
 from .frames import counter
 from .outputs import are_finite
@@ -25,24 +24,18 @@ class UnknownEncoder(nn.Module):
     such, the last one is the model's output.
 
     Args:
-        name: what messages call it.
-        ckpt, revision: a folder, or a hub id and what of its repository.
-        config: the model's.
+        what: what messages call it.
+        model: it, or what it is a part of.
+        extractor: its feature extractor.
 
     Raises:
-        MissingFileError: there is no model at ``ckpt``, or a file of it is missing.
         UsageError: it does not run so; or what it gives is not finite, or no frames that are whole samples apart.
     """
 
-    def __init__(self, name: str, ckpt: str, revision: str | None, config: Any) -> None:
-        import transformers
-
+    def __init__(self, what: str, model: nn.Module, extractor: Any) -> None:
         super().__init__()
-        self.what = f"{ckpt}, a model of type {config.model_type!r}, which nobody has tried here,"
-        self.extractor = pretrained.load_extractor(transformers.AutoFeatureExtractor, ckpt, revision, any_rate=True)
-        self.model = _speech_part(
-            pretrained.load_model(name, transformers.AutoModel, ckpt, revision=revision), self.what
-        )
+        self.what, self.extractor = what, extractor
+        self.model = _speech_part(model, what)
         self.masks = "attention_mask" in signature(self.model.forward).parameters
         self.eval()
         with torch.no_grad():

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..audio import SAMPLE_RATE
+from ..waveforms import SAMPLE_RATE
 from .frames import SHORT_FRAMES, SHORT_SAMPLES, hidden_states
 
 

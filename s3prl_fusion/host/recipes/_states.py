@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from ... import checkpoint
 from ...alignment import match_widths
-from ...audio import SAMPLE_RATE
 from ...errors import UsageError
 from ...featurizer import check_selection
 from ...upstreams.fused import FusedUpstream
 from ...upstreams.outputs import TOLERABLE_SEQLEN_DIFF
+from ...waveforms import SAMPLE_RATE
 
 CHOSEN = "chosen"  # in the state dict
 

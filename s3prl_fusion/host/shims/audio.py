@@ -6,8 +6,9 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Union
 
-from ...audio import SAMPLE_RATE, decode
+from ...audio import decode
 from ...audio import load as speech
+from ...waveforms import SAMPLE_RATE
 from ..patches import Patches
 from .shim import Shim
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Callable, Sequence
 
 import numpy as np
 
-from ...audio import SAMPLE_RATE
 from ...errors import UsageError
+from ...waveforms import SAMPLE_RATE
 from ..patches import Patches
 from .audio import THREAD, load
 from .shim import Shim

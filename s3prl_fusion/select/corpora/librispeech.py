@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
-from ...audio import SAMPLE_RATE
 from ...corpora.base import Prepared
 from ...corpora.librispeech import CORPUS
 from ...corpora.transcripts import match
 from ...superb.tasks import Task
+from ...waveforms import SAMPLE_RATE
 from ..draw import Clip
 from ..layout import Layout, Wanted, three_parts
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...audio import SAMPLE_RATE
 from ...corpora.base import Prepared
 from ...corpora.kinds import asr, classify, pr, verify
 from ...corpora.kinds.classify import DEV
@@ -15,6 +14,7 @@ from ...corpora.transcripts import match
 from ...errors import CorpusError
 from ...files import indented, read_json
 from ...superb.tasks import Task
+from ...waveforms import SAMPLE_RATE
 from ..draw import Clip, draw, part
 from ..layout import CHOOSE, TRAIN, Layout, Wanted, check_parts, seconds_of, short, three_parts
 from . import voxceleb1
